@@ -1,0 +1,18 @@
+"""Forecache: a caching forward HTTP proxy.
+
+The map of the house; imports point down, never up, never sideways::
+
+     cli  app  config          composition: builds everything, owns nothing at run time
+     admin                     access log and counters          (reads exchange records)
+     frontend                  client sockets, writer, tunnels
+     exchange                  one request's life: ask policy, do what it says
+     store  |  upstream        stored responses, bodies  |  origins, parents, DNS, TLS
+     policy |  access | wire   RFC 9111 decisions | who may go where | RFC 9112 syntax  (pure)
+     semantics                 RFC 9110 values and field syntax                         (pure)
+
+A decision is a synchronous function of values with ``now`` an argument; the exchange floor is
+the only place where a decision meets an effect. Every outcome has one reason word
+(``proxy.policy.reasons``) that is the same in log, ``Cache-Status`` and test.
+"""
+
+__version__ = "0.1.0"

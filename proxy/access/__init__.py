@@ -1,0 +1,1 @@
+"""Who may use the proxy, and where it may connect. Pure."""

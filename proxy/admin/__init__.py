@@ -1,0 +1,1 @@
+"""The people with a clipboard: they read finished exchange records."""

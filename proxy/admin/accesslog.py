@@ -1,0 +1,175 @@
+"""The access log: records in on the event loop, lines out on a thread of its own.
+
+Nothing on the loop formats, writes or waits. The buffer is bounded: when the writer cannot keep
+up (a blocked pipe, a full disk) records are dropped, counted, and the count is logged.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+from proxy.admin import formats
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from io import FileIO
+
+    from proxy.exchange.record import ExchangeRecord
+
+logger = logging.getLogger(__name__)
+
+STDOUT: Final = 1
+BUFFERED: Final = 65536
+WAKE_AT: Final = 16384
+BATCH: Final = 4096
+INTERVAL: Final = 1.0
+CLOSE_TIMEOUT: Final = 5.0
+WARN_EVERY: Final = 60.0
+
+_FORMATS: Final = {"squid": formats.squid, "combined": formats.combined, "json": formats.json}
+
+
+@dataclass(frozen=True, slots=True)
+class LogOptions:
+    """The section ``[log]``. ``access``: "-" for stdout, a path, or "off"."""
+
+    access: str = "-"
+    format: Literal["squid", "combined", "json"] = "squid"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+def open_log(options: LogOptions) -> AccessLog | None:
+    """The log that the options ask for; None for "off". Raises OSError that names the file."""
+    if options.access == "off":
+        return None
+    try:
+        return AccessLog(options)
+    except OSError as error:
+        raise OSError(
+            error.errno, f"cannot open the access log {options.access}: {error.strerror}"
+        ) from error
+
+
+class AccessLog:
+    """An ``exchange.record.Observer``. Whoever opens it calls ``close``."""
+
+    def __init__(self, options: LogOptions) -> None:
+        self._refused = 0
+        self._lost = 0
+        self._options = options
+        self._format = _FORMATS[options.format]
+        self._records: deque[ExchangeRecord] = deque()
+        self._file = self._open()
+        self._wake = threading.Event()
+        self._closing = False
+        self._reopening = False
+        self._reported = 0
+        self._warn_after = 0.0
+        self._thread = threading.Thread(target=self._run, name="access-log", daemon=True)
+        self._thread.start()
+
+    def __call__(self, record: ExchangeRecord) -> None:
+        """Take one record: well under a microsecond, whatever the disk does."""
+        waiting = len(self._records)
+        if waiting >= BUFFERED:
+            self._refused += 1
+            return
+        self._records.append(record)
+        if waiting == WAKE_AT:
+            self._wake.set()
+
+    @property
+    def dropped(self) -> int:
+        """Records that found no room, and those whose writing failed."""
+        return self._refused + self._lost
+
+    def reopen(self) -> None:
+        """Close and open the file again, as log rotation wants it; at once, but off the loop."""
+        self._reopening = True
+        self._wake.set()
+
+    def close(self) -> None:
+        """Write what is buffered and end the thread; a writer that is stuck is left behind."""
+        self._closing = True
+        self._wake.set()
+        self._thread.join(CLOSE_TIMEOUT)
+
+    def _open(self) -> FileIO:
+        if self._options.access == "-":
+            return open(STDOUT, "wb", buffering=0, closefd=False)
+        path = Path(self._options.access).expanduser()
+        return open(path, "ab", buffering=0, opener=_open_private)
+
+    def _run(self) -> None:
+        try:
+            while not self._closing:
+                self._wake.wait(INTERVAL)
+                self._wake.clear()
+                self._turn()
+            self._turn()
+        finally:
+            self._file.close()
+
+    def _turn(self) -> None:
+        """Write what is buffered; only then reopen, so that it is in the file that was rotated."""
+        self._attempt(self._drain)
+        if self._reopening:
+            self._reopening = False
+            self._attempt(self._reopen)
+        if self._refused > self._reported:
+            self._reported = self._refused
+            self._warn("the access log cannot keep up: %d records dropped", self.dropped)
+
+    def _attempt(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except OSError as error:
+            self._warn("the access log cannot be written: %s; %d dropped", error, self.dropped)
+
+    def _drain(self) -> None:
+        while self._records:
+            self._write_batch()
+
+    def _reopen(self) -> None:
+        fresh = self._open()
+        self._file.close()
+        self._file = fresh
+
+    def _write_batch(self) -> None:
+        # popleft and append are each atomic: the loop may add while this thread takes.
+        take, line = self._records.popleft, self._format
+        batch = [take() for _ in range(min(BATCH, len(self._records)))]
+        try:
+            self._write("".join([line(record) for record in batch]).encode())
+        except OSError:
+            self._lost += len(batch)
+            raise
+
+    def _write(self, lines: bytes) -> None:
+        rest = memoryview(lines)
+        while rest:
+            if (count := self._file.write(rest)) is None:
+                # Somebody made our stdout non-blocking.
+                select.select([], [self._file], [], INTERVAL)
+            else:
+                rest = rest[count:]
+
+    def _warn(self, message: str, *details: object) -> None:
+        """At most once a minute."""
+        now = time.monotonic()
+        if now >= self._warn_after:
+            self._warn_after = now + WARN_EVERY
+            logger.warning(message, *details)
+
+
+def _open_private(path: str, flags: int) -> int:
+    """Who reads what clients fetched is for the owner to say: nobody else by default."""
+    return os.open(path, flags, 0o640)

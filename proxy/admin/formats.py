@@ -1,0 +1,209 @@
+"""One line per exchange: ``squid``, ``combined`` or ``json``. Pure: a record in, text out.
+
+Every format carries the reason word that ``Cache-Status`` carries. In ``squid`` and ``combined`` it
+is one more field at the end of the line, after all that log analysers know: Squid itself appends
+there (``log_mime_hdrs``), and analysers count fields from the left.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from proxy.policy.reasons import Reason
+
+if TYPE_CHECKING:
+    from proxy.exchange.record import ExchangeRecord
+
+# Squid's result codes, which log analysers know; what is not here is TCP_MISS.
+_RESULTS: Final = {
+    Reason.HIT: "TCP_HIT",
+    Reason.REVALIDATED: "TCP_REFRESH_UNMODIFIED",
+    Reason.COLLAPSED: "TCP_CF_HIT",
+    Reason.STALE_ALLOWED: "TCP_STALE_HIT",
+    Reason.STALE_WHILE_REVALIDATE: "TCP_STALE_HIT",
+    Reason.STALE_IF_ERROR: "TCP_REFRESH_FAIL_OLD",
+    Reason.EXPIRED: "TCP_REFRESH_MODIFIED",
+    Reason.MUST_REVALIDATE: "TCP_REFRESH_MODIFIED",
+    Reason.REQUEST_NO_CACHE: "TCP_CLIENT_REFRESH_MISS",
+    Reason.REQUEST_MAX_AGE: "TCP_CLIENT_REFRESH_MISS",
+    Reason.REQUEST_MIN_FRESH: "TCP_CLIENT_REFRESH_MISS",
+    Reason.DAMAGED: "TCP_SWAPFAIL_MISS",
+    Reason.DENIED_CLIENT: "TCP_DENIED",
+    Reason.DENIED_DESTINATION: "TCP_DENIED",
+    Reason.DENIED_PORT: "TCP_DENIED",
+    Reason.TOO_MANY_CONNECTIONS: "TCP_DENIED",
+    Reason.ORIGIN_TIMEOUT: "TCP_MISS_TIMEDOUT",
+    Reason.CLIENT_GONE: "TCP_MISS_ABORTED",
+    Reason.TUNNEL: "TCP_TUNNEL",
+    Reason.SELF: "NONE",
+    Reason.LOOP: "NONE",
+    Reason.MAX_FORWARDS: "NONE",
+    Reason.BAD_REQUEST: "NONE",
+    Reason.REQUEST_TIMEOUT: "NONE",
+    Reason.INTERNAL: "NONE",
+}
+_UNSAFE: Final = re.compile(r"[^!#-\[\]-~]")
+_UNSAFE_QUOTED: Final = re.compile(r"[^ !#-\[\]-~]")
+# DEL and C1, which JSON may leave as they are and a terminal may obey.
+_CONTROLS: Final = re.compile("[\x7f-\x9f]")
+# The userinfo of an authority, with or without a scheme before it (RFC 3986 §3.2.1).
+_USERINFO: Final = re.compile(r"((?:[A-Za-z][A-Za-z0-9+.-]*:)?//)?[^/?#]*@")
+# Not strftime's %b, which follows the locale.
+_MONTHS: Final = (
+    *("Jan", "Feb", "Mar", "Apr", "May", "Jun"),
+    *("Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
+)
+
+
+def _percent(match: re.Match[str]) -> str:
+    # A character is an octet: heads are decoded as latin-1.
+    return f"%{ord(match[0]):02X}"
+
+
+def _backslash(match: re.Match[str]) -> str:
+    return "\\" + match[0] if match[0] in '"\\' else f"\\x{ord(match[0]):02x}"
+
+
+def _without_userinfo(text: str, *, refused: bool) -> str:
+    """A refused target follows no grammar: all up to its last "@" may be userinfo."""
+    if "@" not in text:
+        return text
+    if refused:
+        return text.rpartition("@")[2]
+    match = _USERINFO.match(text)
+    return (match[1] or "") + text[match.end() :] if match else text
+
+
+@lru_cache(maxsize=8192)
+def _target(text: str, refused: bool) -> str:
+    """A request-target as one field: no userinfo, nothing that splits or ends a line."""
+    return _UNSAFE.sub(_percent, _without_userinfo(text, refused=refused)) or "-"
+
+
+@lru_cache(maxsize=1024)
+def _field(text: str) -> str:
+    """A value as one unquoted field."""
+    return _UNSAFE.sub(_percent, text) or "-"
+
+
+@lru_cache(maxsize=1024)
+def _quoted(text: str) -> str:
+    """A value between quotes."""
+    return _UNSAFE_QUOTED.sub(_backslash, text) or "-"
+
+
+@lru_cache(maxsize=1024)
+def result(reason: Reason, status: int, aborted: bool) -> str:
+    """Squid's result code."""
+    if reason is Reason.HIT and status == 304:
+        return "TCP_IMS_HIT"
+    code = _RESULTS.get(reason, "TCP_MISS")
+    return f"{code}_ABORTED" if aborted and not code.endswith("ABORTED") else code
+
+
+@lru_cache(maxsize=1024)
+def _milliseconds(time: int) -> str:
+    return f"{time // 1000}.{time % 1000:03d}"
+
+
+@lru_cache(maxsize=8192)
+def _squid_request(method: str, target: str, peer: str, content_type: str, reason: Reason) -> str:
+    """All that follows the octets sent: the same for every repetition of a request."""
+    hierarchy = "HIER_NONE/-" if peer == "-" else f"HIER_DIRECT/{_field(peer)}"
+    media_type = _field(content_type.partition(";")[0].rstrip())
+    target = _target(target, reason is Reason.BAD_REQUEST)
+    return f"{_field(method)} {target} - {hierarchy} {media_type} {reason}\n"
+
+
+def squid(record: ExchangeRecord) -> str:
+    """Squid's native format, and the reason word."""
+    r, reason = record, record.reason
+    request = _squid_request(r.method, r.target, r.peer, r.content_type, reason)
+    return (
+        f"{_milliseconds(int((r.start + r.elapsed) * 1000))} {int(r.elapsed * 1000):6d} {r.client}"
+        f" {result(reason, r.status, r.aborted)}/{r.status:03d} {r.sent} {request}"
+    )
+
+
+@lru_cache(maxsize=2)
+def _common_time(second: int) -> str:
+    at = time.gmtime(second)
+    return time.strftime(f"%d/{_MONTHS[at.tm_mon - 1]}/%Y:%H:%M:%S +0000", at)
+
+
+def combined(record: ExchangeRecord) -> str:
+    """The combined format of NCSA and Apache, and the reason word."""
+    target = _target(record.target, record.reason is Reason.BAD_REQUEST)
+    referer = _quoted(_without_userinfo(record.referer, refused=False))
+    return (
+        f"{record.client} - - [{_common_time(int(record.start))}]"
+        f' "{_field(record.method)} {target} HTTP/1.{record.minor}" {record.status} {record.sent}'
+        f' "{referer}" "{_quoted(record.user_agent)}" {record.reason}\n'
+    )
+
+
+@lru_cache(maxsize=2)
+def _second(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+
+
+class _Line(msgspec.Struct):
+    """What a JSON line says, in this order; absent values are null."""
+
+    time: str
+    elapsed_ms: float
+    client: str
+    method: str
+    target: str
+    version: str
+    status: int
+    sent: int
+    reason: str
+    result: str
+    content_type: str | None
+    forward_status: int | None
+    peer: str | None
+    referer: str | None
+    user_agent: str | None
+    aborted: bool
+
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def _present(text: str) -> str | None:
+    return None if text == "-" else text
+
+
+def json(record: ExchangeRecord) -> str:
+    """One object a line."""
+    second, millisecond = divmod(int(record.start * 1000), 1000)
+    refused = record.reason is Reason.BAD_REQUEST
+    line = _Line(
+        time=f"{_second(second)}.{millisecond:03d}Z",
+        elapsed_ms=round(record.elapsed * 1000, 3),
+        client=record.client,
+        method=record.method,
+        target=_without_userinfo(record.target, refused=refused),
+        version=f"HTTP/1.{record.minor}",
+        status=record.status,
+        sent=record.sent,
+        reason=record.reason,
+        result=result(record.reason, record.status, record.aborted),
+        content_type=_present(record.content_type),
+        forward_status=record.forward_status or None,
+        peer=_present(record.peer),
+        referer=_present(_without_userinfo(record.referer, refused=False)),
+        user_agent=_present(record.user_agent),
+        aborted=record.aborted,
+    )
+    return _CONTROLS.sub(_unicode_escape, _encode(line).decode()) + "\n"
+
+
+def _unicode_escape(match: re.Match[str]) -> str:
+    return f"\\u{ord(match[0]):04x}"

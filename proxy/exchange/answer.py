@@ -1,0 +1,88 @@
+"""What the door hands to the exchange, and what it gets: a head and one of four kinds of body."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from proxy.policy.reasons import Reason
+    from proxy.semantics.messages import Request, ResponseHead
+    from proxy.store.base import StoredBody
+    from proxy.upstream.base import OnInterim, RequestBody, Upgraded
+
+
+class BodyReader(Protocol):
+    """A body that streams: chunks until b"", which says that it ended whole."""
+
+    async def read(self) -> bytes:
+        """The next chunk; b"" at the end. Raises an ``upstream.base.UpstreamError`` if cut off."""
+
+    def close(self) -> None:
+        """No more is wanted; safe to call twice and after the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inline:
+    """All bytes at hand."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FileSpan:
+    """``length`` bytes of a stored body from ``offset``; whoever sends it closes ``body``."""
+
+    body: StoredBody
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """A stream of ``length`` bytes, or of unknown length (None: chunked or until close)."""
+
+    reader: BodyReader
+    length: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tunnel:
+    """After this 101 head the connection is no longer HTTP: copy both ways."""
+
+    upstream: Upgraded
+
+
+Body = Inline | FileSpan | Flow | Tunnel
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """``head`` is complete but for framing: Content-Length or Transfer-Encoding are the door's,
+
+    except that the head of an answer to HEAD, and of a 304, keeps the Content-Length it has.
+    """
+
+    head: ResponseHead
+    body: Body
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """A request at the door. ``body`` streams (None: there is none), ``length`` is its
+
+    Content-Length (None: chunked). ``on_interim`` passes a 1xx on to this client."""
+
+    request: Request
+    body: RequestBody | None
+    length: int | None
+    on_interim: OnInterim
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The answer and why. ``forward_status`` is the origin's status, 0 if it did not answer."""
+
+    answer: Answer
+    reason: Reason
+    forward_status: int = 0

@@ -1,0 +1,155 @@
+"""The orchestrator: asks policy what to do with a request, and does it.
+
+It edits no head (``voice``, ``respond``, ``origin`` do), knows no rules of caching, and meets
+foreign failures only as ``UpstreamError`` and the store's own errors.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final, assert_never
+
+from proxy.exchange import errors
+from proxy.exchange.answer import Answer, Outcome, Tunnel
+from proxy.exchange.delivery import Delivery
+from proxy.exchange.fetching import Fetching
+from proxy.exchange.flights import Flights
+from proxy.exchange.keeping import Keeping
+from proxy.exchange.origin import Asked, Asking, Wanted
+from proxy.exchange.own import asked_of_us
+from proxy.policy import invalidation, keys, reuse, rules, storing
+from proxy.policy.reasons import Reason
+from proxy.semantics import forwarding
+from proxy.semantics.messages import SAFE_METHODS, ResponseHead
+from proxy.store.base import Found, StoreFailed, TooLarge
+from proxy.upstream.base import UpstreamError
+
+if TYPE_CHECKING:
+    from proxy.exchange.answer import Inbound
+    from proxy.exchange.options import ExchangeOptions
+    from proxy.exchange.voice import Voice
+    from proxy.policy.options import Options
+    from proxy.semantics.messages import Request
+    from proxy.semantics.targets import TargetURI
+    from proxy.store.base import Store
+    from proxy.upstream.base import Fetcher
+
+_ATTEMPTS: Final = 8  # times that a request looks again after somebody else's change
+
+
+class Exchange:
+    """Answers requests. One per process; ``handle`` is called for each request that is not hot."""
+
+    def __init__(
+        self,
+        store: Store,
+        fetcher: Fetcher,
+        options: Options,
+        own: ExchangeOptions,
+        voice: Voice,
+    ) -> None:
+        self.flights = Flights()
+        self._store = store
+        self._options = options
+        self._voice = voice
+        self._asking = Asking(fetcher, voice)
+        self._delivery = Delivery(store, options, voice)
+        self._fetching = Fetching(
+            store,
+            options,
+            self.flights,
+            asking=self._asking,
+            delivery=self._delivery,
+            keeping=Keeping(store, self.flights, own.finish_fill),
+        )
+
+    async def handle(self, inbound: Inbound) -> Outcome:
+        """The answer to one request. Raises ClientGone when its body was cut."""
+        request = inbound.request
+        if (own := asked_of_us(request, self._voice.pseudonym)) is not None:
+            return Outcome(self._delivery.own(own.answer, own.reason), own.reason)
+        try:
+            if (protocol := forwarding.upgrade_protocol(request.fields, request.minor)) is not None:
+                return await self._upgrade(inbound, protocol)
+            if request.method in {"GET", "HEAD"} and inbound.body is None:
+                return await self._cached(inbound)
+            return await self._uncached(inbound)
+        except UpstreamError as error:
+            return self._fetching.failed(error)
+
+    def key(self, uri: TargetURI) -> str:
+        """The primary cache key (RFC 9111 §2)."""
+        return keys.primary(uri, rules.first(self._options.rules, uri))
+
+    async def _cached(self, inbound: Inbound) -> Outcome:
+        key = self.key(inbound.request.uri)
+        for _ in range(_ATTEMPTS):
+            found = self._store.peek(key) or await self._store.lookup(key)
+            if (outcome := await self._decided(inbound, key, found)) is not None:
+                return outcome
+        asked = await self._asking.ask(inbound, None)
+        return self._fetching.pass_on(asked, Reason.MISS, Reason.MISS)
+
+    async def _decided(self, inbound: Inbound, key: str, found: Found) -> Outcome | None:
+        """Do what policy says; None: something changed meanwhile, look again."""
+        now = time.time()
+        decision = reuse.decide(inbound.request, found.variants, now, self._options)
+        match decision:
+            case reuse.Serve(stored=stored, reason=reason):
+                return await self._delivery.serve(inbound.request, key, stored, now, reason)
+            case reuse.ServeAndRevalidate(stored=stored, conditional=conditional):
+                wanted = Wanted(Reason.EXPIRED, conditional)
+                self._fetching.revalidate_behind(inbound, key, found, wanted)
+                reason = Reason.STALE_WHILE_REVALIDATE
+                return await self._delivery.serve(inbound.request, key, stored, now, reason)
+            case reuse.Revalidate():
+                wanted = Wanted(
+                    decision.reason, decision.conditional, decision.stored, decision.on_error_until
+                )
+                return await self._fetching.ask(inbound, key, found, wanted)
+            case reuse.Complete():
+                return await self._fetching.complete(inbound, key, found, decision)
+            case reuse.Forward(reason=reason):
+                return await self._fetching.ask(inbound, key, found, Wanted(reason))
+            case reuse.Refuse(status=status, reason=reason):
+                sentence = "Nothing that is stored here may answer this only-if-cached request."
+                answer = errors.own(status, reason, sentence)
+                return Outcome(self._delivery.own(answer, reason), reason)
+            case _:
+                assert_never(decision)
+
+    async def _uncached(self, inbound: Inbound) -> Outcome:
+        """A method or a body that the cache does not answer (RFC 9111 §4.4)."""
+        request = inbound.request
+        key = self.key(request.uri)
+        since = self._store.removals(key)
+        asked = await self._asking.ask(inbound, None)
+        why = Reason.REQUEST_BODY if request.method in {"GET", "HEAD"} else Reason.METHOD
+        if request.method not in SAFE_METHODS and await self._invalidate(request, asked.head):
+            since = self._store.removals(key)
+        verdict = storing.may_store(request, asked.head, asked.response_time, self._options)
+        if isinstance(verdict, storing.Store):
+            try:
+                return self._fetching.keep(inbound, key, why, (asked, None, since), verdict)
+            except (StoreFailed, TooLarge):
+                pass  # it is passed on, which is what matters to this client
+        return self._fetching.pass_on(asked, why, why)
+
+    async def _invalidate(self, request: Request, head: ResponseHead) -> bool:
+        uris = invalidation.keys(request, head)
+        for uri in uris:
+            await self._store.remove(self.key(uri))
+        return bool(uris)
+
+    async def _upgrade(self, inbound: Inbound, protocol: str) -> Outcome:
+        upgraded = await self._asking.upgrade(inbound, protocol)
+        if isinstance(upgraded, Asked):
+            return self._fetching.pass_on(upgraded, Reason.UPGRADE, Reason.UPGRADE)
+        assert upgraded.head is not None
+        fields = self._asking.switching(upgraded.head)
+        head = ResponseHead(101, upgraded.head.reason, fields)
+        return Outcome(Answer(head, Tunnel(upgraded)), Reason.UPGRADE, 101)
+
+    def own(self, answer: Answer, reason: Reason) -> Outcome:
+        """An answer of our own that was made at the door."""
+        return Outcome(self._delivery.own(answer, reason), reason)

@@ -1,0 +1,212 @@
+"""A fill: one writer, any number of readers, one counter, one wake-up.
+
+The pump feeds chunks; a reader at offset n waits until more than n has been received or the state
+is final. Small bodies stay in memory; a larger one goes to the store's spool in pieces, and who
+lags behind reads it from there. When the spool fails, the fill becomes a window: what nobody has
+read yet stays in memory, and the slowest reader sets the pace.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from proxy.store.base import StoreFailed, TooLarge
+from proxy.upstream.base import Lost, UpstreamError
+
+if TYPE_CHECKING:
+    from proxy.policy.stored import StoredResponse
+    from proxy.store.base import Spool, Store
+
+WINDOW: Final = 256 * 1024  # octets kept in memory before they go to the spool
+PIECE: Final = 256 * 1024  # octets that a reader takes at most at a time
+
+
+class FillState(StrEnum):
+    """FLOWING until the body ended whole or was cut."""
+
+    FLOWING = "flowing"
+    WHOLE = "whole"
+    BROKEN = "broken"
+
+
+class Fill:
+    """The body of one response on its way from the origin. Owned by the cache, not by a client."""
+
+    __slots__ = (
+        "_chunks", "_readers", "_settled", "_spool", "_store", "_waiting", "base", "error",
+        "length", "received", "state", "stored", "storing",
+    )  # fmt: skip
+
+    def __init__(self, store: Store, stored: StoredResponse, length: int | None) -> None:
+        self.stored = stored  # its length and checksum are known only when it is stored
+        self.length = length  # octets announced, None if unknown
+        self.received = 0
+        self.base = 0  # octets before this are in the spool only
+        self.state = FillState.FLOWING
+        self.error: UpstreamError | None = None
+        self.storing = True
+        self._store = store
+        self._spool: Spool | None = None
+        self._chunks: list[bytes] = []
+        self._readers: set[FillReader] = set()
+        self._settled = False
+        self._waiting: list[asyncio.Future[None]] = []
+
+    async def feed(self, chunk: bytes) -> None:
+        """Take a chunk; returns when there is room for the next. Raises StoreFailed, TooLarge
+
+        once, when storing ended: the fill goes on as a window for the readers it has."""
+        self._chunks.append(chunk)
+        self.received += len(chunk)
+        self._wake()
+        if self.received - self.base <= WINDOW:
+            return
+        if self.storing:
+            await self._flush()
+        else:
+            await self._slowest()
+
+    async def _flush(self) -> None:
+        pending = b"".join(self._chunks)
+        try:
+            if self._spool is None:
+                self._spool = self._store.spool()
+            await self._spool.append(pending)
+        except (StoreFailed, TooLarge):
+            self.storing = False
+            self._chunks = [pending]
+            raise
+        self._chunks = []
+        self.base += len(pending)
+
+    async def _slowest(self) -> None:
+        """Drop what every reader has passed; wait while the window is full."""
+        while self._readers:
+            reached = min(reader.offset for reader in self._readers)
+            while self._chunks and self.base + len(self._chunks[0]) <= reached:
+                self.base += len(self._chunks.pop(0))
+            if self.received - self.base <= WINDOW:
+                return
+            await self._changed()
+        raise Lost(502, "connection_terminated", "Nobody reads this response any more.")
+
+    async def store_as(self, key: str, since: int) -> None:
+        """The body is whole: commit it. Raises StoreFailed, TooLarge."""
+        if self._spool is None:
+            await self._store.put(key, self.stored, self.at_hand or b"", since)
+            return
+        await self._flush()
+        await self._store.adopt(key, self.stored, self._spool, since)
+
+    def end(self, error: UpstreamError | None = None) -> None:
+        """The state becomes final: whole without an error, broken with one."""
+        self.state = FillState.WHOLE if error is None else FillState.BROKEN
+        self.error = error
+        self._wake()
+
+    def settle(self) -> None:
+        """It is in the store, or never will be: the spool goes when the last reader has gone."""
+        self._settled = True
+        if not self._readers and self._spool is not None:
+            self._spool.abandon()
+
+    @property
+    def at_hand(self) -> bytes | None:
+        """The body if it is whole and in memory."""
+        if self.state is FillState.WHOLE and self._spool is None:
+            if len(self._chunks) > 1:
+                self._chunks = [b"".join(self._chunks)]
+            return self._chunks[0] if self._chunks else b""
+        return None
+
+    def take_whole(self, body: bytes) -> None:
+        """The whole body came at once."""
+        self._chunks = [body] if body else []
+        self.received = len(body)
+        self.state = FillState.WHOLE
+        self._wake()
+
+    @property
+    def wanted(self) -> bool:
+        """Whether any client reads this fill."""
+        return bool(self._readers)
+
+    def reader(self, offset: int = 0, length: int | None = None) -> FillReader:
+        """A reader of ``length`` octets from ``offset`` (None: to the end)."""
+        reader = FillReader(self, offset, length)
+        self._readers.add(reader)
+        return reader
+
+    def dismiss(self, reader: FillReader) -> None:
+        """The reader wants no more."""
+        self._readers.discard(reader)
+        self._wake()
+        if self._settled:
+            self.settle()
+
+    async def read_at(self, offset: int, size: int) -> bytes:
+        """Up to ``size`` octets that have been received, from memory or from the spool."""
+        if offset < self.base and self._spool is not None:
+            return await self._spool.read_at(offset, min(size, self.base - offset))
+        start = self.base
+        for chunk in self._chunks:
+            if offset < start + len(chunk):
+                return chunk[offset - start : offset - start + size]
+            start += len(chunk)
+        raise AssertionError("read beyond what was received")
+
+    def passed(self) -> None:
+        """A reader went on: in a window this may make room for the pump."""
+        if not self.storing:
+            self._wake()
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    async def _changed(self) -> None:
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        await future
+
+    async def available(self, offset: int) -> bool:
+        """Wait for octets at ``offset``; False at the end. Raises what broke the fill."""
+        if self.error is not None:
+            raise self.error
+        while offset >= self.received:
+            if self.state is FillState.WHOLE:
+                return False
+            await self._changed()
+            if self.error is not None:
+                raise self.error
+        return True
+
+
+class FillReader:
+    """One client's view of a fill, at its own pace. A ``BodyReader``."""
+
+    __slots__ = ("_fill", "_left", "offset")
+
+    def __init__(self, fill: Fill, offset: int, length: int | None) -> None:
+        self._fill = fill
+        self._left = length
+        self.offset = offset
+
+    async def read(self) -> bytes:
+        fill, size = self._fill, PIECE if self._left is None else min(PIECE, self._left)
+        if size == 0 or not await fill.available(self.offset):
+            self.close()
+            return b""
+        piece = await fill.read_at(self.offset, size)
+        self.offset += len(piece)
+        if self._left is not None:
+            self._left -= len(piece)
+        fill.passed()
+        return piece
+
+    def close(self) -> None:
+        self._fill.dismiss(self)

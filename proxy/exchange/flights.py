@@ -1,0 +1,139 @@
+"""Flights: concurrent misses for one key make one request to the origin.
+
+Whoever joins gets a role that is a type: ``Lead`` fetches, ``Follow`` waits for what the leader
+learns, ``Alone`` does neither because the key proved uncacheable a short while ago.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from proxy.exchange.fill import Fill
+    from proxy.store.base import Found
+    from proxy.upstream.base import UpstreamError
+
+REMEMBER: Final = 30.0  # seconds for which a key that proved uncacheable is not queued behind
+REMEMBERED: Final = 10_000  # keys
+
+
+@dataclass(frozen=True, slots=True)
+class Filling:
+    """The response is storable and on its way: read along."""
+
+    fill: Fill
+
+
+@dataclass(frozen=True, slots=True)
+class Refreshed:
+    """The origin said 304: these are the stored responses now."""
+
+    found: Found
+
+
+@dataclass(frozen=True, slots=True)
+class Erred:
+    """The origin could not be asked, or failed."""
+
+    error: UpstreamError
+
+
+@dataclass(frozen=True, slots=True)
+class Uncacheable:
+    """Not for sharing: everybody fetches alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """The leader's client went before the head came: elect another."""
+
+
+Outcome = Filling | Refreshed | Erred | Uncacheable | Left
+
+
+class Flight:
+    """One request to the origin that others may wait for. ``landed`` resolves once."""
+
+    __slots__ = ("key", "landed", "removals")
+
+    def __init__(self, key: str, removals: int) -> None:
+        self.key = key
+        self.removals = removals  # what the store said when it began
+        self.landed: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+    def land(self, outcome: Outcome) -> None:
+        """Tell the followers; only the first call counts."""
+        if not self.landed.done():
+            self.landed.set_result(outcome)
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """You fetch, and land the flight whatever happens."""
+
+    flight: Flight
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """Somebody fetches. ``early``: the head has not come, so any answer will be newer than you."""
+
+    flight: Flight
+    early: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """Known uncacheable: do not queue."""
+
+
+class Flights:
+    """The flights under way, by key."""
+
+    def __init__(self) -> None:
+        self._flights: dict[str, Flight] = {}
+        self._uncacheable: OrderedDict[str, float] = OrderedDict()
+
+    def join(self, key: str, now: float, removals: int) -> Lead | Follow | Alone:
+        """Your role for this key at ``now`` (epoch seconds).
+
+        ``removals`` is the store's count for the key: a flight that began before a removal carries
+        what was removed, and nobody joins it any more.
+        """
+        flight = self._flights.get(key)
+        if flight is not None and flight.removals == removals:
+            return Follow(flight, early=not flight.landed.done())
+        if now < self._uncacheable.get(key, 0.0):
+            return Alone()
+        flight = self._flights[key] = Flight(key, removals)
+        return Lead(flight)
+
+    def under_way(self, key: str) -> Flight | None:
+        """The flight for this key whose outcome is known, without joining."""
+        flight = self._flights.get(key)
+        return flight if flight is not None and flight.landed.done() else None
+
+    def over(self, flight: Flight, outcome: Outcome) -> None:
+        """The flight ends: nobody joins any more. Lands it if it has not landed."""
+        if self._flights.get(flight.key) is flight:
+            del self._flights[flight.key]
+        flight.land(outcome)
+
+    def uncacheable(self, key: str, now: float) -> None:
+        """Remember for a while that this key is not worth queueing for."""
+        self._uncacheable[key] = now + REMEMBER
+        self._uncacheable.move_to_end(key)
+        if len(self._uncacheable) > REMEMBERED:
+            self._uncacheable.popitem(last=False)
+
+    def cacheable(self, key: str) -> None:
+        """It was stored after all."""
+        self._uncacheable.pop(key, None)
+
+    def fills(self) -> list[Fill]:
+        """The fills in flight."""
+        landed = [f.landed.result() for f in self._flights.values() if f.landed.done()]
+        return [outcome.fill for outcome in landed if isinstance(outcome, Filling)]

@@ -1,0 +1,156 @@
+"""The short cut: a fresh response in memory is answered without a task and without an await.
+
+``Hot.prepare`` asks the one policy, for a request that was parsed; what it decided is remembered
+by the exact bytes of the request head. ``Prepared.block`` says for how long: the decision depends
+on the request (its bytes are the key), on the stored responses under the key (their generation),
+on time (``made``..``until``), and on configuration and access (a reload makes a new ``Hot``;
+connections without access never ask). Nothing else may enter a memoised decision.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from proxy.exchange import respond
+from proxy.policy import freshness, keys, reuse, rules
+from proxy.policy.reasons import Reason
+from proxy.wire.heads import render_response
+
+if TYPE_CHECKING:
+    from proxy.exchange.respond import Shape
+    from proxy.policy.freshness import Terms
+    from proxy.policy.options import Options
+    from proxy.policy.stored import StoredResponse
+    from proxy.semantics.messages import Request
+    from proxy.store.base import Store
+
+ENTRIES: Final = 8192  # prepared answers kept
+HEAD: Final = 2048  # octets of a request head that is worth remembering
+JOINED: Final = 4096  # octets of body up to which head and body are sent as one block
+
+
+class Prepared:
+    """An answer ready to send, valid while what it was decided on stands."""
+
+    __slots__ = (
+        "_age", "_block", "_fresh_until", "_generation", "_key", "_made", "_opening", "_second",
+        "_store", "_until", "body", "content_type", "method", "sent", "status", "target",
+    )  # fmt: skip
+
+    def __init__(  # noqa: PLR0913 - it is a record of everything the answer depends on
+        self,
+        *,
+        store: Store,
+        key: str,
+        generation: int,
+        request: Request,
+        stored: StoredResponse,
+        shaped: Shape,
+        body: bytes,
+        opening: bytes,
+        made: float,
+        until: float,
+        terms: Terms,
+    ) -> None:
+        self._store = store
+        self._key = key
+        self._generation = generation
+        self._made = made
+        self._until = until
+        self._fresh_until = terms.fresh_until
+        self._opening = opening
+        self._age = -terms.born
+        self._second = -1
+        self._block = b""
+        self.body = body
+        self.sent = 0
+        self.status = shaped.status
+        self.method = request.method
+        self.target = str(request.uri)
+        self.content_type = stored.head.fields.get("content-type") or "-"
+
+    def block(self, now: float) -> bytes | None:
+        """The octets to send first (``body`` follows when it is not empty), None when not valid."""
+        if (
+            not self._made <= now < self._until
+            or self._store.generation(self._key) != self._generation
+        ):
+            return None
+        if (second := int(now)) != self._second:
+            self._rebuild(second, now)
+        return self._block
+
+    def _rebuild(self, second: int, now: float) -> None:
+        """Age and ttl change once a second; recency is noted as often."""
+        self._store.touch(self._key)
+        self._second = second
+        block = b"%bAge: %d\r\nCache-Status: forecache; hit; ttl=%d\r\n\r\n" % (
+            self._opening,
+            max(0, self._age + now),
+            self._fresh_until - now,
+        )
+        if len(self.body) <= JOINED:
+            block += self.body
+            self.sent = len(block)
+        else:
+            self.sent = len(block) + len(self.body)
+        self._block = block
+
+    @property
+    def follows(self) -> bytes:
+        """The body when it is not part of the block."""
+        return self.body if len(self.body) > JOINED else b""
+
+
+class Hot:
+    """Prepared answers by request head, and the way to make one."""
+
+    def __init__(self, store: Store, options: Options, *, x_cache: bool = False) -> None:
+        self.memo: dict[bytes, Prepared] = {}
+        self._store = store
+        self._options = options
+        self._extra = (("X-Cache", "HIT"),) if x_cache else ()
+
+    def prepare(self, raw: bytes, request: Request, now: float) -> Prepared | None:
+        """The answer to this request if memory has a fresh one, remembered under ``raw``."""
+        rule = rules.first(self._options.rules, request.uri)
+        key = keys.primary(request.uri, rule)
+        found = self._store.peek(key)
+        if found is None:
+            return None
+        decision = reuse.decide(request, found.variants, now, self._options)
+        if not isinstance(decision, reuse.Serve) or decision.reason is not Reason.HIT:
+            return None
+        stored = decision.stored
+        body = self._store.held(stored)
+        if body is None:
+            return None
+        shaped = respond.shape(request, stored, len(body), now)
+        prepared = Prepared(
+            store=self._store,
+            key=key,
+            generation=found.generation,
+            request=request,
+            stored=stored,
+            shaped=shaped,
+            body=respond.cut(shaped.pieces, body),
+            opening=self._opening(shaped, stored),
+            made=now,
+            until=decision.until,
+            terms=freshness.terms(stored, self._options, rule),
+        )
+        if len(raw) <= HEAD:
+            self._remember(raw, prepared)
+        return prepared
+
+    def _opening(self, shaped: Shape, stored: StoredResponse) -> bytes:
+        lines = [line for line in shaped.lines if line[0].lower() != "age"]
+        lines.extend(self._extra)
+        if shaped.length is not None:
+            lines.append(("Content-Length", str(shaped.length)))
+        return render_response(shaped.status, respond.phrase(shaped, stored), lines)[:-2]
+
+    def _remember(self, raw: bytes, prepared: Prepared) -> None:
+        self.memo[raw] = prepared
+        if len(self.memo) > ENTRIES:
+            del self.memo[next(iter(self.memo))]

@@ -1,0 +1,130 @@
+"""From the origin into the store: the pump of a fill, owned by the cache and by no client."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Final, Protocol
+
+from proxy.exchange.fill import Fill, FillState
+from proxy.exchange.flights import Filling, Uncacheable
+from proxy.exchange.tasks import launch
+from proxy.store.base import StoreFailed, TooLarge
+from proxy.upstream.base import Lost, UpstreamError
+
+if TYPE_CHECKING:
+    from proxy.exchange.flights import Flight, Flights
+    from proxy.policy.stored import StoredResponse
+    from proxy.store.base import Store
+
+
+class Source(Protocol):
+    """Where the octets of a fill come from: an ``UpstreamResponse``, or one joined to a part."""
+
+    @property
+    def length(self) -> int | None: ...
+
+    def at_hand(self) -> bytes | None: ...
+
+    async def read(self) -> bytes: ...
+
+    def close(self) -> None: ...
+
+
+log = logging.getLogger("forecache")
+PUMP: Final = "fill "  # names of the tasks that a shutdown waits for begin so
+_DESERTED: Final = "No client reads this response any more."
+
+
+class Keeping:
+    """Begins fills and sees them through."""
+
+    def __init__(self, store: Store, flights: Flights, finish_fill: float) -> None:
+        self._store = store
+        self._flights = flights
+        self._finish_fill = finish_fill  # seconds that a fill may go on without a client
+
+    def begin(
+        self,
+        key: str,
+        stored: StoredResponse,
+        response: Source,
+        since: int,
+        flight: Flight | None,
+        largest: int | None,
+    ) -> Fill:
+        """Start to store; the fill can be read at once. Raises StoreFailed, TooLarge.
+
+        ``largest``: a rule's own limit for the length, in octets.
+        """
+        if largest is not None and response.length is not None and response.length > largest:
+            raise TooLarge(f"{response.length} octets are more than the rule's {largest}")
+        self._store.reserve(response.length)
+        fill = Fill(self._store, stored, response.length)
+        octets = response.at_hand()
+        if octets is not None:
+            fill.length = len(octets)
+            fill.take_whole(octets)
+            work = self._commit(key, fill, since, flight)
+        else:
+            work = self._pump(key, fill, response, since, flight)
+        if flight is not None:
+            flight.land(Filling(fill))
+        launch(work, PUMP + key)
+        return fill
+
+    async def _pump(
+        self,
+        key: str,
+        fill: Fill,
+        response: Source,
+        since: int,
+        flight: Flight | None,
+    ) -> None:
+        error: UpstreamError | None = Lost(502, "connection_terminated", "The fill was stopped.")
+        try:
+            await self._flow(key, fill, response, flight)
+            error = None
+        except UpstreamError as caught:
+            error = caught
+        finally:
+            response.close()
+            fill.end(error)
+            if error is not None:
+                self._over(flight)
+                fill.settle()
+        if fill.storing and fill.state is FillState.WHOLE:
+            await self._commit(key, fill, since, flight)
+        else:
+            self._over(flight)
+            fill.settle()
+
+    async def _flow(self, key: str, fill: Fill, response: Source, flight: Flight | None) -> None:
+        deserted: float | None = None  # when the last client was seen to be gone
+        while chunk := await response.read():
+            try:
+                await fill.feed(chunk)
+            except (StoreFailed, TooLarge) as failure:
+                log.info("%s is not stored: %s", key, failure)
+                self._over(flight)
+            if fill.wanted:
+                deserted = None
+                continue
+            now = time.monotonic()
+            deserted = deserted or now
+            if not fill.storing or now - deserted > self._finish_fill:
+                raise Lost(502, "connection_terminated", _DESERTED)
+
+    async def _commit(self, key: str, fill: Fill, since: int, flight: Flight | None) -> None:
+        try:
+            await fill.store_as(key, since)
+            self._flights.cacheable(key)
+        except (StoreFailed, TooLarge) as failure:
+            log.info("%s is not stored: %s", key, failure)
+        finally:
+            self._over(flight)
+            fill.settle()
+
+    def _over(self, flight: Flight | None) -> None:
+        if flight is not None:
+            self._flights.over(flight, Uncacheable())

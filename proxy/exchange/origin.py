@@ -1,0 +1,122 @@
+"""Asking the origin: the request as it goes out, and what came back, ready for the decision."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from proxy.semantics import dates, forwarding
+from proxy.semantics.fields import Fields
+from proxy.upstream.base import Outgoing, Upgraded
+
+if TYPE_CHECKING:
+    from proxy.exchange.answer import Inbound
+    from proxy.exchange.voice import Voice
+    from proxy.policy.reasons import Reason
+    from proxy.policy.stored import StoredResponse
+    from proxy.semantics.messages import Request, ResponseHead
+    from proxy.upstream.base import Fetcher, UpstreamResponse
+
+# What a validating request replaces: the client's own preconditions and its Range, which are
+# applied to the response once it has been validated.
+_REPLACED: Final = frozenset(
+    {
+        "if-match",
+        "if-none-match",
+        "if-modified-since",
+        "if-unmodified-since",
+        "if-range",
+        "range",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Why the origin is asked, and what there is already.
+
+    ``conditional``: preconditions of ours in place of the client's; None to leave those alone.
+    ``stale`` may be served until ``stale_until`` (epoch seconds) if the origin fails.
+    """
+
+    reason: Reason
+    conditional: Fields | None = None
+    stale: StoredResponse | None = None
+    stale_until: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A final response: ``head`` is as the client and the cache shall see it (Via, Date).
+
+    Times are epoch seconds around the request (RFC 9111 §4.2.3).
+    """
+
+    response: UpstreamResponse
+    head: ResponseHead
+    request_time: float
+    response_time: float
+
+
+class Asking:
+    """Sends requests on."""
+
+    def __init__(self, fetcher: Fetcher, voice: Voice) -> None:
+        self._fetcher = fetcher
+        self._voice = voice
+
+    async def ask(self, inbound: Inbound, conditional: Fields | None) -> Asked:
+        """Forward the request; returns when the final head is there. Raises UpstreamError."""
+        request_time = time.time()
+        outgoing = self._outgoing(inbound, conditional)
+        response = await self._fetcher.fetch(outgoing, inbound.on_interim)
+        assert not isinstance(response, Upgraded), "nobody asked to upgrade"
+        now = time.time()
+        return Asked(
+            response, self._received(inbound.request, response.head, now), request_time, now
+        )
+
+    async def upgrade(self, inbound: Inbound, protocol: str) -> Upgraded | Asked:
+        """Forward a request to upgrade. Raises UpstreamError."""
+        request, now = inbound.request, time.time()
+        fields = self._fields(request)
+        outgoing = Outgoing(
+            request.method, request.uri, forwarding.upgrading(fields, protocol), upgrade=True
+        )
+        response = await self._fetcher.fetch(outgoing, inbound.on_interim)
+        if isinstance(response, Upgraded):
+            return response
+        return Asked(response, self._received(request, response.head, now), now, time.time())
+
+    def switching(self, head: ResponseHead) -> Fields:
+        """The fields of a 101 on its way to the client (RFC 9110 §7.8)."""
+        fields = forwarding.response_fields(head.fields, self._voice.pseudonym, head.minor)
+        return forwarding.upgrading(fields, head.fields.get("upgrade") or "")
+
+    def _fields(self, request: Request) -> Fields:
+        return forwarding.request_fields(
+            request.fields, request.uri, self._voice.pseudonym, request.minor
+        )
+
+    def _outgoing(self, inbound: Inbound, conditional: Fields | None) -> Outgoing:
+        fields = self._fields(inbound.request)
+        if conditional is not None:
+            fields = Fields((*fields.without(_REPLACED).lines, *conditional.lines))
+        request = inbound.request
+        if (hops := forwarding.max_forwards(fields)) is not None and request.method in (
+            "TRACE",
+            "OPTIONS",
+        ):
+            fields = fields.replacing("Max-Forwards", str(hops - 1))
+        return Outgoing(request.method, request.uri, fields, inbound.body, inbound.length)
+
+    def _received(self, request: Request, head: ResponseHead, now: float) -> ResponseHead:
+        keep_length = request.method == "HEAD" or head.status == 304
+        fields = forwarding.response_fields(
+            head.fields, self._voice.pseudonym, head.minor, keep_length=keep_length
+        )
+        if "date" not in fields:
+            # RFC 9110 §6.6.1: a recipient with a clock adds what the origin left out.
+            fields = fields.adding(("Date", dates.format_date(now)))
+        return type(head)(head.status, head.reason, fields, head.minor)

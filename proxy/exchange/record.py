@@ -1,0 +1,39 @@
+"""What happened in one exchange: the only thing that observers see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from proxy.policy.reasons import Reason
+
+
+@dataclass(slots=True)
+class ExchangeRecord:
+    """One finished exchange. ``start`` in seconds since the epoch, ``elapsed`` in seconds.
+
+    ``target`` is the target URI, or authority for CONNECT, or the raw request-target if it was
+    not understood. ``sent`` counts the octets of head and body given to the client.
+    ``forward_status`` is the origin's status, 0 if it was not asked; ``peer`` names who was asked.
+    """
+
+    start: float
+    elapsed: float
+    client: str
+    method: str
+    target: str
+    minor: int
+    status: int
+    sent: int
+    reason: Reason
+    content_type: str = "-"
+    forward_status: int = 0
+    peer: str = "-"
+    referer: str = "-"
+    user_agent: str = "-"
+    aborted: bool = False
+
+
+Observer = Callable[[ExchangeRecord], None]

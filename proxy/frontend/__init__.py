@@ -1,0 +1,1 @@
+"""The people at the door: client sockets, pipelining, timers, tunnels."""

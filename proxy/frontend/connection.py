@@ -1,0 +1,371 @@
+"""One client connection: octets in, requests recognised, answers in order.
+
+A request that memory can answer is answered inside ``data_received``; any other gets one task.
+While it runs, what the client sends is its body, or waits for its turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final, cast
+
+from proxy.access.rules import Denied
+from proxy.exchange import errors
+from proxy.exchange.record import ExchangeRecord
+from proxy.frontend.conversation import Conversation
+from proxy.frontend.inbound import InboundBody
+from proxy.frontend.reception import Connect, Exchanged, Own, receive, refused
+from proxy.frontend.sender import Sender
+from proxy.policy.reasons import Reason
+from proxy.semantics.messages import RequestHead
+from proxy.wire.framing import NoBody, keeps_alive, request_framing
+from proxy.wire.heads import BadMessage, check_partial, head_end, parse_request
+
+if TYPE_CHECKING:
+    from proxy.exchange.hot import Prepared
+    from proxy.frontend.door import Door
+    from proxy.semantics.messages import Request
+    from proxy.semantics.targets import Origin
+    from proxy.wire.framing import Framing
+
+LINGER: Final = 2.0  # seconds to let the client read a refusal before the connection is cut
+AHEAD: Final = 64 * 1024  # octets of pipelined requests that are read ahead
+
+
+class Phase(IntEnum):
+    """Where the connection is; what the sweep may do to it follows from that."""
+
+    HEAD = 0  # waiting for a request, or for the rest of its head
+    BUSY = 1  # a request is being answered
+    SNIFF = 2  # CONNECT was granted: the first octets tell what is inside
+    LINGER = 3  # refused: read and forget until the client closes
+    GONE = 4
+
+
+class Connection(asyncio.Protocol):
+    """Lives with the socket."""
+
+    __slots__ = (
+        "_body", "_buffer", "_denied", "_door", "_half_closed", "_memo", "_observe", "_prefix",
+        "_searched", "client", "conversation", "inside", "phase", "sender", "since", "transport",
+    )  # fmt: skip
+
+    def __init__(self, door: Door) -> None:
+        # for the life of the socket
+        self._door = door
+        self._memo = door.hot.memo
+        self._observe = door.observe
+        self.transport: asyncio.Transport
+        self.sender: Sender
+        self.client = "-"
+        self._denied: Own | None = None
+        # for the life of a CONNECT whose inside is HTTP
+        self.inside: Origin | None = None
+        self._prefix = b""
+        # for one request
+        self.phase = Phase.HEAD
+        self.since = 0.0  # when this phase last saw progress, epoch seconds
+        self.conversation: Conversation | None = None
+        self._body: InboundBody | None = None
+        self._buffer = bytearray()
+        self._searched = 0
+        self._half_closed = False
+
+    # The socket's life.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports are not of the class that they implement.
+        self.transport = cast("asyncio.Transport", transport)
+        self.sender = Sender(self.transport)
+        peer = transport.get_extra_info("peername")
+        self.client = str(peer[0]) if peer else "-"
+        door, self.since = self._door, time.time()
+        verdict = door.rules.client(self.client)
+        if isinstance(verdict, Denied):
+            reason = Reason.DENIED_CLIENT
+            answer = errors.own(403, reason, verdict.sentence, error="http_request_denied")
+            self._denied = Own(answer, reason, close=True)
+        elif door.full(self.client):
+            reason = Reason.TOO_MANY_CONNECTIONS
+            sentence = (
+                "There are too many connections; close some, or raise [server] max_connections."
+            )
+            answer = errors.own(503, reason, sentence, error="connection_limit_reached")
+            self._denied = Own(answer, reason, close=True)
+        door.connections.add(self)
+        door.enter(self.client)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.phase = Phase.GONE
+        self.sender.lost()
+        if self._body is not None:
+            self._body.lost()
+        if self.conversation is not None:
+            self.conversation.cancel()
+        self._left()
+
+    def _left(self) -> None:
+        self._door.connections.discard(self)
+        self._door.leave(self.client)
+
+    def pause_writing(self) -> None:
+        self.sender.pause()
+
+    def resume_writing(self) -> None:
+        self.sender.resume()
+        self.since = time.time()
+
+    def eof_received(self) -> bool:
+        """RFC 9112 §9.6: a client may close its side and still read the answer."""
+        if self._body is not None and not self._body.complete:
+            self._body.lost()
+        self._half_closed = True
+        return self.phase is Phase.BUSY
+
+    def sweep(self, now: float) -> None:
+        """Called once a second: end what has waited too long."""
+        limits, waited = self._door.options.limits, now - self.since
+        if self.phase is Phase.HEAD and self._buffer:
+            if waited > limits.header_timeout:
+                self.refuse(_LATE)
+        elif self.phase is Phase.HEAD or self.phase is Phase.SNIFF:
+            if waited > limits.idle_timeout:
+                self.transport.close()
+        elif self.phase is Phase.LINGER:
+            if waited > LINGER:
+                self.abort()
+        elif self.sender.paused and waited > limits.write_timeout:
+            self.abort()
+        elif self._body is not None and self._body.starving and waited > limits.idle_timeout:
+            self._body.lost()
+
+    def drain(self) -> None:
+        """No more requests on this connection."""
+        if self.phase is Phase.HEAD and not self._buffer:
+            self.transport.close()
+
+    def abort(self) -> None:
+        """Reset it: what was sent must not look whole."""
+        self.transport.abort()
+
+    # Octets in.
+
+    def data_received(self, data: bytes) -> None:
+        if self.phase is Phase.HEAD and not self._buffer:
+            prepared = self._memo.get(self._prefix + data)
+            if prepared is not None and self._denied is None and self._send_hot(prepared):
+                return
+        if self._body is not None and not self._body.complete:
+            self.since = time.time()
+            data = self._body.feed(data)
+        if self.phase is Phase.LINGER or not data:
+            return
+        if not self._buffer:
+            self.since = time.time()
+        self._buffer += data
+        if self.phase is Phase.SNIFF:
+            self._sniffed()
+        elif self.phase is Phase.HEAD:
+            self.advance()
+        elif len(self._buffer) > AHEAD:
+            self.transport.pause_reading()
+
+    def advance(self) -> None:
+        """Answer what is in the buffer, as far as it can be answered at once."""
+        while self.phase is Phase.HEAD and self._buffer:
+            try:
+                end = head_end(self._buffer, self._searched)
+                if end < 0:
+                    check_partial(self._buffer, self._door.limits)
+                    self._searched = len(self._buffer)
+                    return
+            except BadMessage as error:
+                self.refuse(refused(error.status, _sentence(error)))
+                return
+            raw = bytes(self._buffer[:end])
+            del self._buffer[:end]
+            self._searched = 0
+            prepared = self._memo.get(self._prefix + raw)
+            if prepared is None or self._denied is not None or not self._send_hot(prepared):
+                self._take(raw)
+
+    def _take(self, raw: bytes) -> None:
+        """One whole request head."""
+        try:
+            head = parse_request(raw, self._door.limits)
+            framing = request_framing(head)
+        except BadMessage as error:
+            self.refuse(self._denied or refused(error.status, _sentence(error)))
+            return
+        if self._denied is not None:
+            self.refuse(self._denied, head)
+            return
+        reception = receive(head, self.inside, self._door.rules)
+        keep = keeps_alive(head.minor, head.fields) and not self._door.draining
+        bodiless = isinstance(framing, NoBody)
+        match reception:
+            case Own():
+                self._answer_own(reception, head, keep and bodiless)
+            case Connect() if not bodiless:
+                self.refuse(refused(400, "CONNECT has no request body."), head)
+            case Connect():
+                self._begin(head, None, framing, keep).connect(reception)
+            case Exchanged(request):
+                if not (
+                    bodiless and keep and head.minor and head.method in _READING
+                ) or not self._hot(raw, request):
+                    self._begin(head, request, framing, keep).exchange(request, framing)
+
+    # Answers without a task.
+
+    def _hot(self, raw: bytes, request: Request) -> bool:
+        prepared = self._door.hot.prepare(self._prefix + raw, request, time.time())
+        return prepared is not None and self._send_hot(prepared)
+
+    def _send_hot(self, prepared: Prepared) -> bool:
+        now = time.time()
+        block = prepared.block(now)
+        if block is None or self.sender.paused:
+            return False
+        if prepared.follows:
+            self.transport.writelines((block, prepared.follows))
+        else:
+            self.transport.write(block)
+        self.since = now
+        self._observe(
+            ExchangeRecord(
+                now, 0.0, self.client, prepared.method, prepared.target, 1, prepared.status,
+                prepared.sent, Reason.HIT, prepared.content_type,
+            )
+        )  # fmt: skip
+        if self._door.draining:
+            self.transport.close()
+        return True
+
+    def _answer_own(self, own: Own, head: RequestHead, keep: bool) -> None:
+        """An answer of the proxy's own, in order, at once."""
+        if own.close or not keep:
+            self.refuse(own, head)
+        else:
+            self.write_own(own, head, keep=True)
+
+    def refuse(self, own: Own, head: RequestHead | None = None) -> None:
+        """Answer and close, but let the client read the answer first (RFC 9112 §9.6)."""
+        self.write_own(own, head or _UNREAD, keep=False)
+        self._buffer.clear()
+        self.phase, self.since = Phase.LINGER, time.time()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    def write_own(self, own: Own, head: RequestHead, *, keep: bool) -> None:
+        outcome = self._door.exchange.own(own.answer, own.reason)
+        sender, before = self.sender, self.sender.sent
+        sender.send_own(head, outcome.answer, keep)
+        now = time.time()
+        self._observe(
+            ExchangeRecord(
+                now, 0.0, self.client, head.method, head.target, head.minor,
+                own.answer.head.status, sender.sent - before, own.reason, "text/plain",
+            )
+        )  # fmt: skip
+
+    # Answers with a task.
+
+    def _begin(
+        self, head: RequestHead, request: Request | None, framing: Framing, keep: bool
+    ) -> Conversation:
+        self.phase, self.since = Phase.BUSY, time.time()
+        if not isinstance(framing, NoBody):
+            self._body = InboundBody(self.transport, framing, self._door.limits)
+            rest = self._body.feed(bytes(self._buffer))
+            self._buffer[:] = rest
+        self.conversation = Conversation(self, self._door, head, self._body, keep)
+        return self.conversation
+
+    def answered(self, keep: bool) -> None:
+        """The conversation is over: on to the next request, or to the end."""
+        body, self._body, self.conversation = self._body, None, None
+        if self.phase is Phase.GONE:
+            return
+        self.since = time.time()
+        if not keep or self._half_closed or (body is not None and not body.complete):
+            self.close()
+            return
+        self.phase = Phase.HEAD
+        self.transport.resume_reading()
+        self.advance()
+        if self._door.draining:
+            self.drain()
+
+    def broken(self) -> None:
+        """The answer was cut: reset, so that nobody takes it for whole."""
+        self._body = self.conversation = None
+        if self.phase is not Phase.GONE:
+            self.phase, self.since = Phase.LINGER, time.time()
+            self.abort()
+
+    def hold(self) -> None:
+        """A tunnel is being dialled: what comes meanwhile waits."""
+        self.phase, self.since = Phase.BUSY, time.time()
+        self.transport.pause_reading()
+
+    def close(self) -> None:
+        """What was sent is whole: close, but let the client read it."""
+        self.phase, self.since = Phase.LINGER, time.time()
+        self._buffer.clear()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+            self.transport.resume_reading()
+        else:
+            self.transport.close()
+
+    # After CONNECT.
+
+    def sniff(self) -> None:
+        """CONNECT was granted: wait for what comes first."""
+        self.phase, self.since = Phase.SNIFF, time.time()
+        self.transport.resume_reading()
+        if self._buffer:
+            self._sniffed()
+
+    def _sniffed(self) -> None:
+        conversation = self.conversation
+        assert conversation is not None
+        conversation.sniffed(bytes(self._buffer))
+
+    def speak_http(self, inside: Origin) -> None:
+        """Inside the CONNECT is plain HTTP: serve it like any other."""
+        self.inside = inside
+        self._prefix = f"{inside}\n".encode("latin-1")
+        self.conversation = None
+        self.phase = Phase.HEAD
+        self.advance()
+
+    def hand_over(self) -> bytes:
+        """The transport becomes a tunnel's; returns what had arrived."""
+        early = bytes(self._buffer)
+        self._buffer.clear()
+        self.phase = Phase.GONE
+        self.conversation = None
+        self._door.connections.discard(self)
+        return early
+
+
+_READING: Final = frozenset({"GET", "HEAD"})
+_UNREAD: Final = RequestHead("-", "-", 1, errors.own(400, Reason.BAD_REQUEST, "").head.fields)
+_LATE: Final = Own(
+    errors.own(
+        408,
+        Reason.REQUEST_TIMEOUT,
+        "The request head did not come in time.",
+        error="http_request_error",
+    ),
+    Reason.REQUEST_TIMEOUT,
+    close=True,
+)
+
+
+def _sentence(error: BadMessage) -> str:
+    return f"The request cannot be read in one way only: {error.detail}."

@@ -1,0 +1,305 @@
+"""One request that needs a task: from the exchange's answer to the last octet, or to a tunnel."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from enum import StrEnum
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Final
+
+from proxy.access.rules import Denied
+from proxy.exchange import errors
+from proxy.exchange.answer import FileSpan, Flow, Inbound, Outcome, Tunnel
+from proxy.exchange.record import ExchangeRecord
+from proxy.exchange.tasks import spawn
+from proxy.frontend import tunnel
+from proxy.frontend.reception import Own, refused
+from proxy.frontend.sender import Disconnected
+from proxy.policy.reasons import Reason
+from proxy.semantics.targets import Origin
+from proxy.store.base import BodyLost
+from proxy.upstream.base import ClientGone, UpstreamError
+from proxy.wire.framing import Sized
+
+if TYPE_CHECKING:
+    from proxy.semantics.messages import RequestHead, ResponseHead
+    from proxy.exchange.answer import Answer
+    from proxy.frontend.connection import Connection
+    from proxy.frontend.door import Door
+    from proxy.frontend.inbound import InboundBody
+    from proxy.frontend.reception import Connect
+    from proxy.semantics.messages import Request
+    from proxy.wire.framing import Framing
+
+log = logging.getLogger("forecache")
+
+GRANTED: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
+PLAIN: Final = 80  # the port where plain HTTP is expected: nothing is dialled before it is needed
+_METHOD: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,24}")
+_REQUEST: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,24} [/*h]")
+
+
+class Inside(StrEnum):
+    """What the first octets after CONNECT turned out to be."""
+
+    TLS = "tls"
+    HTTP = "http"
+    OTHER = "other"
+    UNKNOWN = "unknown"  # too few to tell
+
+
+def inside(first: bytes) -> Inside:
+    """Tell a TLS ClientHello (RFC 8446 §5.1: record type 22) and an HTTP request from the rest."""
+    if first[:1] == b"\x16":
+        return Inside.TLS
+    if _REQUEST.match(first):
+        return Inside.HTTP
+    method = _METHOD.match(first)
+    if method is not None and first[method.end() :] in (b"", b" "):
+        return Inside.UNKNOWN
+    return Inside.OTHER
+
+
+class Conversation:
+    """Lives with one request; ends by telling the connection whether to keep going."""
+
+    __slots__ = (
+        "_answering",
+        "_body",
+        "_connection",
+        "_door",
+        "_head",
+        "_keep",
+        "_origin",
+        "_peer",
+        "_started",
+        "_target",
+        "_task",
+        "_waiting",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        connection: Connection,
+        door: Door,
+        head: RequestHead,
+        body: InboundBody | None,
+        keep: bool,
+    ) -> None:
+        self._connection = connection
+        self._door = door
+        self._head = head
+        self._body = body
+        self._keep = keep
+        self._started = time.time()
+        self._answering = False
+        self._task: asyncio.Task[None] | None = None
+        self._target = head.target
+        self._peer = "-"
+        self._origin: Origin | None = None  # of a CONNECT
+        self._waiting: tunnel.Waiting | None = None  # the dialled side of a CONNECT
+
+    def cancel(self) -> None:
+        """The client is gone."""
+        if self._task is not None:
+            self._task.cancel()
+        if self._waiting is not None:
+            self._waiting.close()
+
+    # A request for the exchange.
+
+    def exchange(self, request: Request, framing: Framing) -> None:
+        """Answer it in a task."""
+        self._target, self._peer = str(request.uri), request.uri.origin.host
+        length = framing.length if isinstance(framing, Sized) else None
+        inbound = Inbound(request, self._body, length, self._interim)
+        self._task = spawn(self._exchange(inbound), "exchange")
+
+    async def _exchange(self, inbound: Inbound) -> None:
+        outcome: Outcome | None = None
+        whole = keep = False
+        before = self._connection.sender.sent
+        try:
+            outcome = await self._door.exchange.handle(inbound)
+            keep = await self._send(inbound.request, outcome)
+            whole = True
+        except ClientGone:
+            if self._body is not None and self._body.malformed is not None:
+                self._connection.refuse(refused(400, self._body.malformed.detail), self._head)
+                return
+        except (Disconnected, UpstreamError, BodyLost) as error:
+            log.debug("%s was cut: %s", self._target, error)
+        finally:
+            self._observed(outcome, self._connection.sender.sent - before, whole)
+            if not whole:
+                _release(outcome)
+                self._connection.broken()
+        if outcome is not None and isinstance(outcome.answer.body, Tunnel):
+            self._upgraded(outcome.answer.body)
+        else:
+            self._connection.answered(keep)
+
+    async def _send(self, request: Request, outcome: Outcome) -> bool:
+        """Returns whether the connection may go on."""
+        self._answering = True
+        consumed = self._body is None or self._body.complete
+        keep = self._keep and consumed and not self._door.draining
+        return await self._connection.sender.send(request, outcome.answer, keep)
+
+    def _interim(self, head: ResponseHead) -> None:
+        # RFC 9110 §15.2: a 1xx is not for HTTP/1.0 clients.
+        if self._head.minor > 0 and not self._answering:
+            self._connection.sender.interim(head)
+
+    def _observed(self, outcome: Outcome | None, sent: int, whole: bool) -> None:
+        head = outcome.answer.head if outcome is not None else None
+        fields = self._head.fields
+        self._door.observe(
+            ExchangeRecord(
+                start=self._started,
+                elapsed=time.time() - self._started,
+                client=self._connection.client,
+                method=self._head.method,
+                target=self._target,
+                minor=self._head.minor,
+                status=head.status if head is not None else 0,
+                sent=sent,
+                reason=outcome.reason if outcome is not None else Reason.CLIENT_GONE,
+                content_type=(head.fields.get("content-type") if head is not None else None) or "-",
+                forward_status=outcome.forward_status if outcome is not None else 0,
+                peer=self._peer if outcome is not None and outcome.forward_status else "-",
+                referer=fields.get("referer") or "-",
+                user_agent=fields.get("user-agent") or "-",
+                aborted=not whole,
+            )
+        )
+
+    def _upgraded(self, body: Tunnel) -> None:
+        transport, early = body.upstream.detach()
+        self._join(transport, early)
+
+    # CONNECT.
+
+    def connect(self, wanted: Connect) -> None:
+        """Grant or refuse it."""
+        self._origin = Origin("http", wanted.host, wanted.port)
+        denied = self._denied_literal(wanted)
+        if denied is not None:
+            self._refuse_connect(
+                errors.own(403, denied[0], denied[1], error=_PROHIBITED), denied[0]
+            )
+        elif wanted.port == PLAIN:
+            self._grant()
+        else:
+            self._task = spawn(self._dial(self._origin, granted=False), "connect")
+
+    def _denied_literal(self, wanted: Connect) -> tuple[Reason, str] | None:
+        """A literal address is judged at once; a name when it has been resolved."""
+        try:
+            ip_address(wanted.host)
+        except ValueError:
+            return None
+        verdict = self._door.rules.destination(wanted.host, wanted.port, wanted.host)
+        if isinstance(verdict, Denied):
+            return Reason.DENIED_DESTINATION, verdict.sentence
+        return None
+
+    async def _dial(self, origin: Origin, *, granted: bool) -> None:
+        try:
+            upgraded = await self._door.fetcher.dial(origin)
+        except UpstreamError as error:
+            if granted:
+                self._connection.broken()
+            else:
+                self._refuse_connect(errors.from_upstream(error), errors.reason_of(error))
+            return
+        transport, early = upgraded.detach()
+        if granted:
+            self._join(transport, early)
+            return
+        self._waiting = tunnel.Waiting(transport, early, self._origin_spoke)
+        self._grant()
+        self._waiting.listen()
+
+    def _refuse_connect(self, answer: Answer, reason: Reason) -> None:
+        self._connection.write_own(Own(answer, reason), self._head, keep=self._keep)
+        self._connection.answered(self._keep)
+
+    def _grant(self) -> None:
+        self._connection.sender.write(GRANTED)
+        self._connection.sniff()
+
+    def sniffed(self, first: bytes) -> None:
+        """The client's first octets after CONNECT."""
+        assert self._origin is not None
+        match inside(first):
+            case Inside.UNKNOWN:
+                return
+            case Inside.HTTP:
+                if self._waiting is not None:
+                    self._waiting.close()
+                self._connection.speak_http(self._origin)
+            case Inside.OTHER if self._door.options.connect_other == "refuse":
+                self._connection.refuse(
+                    refused(400, "Inside this CONNECT is neither TLS nor HTTP."), self._head
+                )
+            case _:
+                self._tunnel()
+
+    def _origin_spoke(self) -> None:
+        """The origin speaks first: a protocol that is neither TLS nor HTTP."""
+        if self._door.options.connect_other == "refuse":
+            self._connection.broken()
+        else:
+            self._tunnel()
+
+    def _tunnel(self) -> None:
+        if self._waiting is None:
+            assert self._origin is not None
+            self._connection.hold()
+            self._task = spawn(self._dial(self._origin, granted=True), "connect")
+            return
+        waiting, self._waiting = self._waiting, None
+        self._join(waiting.transport, waiting.early())
+
+    def _join(self, origin: asyncio.Transport, early: bytes) -> None:
+        """From here on it is octets both ways."""
+        connection, door = self._connection, self._door
+        client = connection.transport
+
+        def finished(up: int, down: int) -> None:
+            door.tunnels.discard(joined)
+            door.leave(connection.client)
+            self._tunnel_record(down)
+
+        joined = tunnel.Tunnel(client, origin, finished, time.time())
+        door.tunnels.add(joined)
+        joined.begin(connection.hand_over(), early)
+
+    def _tunnel_record(self, sent: int) -> None:
+        self._door.observe(
+            ExchangeRecord(
+                self._started, time.time() - self._started, self._connection.client,
+                self._head.method, self._target, self._head.minor,
+                200 if self._head.method == "CONNECT" else 101, sent, Reason.TUNNEL,
+            )
+        )  # fmt: skip
+
+
+_PROHIBITED: Final = "destination_ip_prohibited"
+
+
+def _release(outcome: Outcome | None) -> None:
+    """Close what an answer that was not sent whole holds open."""
+    if outcome is None:
+        return
+    body = outcome.answer.body
+    if isinstance(body, Flow):
+        body.reader.close()
+    elif isinstance(body, FileSpan):
+        body.body.close()
+    elif isinstance(body, Tunnel):
+        body.upstream.close()

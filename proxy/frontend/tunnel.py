@@ -1,0 +1,139 @@
+"""Tunnels: octets both ways after CONNECT or 101, with half-close, backpressure, an idle end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+Finished = Callable[[int, int], None]
+
+
+class Waiting(asyncio.Protocol):
+    """The dialled side of a CONNECT until the first octets say what is inside."""
+
+    def __init__(
+        self, transport: asyncio.Transport, early: bytes, spoke: Callable[[], None]
+    ) -> None:
+        self.transport = transport
+        self._early = early
+        self._spoke = spoke
+        self._closed = False
+        transport.set_protocol(self)
+
+    def listen(self) -> None:
+        """Call ``spoke`` as soon as the origin says something or leaves."""
+        if self._early or self._closed:
+            self._spoke()
+        else:
+            self.transport.resume_reading()
+
+    def early(self) -> bytes:
+        """What the origin has said; the transport is the caller's now."""
+        self._spoke = _nothing
+        return self._early
+
+    def data_received(self, data: bytes) -> None:
+        self._early += data
+        self.transport.pause_reading()
+        self._spoke()
+
+    def eof_received(self) -> bool:
+        self._spoke()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._closed = True
+
+    def close(self) -> None:
+        """It is not needed."""
+        self._spoke = _nothing
+        self.transport.close()
+
+
+def _nothing() -> None:
+    """Nobody waits any more."""
+
+
+class TunnelEnd(asyncio.Protocol):
+    """One side of a tunnel; what it receives goes to ``other``."""
+
+    __slots__ = ("finished", "other", "received", "transport", "tunnel")
+
+    def __init__(self, transport: asyncio.Transport, tunnel: Tunnel) -> None:
+        self.transport = transport
+        self.tunnel = tunnel
+        self.received = 0
+        self.finished = False  # nothing more will come from this side
+        self.other: TunnelEnd
+
+    def data_received(self, data: bytes) -> None:
+        self.received += len(data)
+        self.tunnel.active = True
+        self.other.transport.write(data)
+
+    def eof_received(self) -> bool:
+        self.finished = True
+        if self.other.finished or not self.other.transport.can_write_eof():
+            self.tunnel.close()
+        else:
+            self.other.transport.write_eof()
+        return True
+
+    def pause_writing(self) -> None:
+        self.other.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if not self.other.transport.is_closing():
+            self.other.transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.tunnel.close()
+
+
+class Tunnel:
+    """Two transports joined. ``since``: when octets were last seen, as far as the sweep knows."""
+
+    __slots__ = ("_finished", "active", "client", "origin", "since")
+
+    def __init__(
+        self,
+        client: asyncio.Transport,
+        origin: asyncio.Transport,
+        finished: Finished,
+        now: float,
+    ) -> None:
+        self._finished: Finished | None = finished
+        self.active = False
+        self.since = now
+        self.client = TunnelEnd(client, self)
+        self.origin = TunnelEnd(origin, self)
+        self.client.other, self.origin.other = self.origin, self.client
+
+    def begin(self, from_client: bytes, from_origin: bytes) -> None:
+        """Pass on what has arrived already, then everything."""
+        for end, early in ((self.client, from_client), (self.origin, from_origin)):
+            end.transport.set_protocol(end)
+            if end.transport.is_closing():
+                self.close()
+                return
+            if early:
+                end.data_received(early)
+        for end in (self.client, self.origin):
+            if not end.transport.is_closing():
+                end.transport.resume_reading()
+
+    def sweep(self, now: float, idle_timeout: float) -> None:
+        """Close it when it has been silent for ``idle_timeout`` seconds."""
+        if self.active:
+            self.active, self.since = False, now
+        elif now - self.since > idle_timeout:
+            self.close()
+
+    def close(self) -> None:
+        """End both sides; what is still to be written is written."""
+        finished, self._finished = self._finished, None
+        if finished is None:
+            return
+        self.client.transport.close()
+        self.origin.transport.close()
+        finished(self.client.received, self.origin.received)

@@ -1,0 +1,1 @@
+"""HTTP caching (RFC 9111) as decisions. Pure: ``now`` is always an argument."""

@@ -1,0 +1,41 @@
+"""What a state-changing request makes invalid (RFC 9111 §4.4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urldefrag, urljoin
+
+from proxy.semantics.messages import SAFE_METHODS
+from proxy.semantics.targets import Absolute, BadTarget, parse
+
+if TYPE_CHECKING:
+    from proxy.semantics.messages import Request, ResponseHead
+    from proxy.semantics.targets import TargetURI
+
+_LOCATIONS: Final = ("location", "content-location")
+
+
+def keys(request: Request, head: ResponseHead) -> tuple[TargetURI, ...]:
+    """The target URIs of which every stored response is now invalid, the request's own first.
+
+    None unless the answer is a non-error one to a method that is not known to be safe. Locations
+    count within the origin of the request alone: nobody invalidates what is not his.
+    """
+    if request.method in SAFE_METHODS or not 200 <= head.status < 400:
+        return ()
+    found = [request.uri]
+    for reference in (value for name in _LOCATIONS for value in head.fields.all(name)):
+        uri = resolved(request.uri, reference)
+        if uri is not None and uri.origin == request.uri.origin and uri not in found:
+            found.append(uri)
+    return tuple(found)
+
+
+def resolved(base: TargetURI, reference: str) -> TargetURI | None:
+    """The target URI that a URI reference in a response means (RFC 3986 §5); None for no such."""
+    try:
+        absolute, _ = urldefrag(urljoin(str(base), reference))
+        target = parse("GET", absolute)
+    except (BadTarget, ValueError):
+        return None
+    return target.uri if isinstance(target, Absolute) else None

@@ -1,0 +1,104 @@
+"""What a stored response is found by (RFC 9111 §2, §4.1): target URI and selecting fields.
+
+A selecting value is kept apart from its name and from its absence, so that no value can pretend
+to be another.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from proxy.policy.reasons import Reason
+from proxy.semantics.grammar import list_members
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from proxy.policy.options import Options
+    from proxy.policy.rules import Rule
+    from proxy.policy.stored import StoredResponse
+    from proxy.semantics.fields import Fields
+    from proxy.semantics.messages import Request
+    from proxy.semantics.targets import TargetURI
+
+Selecting = tuple[tuple[str, str | None], ...]
+
+# RFC 9110 §12.5: case does not matter, and weights, not the order, say what is preferred.
+_WEIGHTED: Final = frozenset({"accept-charset", "accept-encoding", "accept-language"})
+_WEIGHT: Final = re.compile(r";q=([01](?:\.[0-9]{0,3})?)\Z")
+
+
+def primary(uri: TargetURI, rule: Rule | None) -> str:
+    """The key that all variants share; ``rule`` may take query parameters out of it."""
+    if rule is None or not rule.ignore_query:
+        return str(uri)
+    path, mark, query = str(uri).partition("?")
+    kept = "&".join(p for p in query.split("&") if not rule.ignored(p.partition("=")[0]))
+    return f"{path}?{kept}" if kept or (mark and not query) else path
+
+
+def selecting(vary: Iterable[str], fields: Fields) -> Selecting | None:
+    """Name and normalised value of what Vary names, sorted by name; None for ``Vary: *``.
+
+    ``vary`` are the members of the response's Vary, ``fields`` those of the request.
+    """
+    names = {member.lower() for member in vary}
+    if "*" in names:
+        return None
+    return tuple((name, _selecting_value(name, fields)) for name in sorted(names))
+
+
+def selects(stored: StoredResponse, request: Request) -> bool:
+    """Whether the request's selecting fields are those that the response was stored for (§4.1)."""
+    return all(_selecting_value(name, request.fields) == value for name, value in stored.selecting)
+
+
+def beyond(request: Request, options: Options) -> Reason | None:
+    """What may shape the response although it is in no key; such a request passes the cache by."""
+    fields = request.fields
+    if "transfer-encoding" in fields or fields.get("content-length") not in {None, "0"}:
+        return Reason.REQUEST_BODY
+    return reflected(fields, options)
+
+
+def reflected(fields: Fields, options: Options) -> Reason | None:
+    """Whether a request has fields that origins reflect without naming them in Vary."""
+    if _lower(options.unkeyed_fields).isdisjoint(fields.names()):
+        return None
+    return Reason.REQUEST_REFLECTED
+
+
+@lru_cache(maxsize=64)
+def _lower(names: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(name.lower() for name in names)
+
+
+def _selecting_value(name: str, fields: Fields) -> str | None:
+    value = fields.get(name)
+    if value is None:
+        return None
+    # Short ones repeat; what is long is as a rule one client's own and not worth remembering.
+    return _remembered(name, value) if len(value) <= 128 else _normalised(name, value)
+
+
+def _normalised(name: str, value: str) -> str:
+    """§4.1: whitespace between members never matters, case and order where the field says so."""
+    members = list_members(value)
+    if name in _WEIGHTED:
+        members = [member for _, member in sorted(map(_weighted, members))]
+    return ",".join(members)
+
+
+_remembered: Final = lru_cache(maxsize=1024)(_normalised)
+
+
+def _weighted(member: str) -> tuple[float, str]:
+    """Sort key, the most preferred first, and spelling of a member such as ``de;q=0.5``."""
+    text = "".join(member.lower().split())
+    if not (match := _WEIGHT.search(text)):
+        return (-1.0, text)
+    quality = float(match[1])
+    tag = text[: match.start()]
+    return (-quality, tag if quality == 1 else f"{tag};q={quality:g}")

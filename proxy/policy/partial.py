@@ -1,0 +1,118 @@
+"""Incomplete stored responses (RFC 9111 §3.3, §3.4): what a part answers, lacks, and grows into.
+
+A part is one run of octets of a representation with a strong validator; whatever is joined to it
+carries the same one, so that two versions never meet in one body.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from proxy.policy.revalidation import updated_fields
+from proxy.policy.stored import Part
+from proxy.semantics.fields import Fields
+from proxy.semantics.preconditions import Proceed, evaluate
+from proxy.semantics.ranges import (
+    Multiple,
+    Single,
+    Unsatisfiable,
+    Whole,
+    parse_content_range,
+    plan,
+)
+from proxy.semantics.validators import strong_validator
+
+if TYPE_CHECKING:
+    from proxy.policy.options import Options
+    from proxy.policy.stored import StoredResponse
+    from proxy.semantics.messages import Request, ResponseHead
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """The octets ``first``..``last`` that a part lacks, and the fields to ask for them with.
+
+    ``fields`` (Range, If-Range) go in place of the client's Range, If-Range and preconditions.
+    """
+
+    first: int
+    last: int
+    fields: Fields
+
+
+def answers(stored: StoredResponse, part: Part, request: Request, now: float) -> bool:
+    """Whether the octets of ``part`` are all that the request needs; HEAD and 304 need none."""
+    if request.method == "HEAD" or not isinstance(evaluate(request, stored.head, now), Proceed):
+        return True
+    match plan(request, stored.head, part.complete):
+        case Whole():
+            return False
+        case Single(first, last):
+            return part.first <= first and last <= part.last
+        case Multiple(spans):
+            return all(part.first <= first and last <= part.last for first, last in spans)
+        case Unsatisfiable():
+            return True
+
+
+def missing(stored: StoredResponse, part: Part, request: Request) -> Missing | None:
+    """What to fetch so that the request can be answered from one run of octets.
+
+    None if that is not one range next to the part: then the request is better forwarded as it is.
+    """
+    match plan(request, stored.head, part.complete):
+        case Whole():
+            first, last = 0, part.complete - 1
+        case Single(first, last):
+            pass
+        case _:
+            return None
+    if first < part.first:
+        gap = (first, part.first - 1) if part.first - 1 <= last <= part.last else None
+    else:
+        gap = (part.last + 1, last) if first <= part.last + 1 else None
+    validator = strong_validator(stored.head.fields)
+    if gap is None or validator is None:
+        return None
+    end = "" if gap[1] == part.complete - 1 else str(gap[1])
+    asked = Fields([("Range", f"bytes={gap[0]}-{end}"), ("If-Range", validator)])
+    return Missing(*gap, asked)
+
+
+def combine(
+    stored: StoredResponse,
+    head: ResponseHead,
+    options: Options,
+    body_id: str,
+    request_time: float,
+    response_time: float,
+) -> StoredResponse | None:
+    """The stored part and the 206 ``head`` as one (§3.4), under the name of the joined bytes.
+
+    Without ``part`` when nothing is missing any more. None if they must not be joined: another
+    version, no strong validator, or a hole between them. Length and checksum are open.
+    """
+    part = stored.part
+    new = parse_content_range(head.fields.get("content-range") or "")
+    if part is None or new is None or head.status != 206 or new.complete != part.complete:
+        return None
+    validator = strong_validator(stored.head.fields)
+    if validator is None or validator != strong_validator(head.fields):
+        return None
+    if new.first > part.last + 1 or new.last < part.first - 1:
+        return None
+    first, last = min(part.first, new.first), max(part.last, new.last)
+    whole = last - first + 1 == part.complete
+    fields = updated_fields(stored.head.fields, head.fields, options, response_time)
+    return replace(
+        stored,
+        id=body_id,
+        head=replace(stored.head, fields=fields),
+        request_time=request_time,
+        response_time=response_time,
+        length=0,
+        checksum=b"",
+        invalid=False,
+        part=None if whole else Part(first, last, part.complete),
+    )

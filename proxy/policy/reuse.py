@@ -1,0 +1,201 @@
+"""What to do with a request, given what is stored under its key (RFC 9111 §4).
+
+The answer is one arm of ``Decision`` and carries what its handler needs next. All times are epoch
+seconds. ``until``: the same decision stands for the same request and the same stored responses
+before that moment, so that it may be remembered.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from proxy.policy import freshness, keys, partial, revalidation, rules
+from proxy.policy.directives import parse_request_directives
+from proxy.policy.reasons import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from proxy.policy.directives import RequestDirectives
+    from proxy.policy.freshness import Terms
+    from proxy.policy.options import Options
+    from proxy.policy.partial import Missing
+    from proxy.policy.rules import Rule
+    from proxy.policy.stored import StoredResponse
+    from proxy.semantics.fields import Fields
+    from proxy.semantics.messages import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Serve:
+    """Answer from the stored response. ``fresh_until`` may be past for ``STALE_ALLOWED``."""
+
+    stored: StoredResponse
+    reason: Reason
+    until: float
+    fresh_until: float
+
+
+@dataclass(frozen=True, slots=True)
+class ServeAndRevalidate:
+    """Answer from the stale stored response, and validate it behind the answer (RFC 5861 §3)."""
+
+    stored: StoredResponse
+    conditional: Fields
+    until: float
+    fresh_until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Revalidate:
+    """Ask the origin with ``conditional`` instead of the client's ``PRECONDITIONS``.
+
+    ``conditional`` is empty when nothing has a validator: then only a whole answer can come.
+    If the origin cannot be reached or answers 5xx before ``on_error_until``, the stored response
+    may be the answer.
+    """
+
+    stored: StoredResponse
+    conditional: Fields
+    reason: Reason
+    on_error_until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """Ask for the ``missing`` octets, join them with the stored part, answer from both (§3.4)."""
+
+    stored: StoredResponse
+    missing: Missing
+    reason: Reason = Reason.PARTIAL_MISS
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """Nothing stored helps: ask the origin what the client asks."""
+
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Answer with an error of our own."""
+
+    status: int
+    reason: Reason
+
+
+Decision = Serve | ServeAndRevalidate | Revalidate | Complete | Forward | Refuse
+
+
+_SERVED: Final = frozenset({Reason.HIT, Reason.STALE_ALLOWED})
+_UNLIMITED: Final = float("inf")
+
+
+def decide(
+    request: Request, found: Sequence[StoredResponse], now: float, options: Options
+) -> Decision:
+    """What to do with ``request``; ``found`` is all that is stored under its primary key."""
+    if request.method not in {"GET", "HEAD"}:
+        return Forward(Reason.METHOD)
+    rule = rules.first(options.rules, request.uri)
+    asked = parse_request_directives(request.fields)
+    decision: Decision
+    if reason := _passes_by(request, asked, options, rule):
+        decision = Forward(reason)
+    elif (stored := _select(request, found)) is None:
+        decision = Forward(Reason.VARY_MISS if found else Reason.MISS)
+    elif stored.part is not None and not partial.answers(stored, stored.part, request, now):
+        gap = partial.missing(stored, stored.part, request)
+        decision = Forward(Reason.PARTIAL_MISS) if gap is None else Complete(stored, gap)
+    else:
+        terms = freshness.terms(stored, options, rule)
+        reason, until = _weigh(stored, terms, asked, now)
+        if reason in _SERVED:
+            return Serve(stored, reason, until, terms.fresh_until)
+        conditional = revalidation.conditional(found, stored)
+        if reason is Reason.STALE_WHILE_REVALIDATE:
+            return ServeAndRevalidate(stored, conditional, until, terms.fresh_until)
+        decision = _ask(stored, conditional, reason, until, now)
+    # §5.2.1.7.
+    return Refuse(504, Reason.ONLY_IF_CACHED) if asked.only_if_cached else decision
+
+
+def _passes_by(
+    request: Request, asked: RequestDirectives, options: Options, rule: Rule | None
+) -> Reason | None:
+    if reason := keys.beyond(request, options):
+        return reason
+    if rule is not None and not rule.cache:
+        return Reason.RULE_NO_CACHE
+    return Reason.REQUEST_NO_STORE if asked.no_store else None
+
+
+def _select(request: Request, found: Sequence[StoredResponse]) -> StoredResponse | None:
+    """§4.1: of those whose selecting fields match, the most recent by Date."""
+    matching = [stored for stored in found if keys.selects(stored, request)]
+    if len(matching) < 2:
+        return matching[0] if matching else None
+    return max(matching, key=freshness.date)
+
+
+def _weigh(
+    stored: StoredResponse, terms: Terms, asked: RequestDirectives, now: float
+) -> tuple[Reason, float]:
+    """The reason to serve, and until when; or to validate, and until when an error changes that."""
+    # §4.4, §5.2.1.4, §5.2.2.4: without validation never, not even after an error.
+    if stored.invalid:
+        return Reason.INVALIDATED, 0.0
+    if asked.no_cache:
+        return Reason.REQUEST_NO_CACHE, 0.0
+    if terms.validate:
+        return Reason.MUST_REVALIDATE, 0.0
+    old_at = _UNLIMITED if asked.max_age is None else terms.born + asked.max_age
+    if now < terms.fresh_until:
+        return _weigh_fresh(terms, asked, now, old_at)
+    return _weigh_stale(terms, asked, now, old_at)
+
+
+def _weigh_fresh(
+    terms: Terms, asked: RequestDirectives, now: float, old_at: float
+) -> tuple[Reason, float]:
+    if now > old_at:
+        return Reason.REQUEST_MAX_AGE, _on_error_until(terms, asked)
+    fresh_enough_until = terms.fresh_until - asked.min_fresh
+    if now >= fresh_enough_until:
+        return Reason.REQUEST_MIN_FRESH, _on_error_until(terms, asked)
+    return Reason.HIT, min(fresh_enough_until, old_at)
+
+
+def _weigh_stale(
+    terms: Terms, asked: RequestDirectives, now: float, old_at: float
+) -> tuple[Reason, float]:
+    if not terms.stale_forbidden and not asked.min_fresh and now <= old_at:
+        # §5.2.1.1: with max-age, staleness must be asked for by max-stale.
+        tolerant = asked.max_age is None or asked.max_stale
+        if tolerant and now < terms.while_revalidating_until:
+            return Reason.STALE_WHILE_REVALIDATE, min(terms.while_revalidating_until, old_at)
+        stale_until = terms.fresh_until + asked.max_stale
+        if now < stale_until:
+            return Reason.STALE_ALLOWED, min(stale_until, old_at)
+    return Reason.EXPIRED, _on_error_until(terms, asked)
+
+
+def _on_error_until(terms: Terms, asked: RequestDirectives) -> float:
+    """RFC 5861 §4: the origin's word or the request's, the longer one; neither: the default."""
+    if terms.stale_forbidden:
+        return terms.fresh_until
+    window = terms.stale_if_error
+    if asked.stale_if_error is not None:
+        said = terms.directives.stale_if_error
+        window = asked.stale_if_error if said is None else max(said, asked.stale_if_error)
+    return terms.fresh_until + window
+
+
+def _ask(
+    stored: StoredResponse, conditional: Fields, reason: Reason, on_error_until: float, now: float
+) -> Revalidate | Forward:
+    if conditional or now < on_error_until:
+        return Revalidate(stored, conditional, reason, on_error_until)
+    return Forward(reason)

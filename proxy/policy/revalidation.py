@@ -1,0 +1,150 @@
+"""Validation (RFC 9111 §4.3): what to ask with, and what the answer makes of what is stored."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+from proxy.policy import keys
+from proxy.policy.directives import parse_response_directives
+from proxy.policy.freshness import date
+from proxy.policy.storing import COOKIES, kept_fields, shares_cookies
+from proxy.semantics.dates import parse_date
+from proxy.semantics.fields import NO_FIELDS, Fields
+from proxy.semantics.validators import entity_tag, is_strong_last_modified
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from proxy.policy.options import Options
+    from proxy.policy.stored import StoredResponse
+    from proxy.semantics.messages import Request, ResponseHead
+
+# The client's preconditions that give way to ours. If-Range stays where Range does.
+PRECONDITIONS: Final = frozenset(
+    {"if-match", "if-none-match", "if-modified-since", "if-unmodified-since"}
+)
+MOST_TAGS: Final = 16  # in If-None-Match: no origin should refuse our fields as too large
+
+# §3.2: what describes the bytes that are held, or the message that brought the update.
+_NOT_UPDATED: Final = frozenset(
+    {"content-encoding", "content-length", "content-range", "transfer-encoding"}
+)
+# They say when the earlier response was made: gone even if the update is silent about it.
+_SUPERSEDED: Final = frozenset({"age", "date"})
+
+
+def conditional(found: Sequence[StoredResponse], candidate: StoredResponse) -> Fields:
+    """Precondition fields to ask the origin with (§4.3.1); empty without a validator.
+
+    The entity tags are those of all that is ``found`` whole, so that the origin may choose, the
+    date that of the ``candidate``, which the request selects.
+    """
+    offered = (candidate, *(s for s in found if s is not candidate and s.part is None))
+    known = (entity_tag(stored.head.fields) for stored in offered)
+    tags = dict.fromkeys(str(tag) for tag in known if tag is not None)
+    lines = [("If-None-Match", ", ".join(islice(tags, MOST_TAGS)))] if tags else []
+    modified = candidate.head.fields.get("last-modified")
+    if modified is not None and parse_date(modified) is not None:
+        lines.append(("If-Modified-Since", modified))
+    return Fields(lines) if lines else NO_FIELDS
+
+
+def selected(found: Sequence[StoredResponse], head: ResponseHead) -> tuple[StoredResponse, ...]:
+    """Which of the stored responses a 304 freshens (§4.3.4), the most recent first.
+
+    None: it is about something that is not stored, and the request is to be made again without
+    preconditions of ours.
+    """
+    recent = sorted(found, key=date, reverse=True)
+    tag, modified = entity_tag(head.fields), head.fields.get("last-modified")
+    if tag is not None:
+        held = [(stored, entity_tag(stored.head.fields)) for stored in recent]
+        same = [stored for stored, its in held if its is not None and its.matches_strongly(tag)]
+        # An origin that compresses on the fly weakens the tag of its 200, but not of its 304:
+        # what it confirmed is the tag that we sent, and comparison was weak there.
+        alike = [stored for stored, its in held if its is not None and its.matches_weakly(tag)]
+        return tuple(same or alike[:1])
+    if modified is not None:
+        same = [s for s in recent if s.head.fields.get("last-modified") == modified]
+        return tuple(same if is_strong_last_modified(head.fields) else same[:1])
+    # Only one can be meant. Many an origin leaves the validator out that it has just compared.
+    return tuple(recent) if len(recent) == 1 else ()
+
+
+def freshened(
+    stored: StoredResponse,
+    head: ResponseHead,
+    request: Request,
+    options: Options,
+    request_time: float,
+    response_time: float,
+) -> StoredResponse:
+    """The stored response with the fields and the times of the 304 ``head`` (§3.2, §4.3.4).
+
+    Whether it may stay is for ``may_store`` to say, asked about its new head.
+    """
+    fields = updated_fields(stored.head.fields, head.fields, options, response_time)
+    selecting: keys.Selecting | None = stored.selecting
+    if fields.get("vary") != stored.head.fields.get("vary"):
+        selecting = keys.selecting(fields.members("vary"), request.fields)
+    return replace(
+        stored,
+        selecting=selecting or (),
+        head=replace(stored.head, fields=fields),
+        request_time=request_time,
+        response_time=response_time,
+        invalid=False,
+    )
+
+
+def head_update(
+    stored: StoredResponse,
+    head: ResponseHead,
+    request: Request,
+    options: Options,
+    request_time: float,
+    response_time: float,
+) -> StoredResponse:
+    """What a 200 to HEAD makes of a stored response that this HEAD selects (§4.3.5).
+
+    Freshened if nothing says that it is another representation, else invalid.
+    """
+    if head.status == stored.head.status and _is_same_representation(stored, head.fields):
+        return freshened(stored, head, request, options, request_time, response_time)
+    return replace(stored, invalid=True)
+
+
+def updated_fields(held: Fields, new: Fields, options: Options, response_time: float) -> Fields:
+    """§3.2: every field of the update replaces the held lines of its name, with few exceptions."""
+    merged = _merged(held, new.without(COOKIES))
+    if any(name in new for name in COOKIES):
+        directives = parse_response_directives(merged, options.freshness.targeted)
+        if shares_cookies(directives, options):
+            merged = _merged(held, new)
+    return kept_fields(merged, options, response_time)
+
+
+def _merged(held: Fields, new: Fields) -> Fields:
+    skipped = _NOT_UPDATED
+    if _only_strengthens(held, new):
+        skipped |= {"etag"}
+    update = new.without(skipped)
+    kept = held.without(_SUPERSEDED | set(update.names()))
+    return kept.adding(*update.lines)
+
+
+def _only_strengthens(held: Fields, new: Fields) -> bool:
+    # The bytes that are held were not promised to be those of the strong tag.
+    before, after = entity_tag(held), entity_tag(new)
+    return bool(before and after and before.weak and before.matches_weakly(after))
+
+
+def _is_same_representation(stored: StoredResponse, fields: Fields) -> bool:
+    length = stored.length if stored.part is None else stored.part.complete
+    if fields.get("content-length") not in {None, str(length)}:
+        return False
+    held = stored.head.fields
+    compared = ("etag", "last-modified", "content-encoding")
+    return all(fields.get(name) in {None, held.get(name)} for name in compared)

@@ -1,0 +1,52 @@
+"""A stored response (RFC 9111 §2): everything about it except its bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from proxy.policy.freshness import Terms
+    from proxy.semantics.messages import ResponseHead
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What an incomplete stored response has (§3.3): octets ``first``..``last`` of ``complete``."""
+
+    first: int
+    last: int
+    complete: int
+
+
+class _Assessed:
+    """Room for what ``freshness.terms`` worked out: not a field, so neither compared nor copied."""
+
+    __slots__ = ("_terms",)
+    _terms: Terms
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResponse(_Assessed):
+    """One stored response. Immutable: a change makes a new value (``dataclasses.replace``).
+
+    ``id`` names the body bytes: two values with the same id have the same body. ``selecting``
+    holds the normalised selecting fields of the request (§4.1) as (lower-case name, value or None
+    when absent), sorted by name; empty without Vary. ``head`` is as it goes out again: no
+    connection-specific fields, no Age of our own adding, and that of a 200 even where ``part`` says
+    that only a part is held. Times are seconds since the epoch.
+    ``checksum`` is over the body bytes held. ``personal``: the request carried Cookie or
+    Authorization, so there is no heuristic freshness. ``invalid``: it must be validated before
+    reuse, whatever its freshness (§4.4, soft purge). ``part`` is set for incomplete responses.
+    """
+
+    id: str
+    selecting: tuple[tuple[str, str | None], ...]
+    head: ResponseHead
+    request_time: float
+    response_time: float
+    length: int
+    checksum: bytes
+    personal: bool = False
+    invalid: bool = False
+    part: Part | None = None

@@ -1,0 +1,1 @@
+"""HTTP semantics (RFC 9110): values and field syntax. Pure: no sockets, no clocks, no disks."""

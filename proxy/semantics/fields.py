@@ -1,0 +1,88 @@
+"""Fields: the ordered, immutable, case-insensitive multi-map of RFC 9110 §5.
+
+Values are ``str`` decoded as latin-1, so that every octet survives the way in and out.
+Every lookup name is given in lower case; the case in which a field came is kept for sending.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from proxy.semantics.grammar import list_members
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterable, Iterator
+
+Line = tuple[str, str]
+
+
+class Fields:
+    """Field lines in the order received; equal when the lines are equal."""
+
+    __slots__ = ("_index", "lines")
+
+    def __init__(self, lines: Iterable[Line] = ()) -> None:
+        self.lines: tuple[Line, ...] = tuple(lines)
+        self._index: dict[str, list[str]] | None = None
+
+    def _values(self) -> dict[str, list[str]]:
+        index = self._index
+        if index is None:
+            index = self._index = {}
+            for name, value in self.lines:
+                index.setdefault(name.lower(), []).append(value)
+        return index
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._values()
+
+    def get(self, name: str) -> str | None:
+        """The combined field value (RFC 9110 §5.3), None when absent."""
+        values = self._values().get(name)
+        if values is None:
+            return None
+        return values[0] if len(values) == 1 else ", ".join(values)
+
+    def all(self, name: str) -> tuple[str, ...]:
+        """The value of each field line of that name, in order."""
+        return tuple(self._values().get(name, ()))
+
+    def members(self, name: str) -> list[str]:
+        """The non-empty members of a list-based field (RFC 9110 §5.6.1), quotes respected."""
+        return [m for value in self._values().get(name, ()) for m in list_members(value)]
+
+    def names(self) -> Iterable[str]:
+        """Each field name once, in lower case."""
+        return self._values().keys()
+
+    def without(self, names: Container[str]) -> Fields:
+        """These fields less every line whose lower-case name is in ``names``."""
+        return Fields(line for line in self.lines if line[0].lower() not in names)
+
+    def replacing(self, name: str, value: str) -> Fields:
+        """One line ``name: value`` at the end instead of every line of that name."""
+        lower = name.lower()
+        kept = [line for line in self.lines if line[0].lower() != lower]
+        return Fields([*kept, (name, value)])
+
+    def adding(self, *lines: Line) -> Fields:
+        """These fields and more lines after them."""
+        return Fields((*self.lines, *lines))
+
+    def __iter__(self) -> Iterator[Line]:
+        return iter(self.lines)
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def __eq__(self, other: object) -> bool:
+        return self.lines == other.lines if isinstance(other, Fields) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.lines)
+
+    def __repr__(self) -> str:
+        return f"Fields({list(self.lines)!r})"
+
+
+NO_FIELDS: Final = Fields()

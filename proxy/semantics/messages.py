@@ -1,0 +1,56 @@
+"""Message heads and the facts about methods and statuses (RFC 9110 §9, §15)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from proxy.semantics.fields import Fields
+    from proxy.semantics.targets import TargetURI
+
+# RFC 9110 §9.2.1 and §9.2.2; PROPFIND, REPORT and SEARCH: RFC 4918, 3253, 5323.
+SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PROPFIND", "REPORT", "SEARCH"})
+IDEMPOTENT_METHODS: Final = SAFE_METHODS | {"PUT", "DELETE"}
+
+# Reason phrases for heads of our own making; RFC 9110 §15.5 where Python versions differ.
+PHRASES: Final = {status.value: status.phrase for status in HTTPStatus} | {
+    413: "Content Too Large",
+    414: "URI Too Long",
+    416: "Range Not Satisfiable",
+    422: "Unprocessable Content",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHead:
+    """A request head as received: ``target`` is the request-target, ``minor`` of HTTP/1.minor."""
+
+    method: str
+    target: str
+    minor: int
+    fields: Fields
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request whose target URI is known (RFC 9110 §7.1): what policy and exchange speak of.
+
+    ``minor`` is the client's HTTP/1 minor version; ``fields`` are as received.
+    """
+
+    method: str
+    uri: TargetURI
+    fields: Fields
+    minor: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseHead:
+    """A response head; ``minor`` is that of the message as received."""
+
+    status: int
+    reason: str
+    fields: Fields
+    minor: int = 1

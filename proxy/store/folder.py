@@ -1,0 +1,163 @@
+"""The folder of the store: who may use it, what is in it, how large it may become.
+
+``cache.db`` (rows), ``bodies/`` (adopted files), ``spool/`` (bodies on their way in),
+``generations`` (shared memory), ``lock`` (held while a process opens the folder or replaces a
+damaged database). Several processes may have it open.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import time
+from typing import TYPE_CHECKING, Final
+
+from proxy.store import generations
+from proxy.store.bodies import Verifier, body_path
+from proxy.store.disk import DAMAGED, DATABASE, ERRORS, PAGE, Table, is_damage, move_aside
+from proxy.store.generations import Generations
+from proxy.store.spools import SpoolFolder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from proxy.store.options import StoreOptions
+
+_LOG: Final = logging.getLogger(__name__)
+
+_FOLDERS: Final = 300 * PAGE
+_WAL_PAGES: Final = 1000
+_KEEP_DAMAGED: Final = 7 * 86400.0
+
+
+class UnsafeFolder(PermissionError):
+    """Others can write to the folder: nothing in it can be trusted."""
+
+
+class Folder:
+    """An open folder. ``limit`` is what rows, files, log and fills in flight may take together."""
+
+    def __init__(self, options: StoreOptions) -> None:
+        """Blocks. Raises UnsafeFolder, and disk.ERRORS when it cannot be opened."""
+        self._path = options.dir
+        self._max_size = options.max_size
+        _make_private(self._path)
+        wal_pages = max(64, min(_WAL_PAGES, options.max_size // 128 // PAGE))
+        self._wal_pages = wal_pages
+        self.journal_limit = 4 * wal_pages * PAGE
+        with self._locked():
+            self.table = self._open_table()
+            self.generations = Generations(
+                self._path / "generations", anything_stored=self.table.count_keys() > 0
+            )
+            self.epoch = self.generations.epoch
+            self._damaged = self._weigh_damaged()
+            self.spools = SpoolFolder(self._path / "spool", self.generations)
+        self.verifier = Verifier(self.table.bodies)
+
+    @property
+    def fixed(self) -> int:
+        """What the folder takes besides."""
+        return generations.SIZE + _FOLDERS + self._damaged
+
+    @property
+    def limit(self) -> int:
+        return self._max_size - self.fixed
+
+    @property
+    def margin(self) -> int:
+        """How far below the limit eviction goes."""
+        return self._max_size // 256
+
+    def content(self) -> int:
+        """The octets that ``limit`` bounds, but for free pages."""
+        usage = self.table.usage()
+        return usage.pages + usage.files + self.table.journal() + self.generations.in_flight()
+
+    def follow(self) -> None:
+        """Open the new database if another process has replaced it. The writer's thread."""
+        if self.epoch != self.generations.epoch:
+            self._reopen(None)
+
+    def replace_database(self, error: BaseException) -> None:
+        """Move the damaged database aside and start with an empty one. The writer's thread."""
+        self._reopen(error)
+
+    def _reopen(self, error: BaseException | None) -> None:
+        self.table.leave()
+        with self._locked():
+            if error is not None and self.epoch == self.generations.epoch:
+                self._move_aside(error)
+                self.generations.next_epoch()
+            self.table = self._open_table()
+            self.epoch = self.generations.epoch
+            self._damaged = self._weigh_damaged()
+
+    def remove_orphans(self, ids: list[str]) -> None:
+        """Unlink those of these body files that have no row; inside a transaction.
+
+        Files are only ever renamed into place inside transactions, so none is on its way now.
+        """
+        for id_ in ids:
+            if not self.table.has_body(id_):
+                with contextlib.suppress(OSError):
+                    os.unlink(body_path(self.table.bodies, id_))  # noqa: PTH108
+
+    def close(self) -> None:
+        self.spools.close()
+        self.generations.close()
+
+    def _open_table(self) -> Table:
+        try:
+            table = Table(self._path, self._wal_pages)
+            table.usage()
+        except ERRORS as error:
+            if not is_damage(error):
+                raise
+            self._move_aside(error)
+            return Table(self._path, self._wal_pages)
+        return table
+
+    def _move_aside(self, error: BaseException) -> None:
+        _LOG.error(
+            "%s is damaged (%s): moved to %s, the cache starts empty",
+            self._path / DATABASE,
+            error,
+            DAMAGED,
+        )
+        move_aside(self._path)
+
+    def _weigh_damaged(self) -> int:
+        """The size of a database that was moved aside; one that is old or too large goes."""
+        damaged = self._path / DAMAGED
+        try:
+            status = damaged.stat()
+        except FileNotFoundError:
+            return 0
+        if status.st_size <= self._max_size // 8 and time.time() - status.st_ctime < _KEEP_DAMAGED:
+            return status.st_size
+        damaged.unlink()
+        return 0
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        lock = os.open(self._path / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
+
+
+def _make_private(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.mkdir(mode=0o700, exist_ok=True)
+    status = path.stat()
+    if status.st_uid != os.geteuid():
+        raise UnsafeFolder(f"{path} belongs to another user: give the cache a folder of its own")
+    if status.st_mode & 0o022:
+        raise UnsafeFolder(f"others can write to {path}: chmod 700 it, or choose another folder")
+    path.chmod(0o700)

@@ -1,0 +1,357 @@
+"""``TieredStore``: the store that the program uses, memory over disk.
+
+On the loop: memory, generations, decisions of a few microseconds. Lookups and opened files go
+through a few reader threads, large writes and first-use checks through two others, commits
+through the one writer. Nothing of diskcache ever runs on the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from proxy.store import records
+from proxy.store.base import BodyLost, Found, StoreFailed, TooLarge
+from proxy.store.bodies import (
+    LARGEST_INLINE,
+    Descriptor,
+    FileBody,
+    InlineBody,
+    body_files,
+    check_id,
+    checksum,
+    checksum_octets,
+    is_whole,
+)
+from proxy.store.disk import ERRORS, SpooledBody, Table, is_damage
+from proxy.store.folder import Folder
+from proxy.store.generations import NOT_KEPT
+from proxy.store.memory import LARGEST_BODY, MemoryTier
+from proxy.store.spools import Limits, SpoolFile
+from proxy.store.threads import Handover, Threads
+from proxy.store.writer import (
+    Committed,
+    MakeRoom,
+    Put,
+    Remove,
+    RemoveOrphans,
+    ReplaceDatabase,
+    Update,
+    Writer,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Sequence
+
+    from proxy.policy.stored import StoredResponse
+    from proxy.store.base import Spool, StoredBody
+    from proxy.store.options import StoreOptions
+
+_LOG: Final = logging.getLogger(__name__)
+
+_READERS: Final = 3
+_SPOOLERS: Final = 2
+_RETRY_REMOVAL: Final = 5.0
+_CHECKED_AT_ONCE: Final = 2**20
+
+
+async def open_store(options: StoreOptions) -> TieredStore:
+    """Ready to serve when it returns. Raises UnsafeFolder, StoreFailed with a sentence."""
+    try:
+        folder = await asyncio.to_thread(Folder, options)
+    except PermissionError:
+        raise
+    except ERRORS as error:
+        raise StoreFailed(f"cannot open the cache folder {options.dir}: {error}") from error
+    return TieredStore(options, folder)
+
+
+class TieredStore:
+    """``base.Store``. Made by ``open_store``; ended by ``close``, which commits what is queued."""
+
+    def __init__(self, options: StoreOptions, folder: Folder) -> None:
+        self._options = options
+        self._folder = folder
+        self._generations = folder.generations
+        self._memory = MemoryTier(options.memory)
+        self._handover = Handover(asyncio.get_running_loop())
+        self._writer = Writer(folder, self._handover)
+        self._tables = threading.local()
+        self._readers = Threads(self._handover, _READERS, "store-reader", self._leave)
+        self._spoolers = Threads(self._handover, _SPOOLERS, "store-spooler")
+        self._limits = Limits(options.largest_object, options.max_size)
+        self._checking: dict[str, asyncio.Future[Descriptor]] = {}
+        self._condemned: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._writer.start()
+        self._start(self.remove_orphans())
+
+    # What never waits.
+
+    def generation(self, key: str) -> int:
+        return self._generations.generation(key)
+
+    def removals(self, key: str) -> int:
+        return self._generations.removals(key)
+
+    def peek(self, key: str) -> Found | None:
+        generation = self._generations.generation(key)
+        found = self._memory.peek(key, generation)
+        if found is None and not self._generations.maybe_stored(key):
+            return Found((), generation)
+        return found
+
+    def held(self, stored: StoredResponse) -> bytes | None:
+        return self._memory.body(stored.id) if stored.length else b""
+
+    def touch(self, key: str) -> None:
+        self._memory.touch(key)
+        self._generations.touch(key)
+
+    def reserve(self, expected: int | None) -> None:
+        if expected is not None and expected > self._limits.largest:
+            raise TooLarge(f"{expected} octets, more than {self._limits.largest}")
+        if self._writer.is_down:
+            raise StoreFailed("storing failed a moment ago")
+        if self._folder.spools.promised + (expected or 0) > self._limits.in_flight:
+            raise StoreFailed("other bodies on their way in have taken the room")
+
+    def spool(self) -> Spool:
+        return SpoolFile(self._folder.spools, self._spoolers, self, self._limits)
+
+    def usage(self) -> tuple[int, int, int]:
+        """Octets used and allowed, and the number of keys, as of the last commit."""
+        used = self._writer.used + self._folder.fixed
+        return used, self._options.max_size, self._writer.keys
+
+    # Reading.
+
+    async def lookup(self, key: str) -> Found:
+        if (known := self.peek(key)) is not None:
+            return known
+        if key in self._condemned:
+            return Found((), NOT_KEPT)
+        if self._folder.epoch != self._generations.epoch:
+            await self._writer.submit(MakeRoom())
+        table = self._folder.table
+        try:
+            found, bodies, record = await self._readers.run(self._read, key)
+        except records.DamagedRecord:
+            await self._submit_quietly(Remove(key, None, on_purpose=False))
+            return Found((), NOT_KEPT)
+        except ERRORS as error:
+            await self._read_failed(table, error)
+            return Found((), NOT_KEPT)
+        if found.variants and found.generation == self.generation(key):
+            self._memory.keep(key, found, bodies, record)
+        return found
+
+    async def open(self, key: str, stored: StoredResponse) -> StoredBody:
+        octets = self.held(stored)
+        if octets is not None:
+            return InlineBody(octets)
+        table = self._folder.table
+        try:
+            if stored.length <= LARGEST_INLINE:
+                octets = await self._readers.run(self._inline, stored)
+            elif stored.length <= LARGEST_BODY:
+                octets = await self._readers.run(self._small_file, stored)
+            else:
+                return FileBody(await self._open_file(stored), stored.length, self._readers)
+        except BodyLost as error:
+            await self._lose(key, stored, error)
+            raise
+        except ERRORS as error:
+            await self._read_failed(table, error)
+            raise BodyLost(str(error)) from error
+        self._memory.keep_body(key, stored.id, octets)
+        return InlineBody(octets)
+
+    async def _open_file(self, stored: StoredResponse) -> Descriptor:
+        """Several who ask for the same unchecked body wait for one check."""
+        if self._folder.verifier.is_verified(stored):
+            return await self._readers.run(self._folder.verifier.open, stored)
+        running = self._checking.get(stored.id)
+        if running is None:
+            small = stored.length <= _CHECKED_AT_ONCE
+            threads = self._readers if small else self._spoolers
+            running = threads.run(self._folder.verifier.open, stored)
+            self._checking[stored.id] = running
+            running.add_done_callback(lambda _: self._checking.pop(stored.id, None))
+        return await asyncio.shield(running)
+
+    def _table(self) -> Table:
+        """The current table, in a reader thread: its connection to an older one is closed."""
+        table = self._folder.table
+        known = getattr(self._tables, "known", None)
+        if known is not table:
+            if known is not None:
+                known.leave()
+            self._tables.known = table
+        return table
+
+    def _leave(self) -> None:
+        known = getattr(self._tables, "known", None)
+        if known is not None:
+            known.leave()
+
+    def _read(self, key: str) -> tuple[Found, dict[str, bytes], int]:
+        """The record, the bodies that came with it, and the record's size; in a reader thread."""
+        generation = self._generations.generation(key)
+        table = self._table()
+        record = table.record(key)
+        if record is None:
+            return Found((), generation), {}, 0
+        variants = records.decode(key, record)
+        bodies: dict[str, bytes] = {}
+        room = LARGEST_BODY
+        for stored in variants:
+            room -= stored.length
+            if room < 0 or stored.length > LARGEST_INLINE:
+                break
+            body = None if self._memory.body(stored.id) else table.inline_body(stored.id)
+            if body is not None and is_whole(stored, body):
+                bodies[stored.id] = body
+        # Odd: a change is under way, and what was read may be what it changes.
+        return Found(variants, NOT_KEPT if generation & 1 else generation), bodies, len(record)
+
+    def _inline(self, stored: StoredResponse) -> bytes:
+        body = self._table().inline_body(stored.id)
+        if body is None:
+            raise BodyLost("no such row")
+        if not is_whole(stored, body):
+            raise BodyLost("its length or checksum differs")
+        return body
+
+    def _small_file(self, stored: StoredResponse) -> bytes:
+        body = self._folder.verifier.open(stored).pread(stored.length, 0)
+        if len(body) != stored.length:
+            raise BodyLost("cut short")
+        return body
+
+    async def _lose(self, key: str, stored: StoredResponse, error: BodyLost) -> None:
+        # Not on purpose: the fill that replaces it may be under way already.
+        _LOG.warning("lost a body of %s: %s", key, error)
+        self._memory.drop(key)
+        await self._submit_quietly(Remove(key, frozenset((stored.id,)), on_purpose=False))
+
+    async def _read_failed(self, table: Table, error: BaseException) -> None:
+        if is_damage(error):
+            await self._submit_quietly(ReplaceDatabase(table, error))
+        else:
+            self._writer.failed(error)
+
+    # Writing.
+
+    async def put(self, key: str, stored: StoredResponse, body: bytes, since: int) -> None:
+        self.reserve(len(body))
+        crc = checksum(body)
+        await self._commit(key, stored, body, crc, since)
+
+    async def adopt(self, key: str, stored: StoredResponse, spool: Spool, since: int) -> None:
+        if not isinstance(spool, SpoolFile):
+            raise TypeError("a spool of another store")
+        body = await spool.whole()
+        if isinstance(body, bytes):
+            await self._commit(key, stored, body, checksum(body), since)
+        elif await self._commit(key, stored, body, spool.crc, since):
+            spool.adopted()
+            return
+        spool.abandon()
+
+    async def _commit(
+        self, key: str, stored: StoredResponse, body: bytes | SpooledBody, crc: int, since: int
+    ) -> bool:
+        length = body.length if isinstance(body, SpooledBody) else len(body)
+        check_id(stored.id)
+        stored = replace(stored, length=length, checksum=checksum_octets(crc))
+        committed = await self._writer.submit(Put(key, stored, body, since))
+        if committed is None:
+            return False
+        self._keep(committed, {stored.id: body} if isinstance(body, bytes) else {})
+        return True
+
+    async def update(self, key: str, changed: Sequence[StoredResponse]) -> None:
+        committed = await self._writer.submit(Update(key, tuple(changed)))
+        if committed is not None:
+            self._keep(committed, {})
+
+    def _keep(self, committed: Committed, bodies: dict[str, bytes]) -> None:
+        found = Found(committed.variants, committed.generation)
+        if self.generation(committed.key) == committed.generation:
+            self._memory.keep(committed.key, found, bodies, committed.record)
+
+    async def remove(self, key: str, ids: frozenset[str] | None = None) -> int:
+        # At once, for every process; once more inside the transaction, for fills that commit now.
+        self._generations.removing(key)
+        self._generations.settled(key)
+        self._memory.drop(key)
+        try:
+            removed: int = await self._writer.submit(Remove(key, ids))
+        except StoreFailed:
+            # The disk still has it: hidden here until the removal succeeds.
+            self._condemned.add(key)
+            if len(self._condemned) == 1:
+                self._start(self._remove_condemned())
+            return 0
+        return removed
+
+    async def _remove_condemned(self) -> None:
+        while self._condemned:
+            await asyncio.sleep(_RETRY_REMOVAL)
+            for key in list(self._condemned):
+                try:
+                    await self._writer.submit(Remove(key, None))
+                except StoreFailed:
+                    break
+                self._condemned.discard(key)
+
+    async def _submit_quietly(self, operation: Remove | ReplaceDatabase) -> None:
+        """A removal of what is damaged: if the disk refuses, it will be found damaged again."""
+        try:
+            await self._writer.submit(operation)
+        except StoreFailed:
+            _LOG.debug("could not remove what is damaged", exc_info=True)
+
+    # Upkeep.
+
+    async def make_room(self) -> None:
+        """For what was promised to spool files. Raises StoreFailed."""
+        await self._writer.submit(MakeRoom())
+
+    def disk_failed(self, error: OSError) -> StoreFailed:
+        return self._writer.failed(error)
+
+    async def remove_orphans(self) -> None:
+        """Remove body files that no row names, left behind by a process that was killed."""
+        try:
+            folders = body_files(self._folder.table.bodies)
+            while (ids := await self._spoolers.run(next, folders, None)) is not None:
+                orphans = await self._readers.run(self._without_row, ids)
+                if orphans:
+                    await self._writer.submit(RemoveOrphans(orphans))
+        except (StoreFailed, *ERRORS):
+            _LOG.warning("the search for orphaned files was broken off", exc_info=True)
+
+    def _without_row(self, ids: list[str]) -> list[str]:
+        table = self._table()
+        return [id_ for id_ in ids if not table.has_body(id_)]
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._handover.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Commit what is queued and give the folder up. Call it once."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._spoolers.close()
+        await self._readers.close()
+        await asyncio.to_thread(self._writer.join)
+        await asyncio.sleep(0)  # those who waited for the last commit look at the generations
+        await asyncio.to_thread(self._folder.close)

@@ -1,0 +1,1 @@
+"""The way to origins: names, addresses, connections, parents, TLS. Never sees a stored response."""

@@ -1,0 +1,166 @@
+"""Names and ports to transports: resolve, ask access about each address, connect, speak TLS.
+
+What is connected to is what was judged: there is no second resolution. Foreign exceptions become
+``NotReached`` here and nowhere else, by one table.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import ssl
+from collections.abc import Callable
+from contextlib import contextmanager
+from functools import cached_property
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from aiohappyeyeballs import start_connection
+
+from proxy.access.rules import Denied, Verdict
+from proxy.upstream.base import NotReached
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from aiohappyeyeballs import AddrInfoType
+
+    from proxy.upstream.connection import Connection
+    from proxy.upstream.options import UpstreamOptions
+    from proxy.upstream.resolve import Addresses, Resolver
+
+# Asked with host, port and the address that is about to be connected to.
+Admit = Callable[[str, int, str], Verdict]
+P = TypeVar("P", bound=asyncio.Protocol)
+
+# RFC 8305 §5: the next address is tried when this one has not answered for so long.
+_NEXT_ADDRESS: Final = 0.25
+_NO_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE})
+
+# First match wins: exception, status, RFC 9209 §2.3 error type, sentence.
+_BLAME: Final[tuple[tuple[type[OSError], int, str, str], ...]] = (
+    (socket.gaierror, 502, "dns_error", "The name of {peer} cannot be resolved"),
+    (ssl.SSLCertVerificationError, 502, "tls_certificate_error", "{peer} has a bad certificate"),
+    (ssl.SSLError, 502, "tls_protocol_error", "TLS with {peer} failed"),
+    (TimeoutError, 504, "connection_timeout", "{peer} did not take the connection in time"),
+    (ConnectionRefusedError, 502, "connection_refused", "{peer} refused the connection"),
+    (ConnectionError, 502, "connection_terminated", "{peer} closed the connection at once"),
+    (OSError, 502, "destination_ip_unroutable", "There is no way to {peer}"),
+)  # fmt: skip
+
+
+@contextmanager
+def blaming(peer: str) -> Iterator[None]:
+    """Turn what goes wrong on the way to ``peer`` into NotReached."""
+    try:
+        yield
+    except OSError as error:
+        raise _blame(error, peer) from error
+
+
+def _blame(error: OSError, peer: str) -> NotReached:
+    if error.errno in _NO_DESCRIPTORS:
+        return NotReached(503, "proxy_internal_error", "The proxy has no file descriptor left.")
+    status, word, sentence = next(row[1:] for row in _BLAME if isinstance(error, row[0]))
+    if isinstance(error, ssl.SSLCertVerificationError):
+        sentence = f"{sentence}: {error.verify_message}"
+    return NotReached(status, word, f"{sentence.format(peer=peer)}.")
+
+
+def is_address(host: str) -> bool:
+    """Whether the host is an address already."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+class Connector:
+    """``tls``: the context for origins; the system's trust if None."""
+
+    def __init__(
+        self,
+        options: UpstreamOptions,
+        resolver: Resolver,
+        admit: Admit,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._options = options
+        self._resolver = resolver
+        self._admit = admit
+        self._given_tls = tls
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        context = self._given_tls or ssl.create_default_context()
+        context.set_alpn_protocols(["http/1.1"])
+        return context
+
+    async def connect(self, host: str, port: int, protocol: P, *, judge: bool = True) -> P:
+        """A TCP connection for ``protocol``; ``judge``: ask access first. Raises NotReached."""
+        peer = f"{host}:{port}"
+        addresses = await self._resolve(host)
+        if judge:
+            addresses = self._admitted(host, port, addresses)
+        with blaming(peer):
+            sock = await self._open([_info(family, at, port) for family, at in addresses])
+            await asyncio.get_running_loop().create_connection(lambda: protocol, sock=sock)
+        return protocol
+
+    async def _resolve(self, host: str) -> Addresses:
+        if is_address(host):
+            return ((socket.AF_INET6 if ":" in host else socket.AF_INET, host),)
+        with blaming(host):
+            try:
+                async with asyncio.timeout(self._options.connect_timeout):
+                    return await self._resolver.resolve(host)
+            except TimeoutError:
+                sentence = f"{host} was not resolved in time."
+                raise NotReached(504, "dns_timeout", sentence) from None
+
+    def judge(self, host: str, port: int, address: str) -> None:
+        """Raises NotReached (403, or 502 for ourselves) if access says no."""
+        if isinstance(verdict := self._admit(host, port, address), Denied):
+            raise _prohibited(verdict)
+
+    def _admitted(self, host: str, port: int, addresses: Addresses) -> Addresses:
+        verdicts = [(found, self._admit(host, port, found[1])) for found in addresses]
+        allowed = tuple(found for found, verdict in verdicts if not isinstance(verdict, Denied))
+        if not allowed:
+            raise _prohibited(next(v for _, v in verdicts if isinstance(v, Denied)))
+        return allowed
+
+    async def _open(self, infos: list[AddrInfoType]) -> socket.socket:
+        # Attempts begin this much apart: then the last one too has had its time.
+        staggered = _NEXT_ADDRESS * (len(infos) - 1)
+        async with asyncio.timeout(self._options.connect_timeout + staggered):
+            return await start_connection(infos, happy_eyeballs_delay=_NEXT_ADDRESS, interleave=1)
+
+    async def secure(self, connection: Connection, host: str) -> None:
+        """Speak TLS with ``host`` on this connection, or close it. Raises NotReached."""
+        loop, plain = asyncio.get_running_loop(), connection.transport
+        try:
+            with blaming(host):
+                async with asyncio.timeout(self._options.connect_timeout):
+                    secured = await loop.start_tls(
+                        plain, connection, self._tls, server_hostname=host
+                    )
+        except BaseException:
+            plain.abort()
+            raise
+        if secured is None:
+            raise _blame(ConnectionResetError(), host)
+        connection.connection_made(secured)
+
+
+def _info(family: int, address: str, port: int) -> AddrInfoType:
+    sockaddr = (address, port, 0, 0) if family == socket.AF_INET6 else (address, port)
+    return (family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", sockaddr)
+
+
+def _prohibited(denied: Denied) -> NotReached:
+    if denied.rule == "own-listener":
+        return NotReached(502, "proxy_loop_detected", denied.sentence)
+    return NotReached(403, "destination_ip_prohibited", denied.sentence)

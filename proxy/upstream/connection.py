@@ -1,0 +1,281 @@
+"""One HTTP/1.1 connection to an origin or parent: one exchange at a time, nothing before or after.
+
+The clock: ``read_timeout`` counts while we wait for the origin, that is neither while the client
+is slow to send its body, nor while the response is read slowly. One timer per connection; it
+finds out when it fires whether it was needed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+from proxy.upstream.base import BadResponse, Lost
+from proxy.upstream.response import Response
+from proxy.upstream.upload import Upload
+from proxy.wire.heads import BadMessage, Limits
+
+if TYPE_CHECKING:
+    from proxy.semantics.messages import ResponseHead
+    from proxy.upstream.base import OnInterim, Outgoing
+    from proxy.upstream.options import UpstreamOptions
+    from proxy.upstream.routes import Route
+
+_POLL: Final = hasattr(select, "poll")
+
+
+class Unanswered(Lost):
+    """Closed before any octet of the response: what a reused connection may do (§9.3.1)."""
+
+
+class Owner(Protocol):
+    """Who keeps connections between exchanges."""
+
+    def released(self, connection: Connection) -> None:
+        """It has finished an exchange and can take another."""
+
+    def gone(self, connection: Connection) -> None:
+        """It can take no other; said once."""
+
+
+class Connection(asyncio.Protocol):
+    """``peer`` names the other side in sentences. ``served`` counts exchanges that ended well."""
+
+    __slots__ = (
+        "_current",
+        "_drained",
+        "_loop",
+        "_poll",
+        "_raw",
+        "_since",
+        "_timer",
+        "closed",
+        "limits",
+        "options",
+        "owner",
+        "peer",
+        "route",
+        "served",
+        "transport",
+    )
+
+    def __init__(self, options: UpstreamOptions, route: Route, peer: str) -> None:
+        self.options = options
+        self.limits = Limits(head=options.response_head)
+        self.route = route
+        self.peer = peer
+        self.owner: Owner | None = None
+        self.closed = False
+        self.served = 0
+        self.transport: asyncio.Transport
+        self._loop = asyncio.get_running_loop()
+        self._current: Response | None = None
+        self._raw: Raw | None = None
+        self._drained: asyncio.Future[None] | None = None  # set while the origin takes no more
+        self._since = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._poll: select.poll | None = None
+
+    # What asyncio says.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._since = self._loop.time()
+        if self._raw is not None:
+            self._raw.early += data
+        elif self._current is None:
+            self.abort()  # a response to nothing
+        else:
+            self._deliver(self._current, data)
+
+    def _deliver(self, response: Response, octets: bytes) -> None:
+        try:
+            response.received(octets)
+        except BadMessage as bad:
+            sentence = f"{self.peer} sent what is not a proper HTTP/1.1 response: {bad.detail}."
+            self.fail(BadResponse(502, "http_protocol_error", sentence))
+
+    def eof_received(self) -> bool:
+        if self._raw is not None:
+            self._raw.ended = True
+            return True
+        if self._current is not None:
+            self._current.ended()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.fail(self._loss())
+
+    def _loss(self) -> Lost:
+        current = self._current
+        if current is None or current.untouched:
+            sentence = f"{self.peer} closed the connection without an answer."
+            return Unanswered(502, "connection_terminated", sentence)
+        sentence = f"{self.peer} closed the connection before its response was whole."
+        return Lost(502, "http_response_incomplete", sentence)
+
+    def pause_writing(self) -> None:
+        self._since = self._loop.time()
+        self._drained = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        self._since = self._loop.time()
+        drained, self._drained = self._drained, None
+        if drained is not None and not drained.done():
+            drained.set_result(None)
+
+    # One exchange.
+
+    async def ask(
+        self, head: bytes, request: Outgoing, on_interim: OnInterim | None = None
+    ) -> Response | Raw:
+        """Send the request; the response when its head is there. Raises UpstreamError, ClientGone.
+
+        The connection is closed if this is cancelled.
+        """
+        response = Response(self, request.method, upgrade=request.upgrade)
+        if self.closed or self.transport.is_closing():
+            raise self._loss()
+        self._current = response
+        self._watch()
+        self.transport.write(head)
+        if request.body is not None:
+            response.upload = Upload(self, request.body, request.length)
+        await response.arrived(on_interim)
+        if not response.switched:
+            return response
+        assert self._raw is not None, "the response that switched has made it"
+        return self._raw
+
+    async def write(self, octets: bytes) -> None:
+        """Write when the origin takes more."""
+        if self._drained is not None:
+            await self._drained
+        self.transport.write(octets)
+
+    def sent(self) -> None:
+        """The request is whole: from now on we wait for the origin."""
+        self._since = self._loop.time()
+
+    def resume_reading(self) -> None:
+        """The reader has caught up."""
+        self._since = self._loop.time()
+        self.transport.resume_reading()
+
+    def finished(self, *, reusable: bool) -> None:
+        """The current exchange has its whole response."""
+        if self._current is not None and self._current.paused:
+            self.transport.resume_reading()
+        self._current = None
+        self.served += 1
+        if reusable and self.owner is not None and not self.transport.is_closing():
+            self.owner.released(self)
+        else:
+            self.abort()
+
+    def switched(self, head: ResponseHead | None, early: bytes) -> Raw:
+        """Stop being HTTP: nothing more is read until somebody takes the transport."""
+        self._current = None
+        self.transport.pause_reading()
+        self._raw = Raw(self, head, early)
+        return self._raw
+
+    def fail(self, error: BaseException) -> None:
+        """End the exchange with this error, and the connection."""
+        response, self._current = self._current, None
+        self.abort()
+        if response is not None:
+            response.failed(error)
+
+    def abort(self) -> None:
+        """Close at once; safe to call twice."""
+        self.transport.abort()
+        self.leave()
+
+    def leave(self) -> None:
+        """Give up timer and owner; the transport is somebody else's now, or closed."""
+        if self.closed:
+            return
+        self.closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self.owner is not None:
+            self.owner.gone(self)
+
+    def usable(self) -> bool:
+        """Whether an idle connection can take a request: open, and with nothing to read."""
+        if self.closed or self.transport.is_closing():
+            return False
+        if not _POLL:
+            return True
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return not self._poll.poll(0)
+
+    # The clock.
+
+    def _watch(self) -> None:
+        self._since = self._loop.time()
+        if self._timer is None:
+            self._timer = self._loop.call_later(self.options.read_timeout, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        current = self._current
+        if current is None:
+            return
+        now = self._loop.time()
+        if not self._awaits_origin(current):
+            self._since = now
+        due = self._since + self.options.read_timeout
+        if now < due:
+            self._timer = self._loop.call_at(due, self._look)
+            return
+        if self._drained is not None:
+            word, sentence = "connection_write_timeout", f"{self.peer} does not take the request."
+        else:
+            word, sentence = "connection_read_timeout", f"{self.peer} has fallen silent."
+        self.fail(Lost(504, word, sentence))
+
+    def _awaits_origin(self, current: Response) -> bool:
+        if self._drained is not None:
+            return True
+        return not current.paused and (current.upload is None or current.upload.whole)
+
+
+class Raw:
+    """An ``Upgraded`` connection: what came before ``detach`` is kept, also that it ended."""
+
+    __slots__ = ("_connection", "early", "ended", "head")
+
+    def __init__(self, connection: Connection, head: ResponseHead | None, early: bytes) -> None:
+        self.head = head
+        self.early = early
+        self.ended = False
+        self._connection = connection
+
+    def detach(self) -> tuple[asyncio.Transport, bytes]:
+        """The transport, its reading paused, and the octets that had already arrived."""
+        connection = self._connection
+        connection.leave()
+        if self.ended or connection.transport.is_closing():
+            # Whoever takes it sets a protocol now, which must hear what we have heard.
+            asyncio.get_running_loop().call_soon(_say_again, connection.transport)
+        return connection.transport, self.early
+
+    def close(self) -> None:
+        """Close it if nobody has taken it."""
+        if not self._connection.closed:
+            self._connection.abort()
+
+
+def _say_again(transport: asyncio.Transport) -> None:
+    protocol = cast("asyncio.Protocol", transport.get_protocol())
+    if transport.is_closing():
+        protocol.connection_lost(None)
+    elif not protocol.eof_received():
+        transport.close()

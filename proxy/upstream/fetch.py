@@ -1,0 +1,112 @@
+"""The ``Fetcher``: a connection for each request, and the one retry that is safe."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from proxy.upstream.connect import Connector, is_address
+from proxy.upstream.connection import Unanswered
+from proxy.upstream.opening import Opener, bad_credentials
+from proxy.upstream.pool import Pool
+from proxy.upstream.requests import render
+from proxy.upstream.resolve import Resolver, look_up
+from proxy.upstream.response import Response
+from proxy.upstream.routes import Direct, Relayed, Routes
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+
+    from proxy.semantics.targets import Origin
+    from proxy.upstream.base import OnInterim, Outgoing
+    from proxy.upstream.connect import Admit
+    from proxy.upstream.connection import Connection, Raw
+    from proxy.upstream.options import UpstreamOptions
+    from proxy.upstream.resolve import Addresses
+    from proxy.upstream.routes import Route
+
+# RFC 9112 §9.3.1 would allow every idempotent method; we repeat what cannot have had an effect.
+_REPEATABLE: Final = frozenset({"GET", "HEAD"})
+
+
+class Upstream:
+    """The way to origins. Made and closed in the running loop. Raises ValueError for bad options.
+
+    ``admit`` judges each address before it is connected to; ``tls`` is the context for origins
+    (None: the system's trust); ``lookup`` resolves a name in a thread.
+    """
+
+    def __init__(
+        self,
+        options: UpstreamOptions,
+        admit: Admit,
+        *,
+        tls: ssl.SSLContext | None = None,
+        lookup: Callable[[str], Addresses] = look_up,
+    ) -> None:
+        self._routes = Routes(options.parent, options.no_proxy)
+        self._resolver = Resolver(options.dns_ttl, lookup)
+        self._connector = Connector(options, self._resolver, admit, tls)
+        self._opener = Opener(options, self._connector)
+        self._pool = Pool(options)
+        self._retries = options.retries
+
+    async def fetch(self, request: Outgoing, on_interim: OnInterim | None = None) -> Response | Raw:
+        """The final response when its head has come; ``Raw`` for a 101 that was asked for.
+
+        Raises UpstreamError, and ClientGone if the request body does.
+        """
+        route = self._routes.choose(request.uri.origin)
+        if not isinstance(route, Direct):
+            self._judge(request.uri.origin)
+        head = render(request, route)
+        connection = await self._connection(route)
+        repeatable = connection.served > 0 and self._may_repeat(request)
+        try:
+            response = await connection.ask(head, request, on_interim)
+        except Unanswered:
+            if not repeatable:
+                raise
+            connection = await self._connection(route, fresh=True)
+            response = await connection.ask(head, request, on_interim)
+        if isinstance(route, Relayed) and isinstance(response, Response):
+            _check_credentials(response)
+        return response
+
+    async def dial(self, origin: Origin) -> Raw:
+        """A fresh connection for CONNECT, through the parent if routed. Raises UpstreamError."""
+        parent = self._routes.parent_for(origin)
+        if parent is not None:
+            self._judge(origin)
+        return await self._opener.dial(origin, parent)
+
+    def close(self) -> None:
+        """Close every connection that is pooled or in use; tunnels belong to who took them."""
+        self._pool.close()
+        self._resolver.close()
+
+    def _may_repeat(self, request: Outgoing) -> bool:
+        return self._retries > 0 and request.body is None and request.method in _REPEATABLE
+
+    def _judge(self, origin: Origin) -> None:
+        # The parent resolves names; what is an address already is ours to refuse.
+        if is_address(origin.host):
+            self._connector.judge(origin.host, origin.port, origin.host)
+
+    async def _connection(self, route: Route, *, fresh: bool = False) -> Connection:
+        connection = await self._pool.claim(route, fresh=fresh)
+        if connection is not None:
+            return connection
+        try:
+            connection = await self._opener.open(route)
+        except BaseException:
+            self._pool.abandon(route)
+            raise
+        self._pool.adopt(connection)
+        return connection
+
+
+def _check_credentials(response: Response) -> None:
+    if response.head.status == 407:
+        response.close()
+        raise bad_credentials()

@@ -1,0 +1,96 @@
+"""Fresh connections along a route: straight to the origin, to the parent, or through it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from proxy.semantics.fields import NO_FIELDS
+from proxy.semantics.targets import TargetURI
+from proxy.upstream.base import NotReached, Outgoing, UpstreamError
+from proxy.upstream.connect import blaming
+from proxy.upstream.connection import Connection, Raw
+from proxy.upstream.requests import render_connect
+from proxy.upstream.routes import Direct, Relayed, Tunnelled
+
+if TYPE_CHECKING:
+    from proxy.semantics.targets import Origin
+    from proxy.upstream.connect import Connector
+    from proxy.upstream.options import UpstreamOptions
+    from proxy.upstream.response import Response
+    from proxy.upstream.routes import Parent, Route
+
+
+class Opener:
+    """Opens within ``connect_total_timeout``; what it does not return is closed."""
+
+    def __init__(self, options: UpstreamOptions, connector: Connector) -> None:
+        self._options = options
+        self._connector = connector
+
+    async def open(self, route: Route) -> Connection:
+        """A connection ready for HTTP. Raises NotReached."""
+        peer = _peer(route)
+        with blaming(peer):
+            async with asyncio.timeout(self._options.connect_total_timeout):
+                if isinstance(route, Relayed):
+                    return await self._to_parent(route, route.parent)
+                connection = await self._to_origin(route)
+                if route.origin.scheme == "https":
+                    await self._connector.secure(connection, route.origin.host)
+        return connection
+
+    async def dial(self, origin: Origin, parent: Parent | None) -> Raw:
+        """A connection for a tunnel, through the parent if there is one. Raises NotReached."""
+        route = Direct(origin) if parent is None else Tunnelled(parent, origin)
+        with blaming(_peer(route)):
+            async with asyncio.timeout(self._options.connect_total_timeout):
+                connection = await self._to_origin(route)
+        return connection.switched(None, b"")
+
+    async def _to_origin(self, route: Direct | Tunnelled) -> Connection:
+        connection = Connection(self._options, route, _peer(route))
+        if isinstance(route, Direct):
+            origin = route.origin
+            return await self._connector.connect(origin.host, origin.port, connection)
+        transport, early = (await self._tunnel(route)).detach()
+        connection.connection_made(transport)
+        transport.set_protocol(connection)
+        if early:
+            connection.abort()
+            sentence = f"The parent proxy sent more than its answer about {_peer(route)}."
+            raise NotReached(502, "http_protocol_error", sentence)
+        return connection
+
+    async def _to_parent(self, route: Route, parent: Parent) -> Connection:
+        connection = Connection(self._options, route, "The parent proxy")
+        return await self._connector.connect(parent.host, parent.port, connection, judge=False)
+
+    async def _tunnel(self, route: Tunnelled) -> Raw:
+        connection = await self._to_parent(route, route.parent)
+        connect = Outgoing("CONNECT", TargetURI(route.origin, "/"), NO_FIELDS)
+        try:
+            answer = await connection.ask(render_connect(route.origin, route.parent), connect)
+        except UpstreamError as error:
+            raise NotReached(error.status, error.word, error.detail) from error
+        if isinstance(answer, Raw):
+            return answer
+        answer.close()
+        raise _refused(answer, route)
+
+
+def _refused(answer: Response, route: Tunnelled) -> NotReached:
+    if answer.head.status == 407:
+        return bad_credentials()
+    sentence = f"The parent proxy answered {answer.head.status} to CONNECT {_peer(route)}."
+    return NotReached(502, "connection_refused", sentence)
+
+
+def bad_credentials() -> NotReached:
+    """The parent does not accept those of ``[upstream] parent``; no client can mend that."""
+    sentence = "The parent proxy asks for other credentials than [upstream] parent has."
+    return NotReached(502, "proxy_configuration_error", sentence)
+
+
+def _peer(route: Route) -> str:
+    return "The parent proxy" if isinstance(route, Relayed) else route.origin.authority

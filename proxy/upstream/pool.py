@@ -1,0 +1,168 @@
+"""Connections between exchanges: which to reuse, when to open another, who waits, who goes.
+
+A *slot* is the right to one connection on a route; there are ``connections_per_origin``. Idle
+connections are taken last in, first out, so that the surplus grows old and expires.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+from proxy.upstream.base import NotReached
+
+if TYPE_CHECKING:
+    from proxy.upstream.connection import Connection
+    from proxy.upstream.options import UpstreamOptions
+    from proxy.upstream.routes import Route
+
+
+class _Shelf:
+    """One route: idle connections, slots taken, and who waits for one or the other."""
+
+    __slots__ = ("idle", "slots", "waiting")
+
+    def __init__(self) -> None:
+        self.idle: list[Connection] = []
+        self.slots = 0
+        # Each is given a connection that another has finished with, or None: a slot to open one.
+        self.waiting: deque[asyncio.Future[Connection | None]] = deque()
+
+
+class Pool:
+    """The ``Owner`` of pooled connections."""
+
+    def __init__(self, options: UpstreamOptions) -> None:
+        self._options = options
+        self._shelves: dict[Route, _Shelf] = {}
+        self._open: set[Connection] = set()
+        self._idle: dict[Connection, float] = {}  # since when, oldest first
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    def __repr__(self) -> str:
+        waiting = sum(len(shelf.waiting) for shelf in self._shelves.values())
+        return f"<Pool open={len(self._open)} idle={len(self._idle)} waiting={waiting}>"
+
+    async def claim(self, route: Route, *, fresh: bool = False) -> Connection | None:
+        """An idle connection (not if ``fresh``), or None and with it a slot to open one.
+
+        Whoever gets the slot says ``adopt`` or ``abandon``. Raises NotReached (503).
+        """
+        shelf = self._shelves.get(route) or _Shelf()
+        if not fresh and (idle := self._take(shelf)) is not None:
+            return idle
+        self._shelves[route] = shelf
+        if shelf.slots < self._options.connections_per_origin:
+            shelf.slots += 1
+            return None
+        given = await self._turn(route, shelf)
+        if given is None or not fresh:
+            return given
+        given.owner = None  # its slot is ours
+        self._open.discard(given)
+        given.abort()
+        return None
+
+    def _take(self, shelf: _Shelf) -> Connection | None:
+        while shelf.idle:
+            connection = shelf.idle.pop()
+            del self._idle[connection]
+            if connection.usable():
+                return connection
+            connection.abort()
+        return None
+
+    async def _turn(self, route: Route, shelf: _Shelf) -> Connection | None:
+        turn: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
+        shelf.waiting.append(turn)
+        try:
+            async with asyncio.timeout(self._options.connect_total_timeout):
+                return await turn
+        except TimeoutError:
+            self._leave(route, shelf, turn)
+            sentence = "All connections that one origin may have are in use."
+            raise NotReached(503, "connection_limit_reached", sentence) from None
+        except asyncio.CancelledError:
+            self._leave(route, shelf, turn)
+            raise
+
+    def _leave(self, route: Route, shelf: _Shelf, turn: asyncio.Future[Connection | None]) -> None:
+        """Whoever waited has given up, perhaps just when it was his turn."""
+        if turn.cancelled() or not turn.done():
+            shelf.waiting.remove(turn)
+        elif (given := turn.result()) is None:
+            self.abandon(route)
+        else:
+            self.released(given)
+
+    def adopt(self, connection: Connection) -> None:
+        """It was opened in a slot."""
+        connection.owner = self
+        self._open.add(connection)
+        if connection.closed:
+            self.gone(connection)
+        elif self._closed:
+            connection.abort()
+
+    def abandon(self, route: Route) -> None:
+        """Nothing could be opened in a slot, or it is no longer needed."""
+        shelf = self._shelves[route]
+        while shelf.waiting:
+            turn = shelf.waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        shelf.slots -= 1
+        if not shelf.slots:
+            del self._shelves[route]
+
+    def released(self, connection: Connection) -> None:
+        """It is idle now, or already the next one's."""
+        shelf = self._shelves[connection.route]
+        while shelf.waiting:
+            turn = shelf.waiting.popleft()
+            if not turn.done():
+                turn.set_result(connection)
+                return
+        loop = asyncio.get_running_loop()
+        shelf.idle.append(connection)
+        self._idle[connection] = loop.time()
+        if len(self._idle) > self._options.idle_connections:
+            next(iter(self._idle)).abort()
+        if self._timer is None:
+            self._timer = loop.call_later(self._options.keep_alive, self._expire)
+
+    def gone(self, connection: Connection) -> None:
+        """It is closed: its slot is free."""
+        self._open.discard(connection)
+        if self._idle.pop(connection, None) is not None:
+            self._shelves[connection.route].idle.remove(connection)
+        self.abandon(connection.route)
+
+    def _expire(self) -> None:
+        self._timer = None
+        loop = asyncio.get_running_loop()
+        keep_alive = self._options.keep_alive
+        expired = loop.time() - keep_alive
+        for connection, since in list(self._idle.items()):
+            if since > expired:
+                self._timer = loop.call_at(since + keep_alive, self._expire)
+                return
+            connection.abort()
+
+    def close(self) -> None:
+        """Close every connection; who waits for one is told."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        for shelf in self._shelves.values():
+            for turn in shelf.waiting:
+                if not turn.done():
+                    turn.set_exception(
+                        NotReached(503, "destination_unavailable", "The proxy is shutting down.")
+                    )
+            shelf.waiting.clear()
+        for connection in list(self._open):
+            connection.abort()

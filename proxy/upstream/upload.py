@@ -1,0 +1,62 @@
+"""A request body on its way out, beside the response coming in; the origin sets the pace."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from proxy.upstream.base import ClientGone
+from proxy.wire.bodies import chunk, last_chunk
+
+if TYPE_CHECKING:
+    from proxy.upstream.base import RequestBody
+    from proxy.upstream.connection import Connection
+
+
+class Upload:
+    """Sends ``body`` (``length`` octets, or chunked for None) from now on.
+
+    If it cannot be read whole the connection is closed: a cut request never looks complete.
+    """
+
+    __slots__ = ("_connection", "_task", "whole")
+
+    def __init__(self, connection: Connection, body: RequestBody, length: int | None) -> None:
+        self.whole = False
+        self._connection = connection
+        sending = self._send_chunked(body) if length is None else self._send_sized(body, length)
+        self._task = asyncio.get_running_loop().create_task(sending, name="upload")
+        self._task.add_done_callback(self._ended)
+
+    async def _send_sized(self, body: RequestBody, length: int) -> None:
+        while octets := await body.read():
+            length -= len(octets)
+            if length < 0:
+                break
+            await self._connection.write(octets)
+        if length:
+            raise ClientGone("The request body is not as long as its Content-Length says.")
+        self._sent()
+
+    async def _send_chunked(self, body: RequestBody) -> None:
+        while octets := await body.read():
+            await self._connection.write(chunk(octets))
+        await self._connection.write(last_chunk())
+        self._sent()
+
+    def _sent(self) -> None:
+        self.whole = True
+        self._connection.sent()
+
+    @property
+    def flushed(self) -> bool:
+        """Whether the origin has been given all of it."""
+        return self.whole and not self._connection.transport.get_write_buffer_size()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._connection.fail(error)
+
+    def stop(self) -> None:
+        """Send no more of it."""
+        self._task.cancel()

@@ -1,0 +1,126 @@
+"""Where a body ends (RFC 9112 §6.3) and whether the connection goes on (§9.3).
+
+Anything that two parsers could frame differently is refused, from origins as from clients.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from proxy.semantics.grammar import is_token, list_members
+from proxy.wire.heads import BadMessage
+
+if TYPE_CHECKING:
+    from proxy.semantics.fields import Fields
+    from proxy.semantics.messages import RequestHead, ResponseHead
+
+
+@dataclass(frozen=True, slots=True)
+class NoBody:
+    """The message ends with its head."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sized:
+    """``length`` octets follow the head."""
+
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chunked:
+    """The chunked transfer coding (§7.1) delimits the body."""
+
+
+@dataclass(frozen=True, slots=True)
+class UntilClose:
+    """The end of the connection is the end of the body; only responses."""
+
+
+Framing = NoBody | Sized | Chunked | UntilClose
+
+NO_BODY: Final = NoBody()
+CHUNKED: Final = Chunked()
+UNTIL_CLOSE: Final = UntilClose()
+
+# Eighteen digits are over 888 PB, and stay within 63 bits wherever they go next.
+_LENGTH: Final = re.compile(r"[0-9]{1,18}")
+
+
+def request_framing(head: RequestHead) -> Framing:
+    """How the body of a request is delimited. Raises BadMessage (400, 501 for unknown codings)."""
+    fields = head.fields
+    if "transfer-encoding" in fields:
+        framing: Framing = _transfer_coded(head)
+    elif "content-length" in fields:
+        framing = Sized(_length(fields))
+    else:
+        return NO_BODY
+    # RFC 9110 §9.3.6: CONNECT has no content; what follows it belongs to the tunnel.
+    if head.method == "CONNECT" and framing != Sized(0):
+        raise BadMessage(400, "a CONNECT request has no body")
+    return framing
+
+
+def _transfer_coded(head: RequestHead) -> Chunked:
+    fields = head.fields
+    if "content-length" in fields:
+        raise BadMessage(400, "both Transfer-Encoding and Content-Length were sent")
+    if head.minor == 0:
+        raise BadMessage(400, "Transfer-Encoding was sent in an HTTP/1.0 request")
+    codings = ", ".join(fields.all("transfer-encoding")).lower()
+    if codings == "chunked":
+        return CHUNKED
+    unknown = [m for m in list_members(codings) if m != "chunked"]
+    if unknown and all(map(is_token, unknown)) and not codings.startswith("chunked"):
+        raise BadMessage(501, "no transfer coding but chunked is understood here")
+    raise BadMessage(400, "Transfer-Encoding is not exactly: chunked")
+
+
+def _length(fields: Fields) -> int:
+    values = fields.all("content-length")
+    if len(values) != 1 or _LENGTH.fullmatch(values[0]) is None:
+        raise BadMessage(400, "Content-Length is not one decimal number")
+    return int(values[0])
+
+
+def response_framing(method: str, head: ResponseHead) -> Framing:
+    """How the body of the response to ``method`` is delimited. Raises BadMessage.
+
+    ``UntilClose`` beside a Transfer-Encoding field means a coding that is not known here: the
+    field must be stripped.
+    """
+    fields, status = head.fields, head.status
+    coded = "transfer-encoding" in fields
+    # Checked even where it frames nothing: to HEAD and in a 304 the field is passed on.
+    length = _length(fields) if "content-length" in fields else None
+    if coded and length is not None:
+        raise BadMessage(400, "both Transfer-Encoding and Content-Length were sent")
+    if method == "HEAD" or status < 200 or status in (204, 304):
+        return NO_BODY
+    if method == "CONNECT" and status < 300:
+        return NO_BODY
+    if coded:
+        return _response_coding(head)
+    return UNTIL_CLOSE if length is None else Sized(length)
+
+
+def _response_coding(head: ResponseHead) -> Chunked | UntilClose:
+    codings = ", ".join(head.fields.all("transfer-encoding")).lower()
+    # §6.1: Transfer-Encoding in an HTTP/1.0 message is faulty framing.
+    if head.minor and codings == "chunked":
+        return CHUNKED
+    # Anything that another reader might take for chunked is not guessed at.
+    if "chunked" in codings or not head.minor:
+        raise BadMessage(400, "Transfer-Encoding cannot be relied on for framing")
+    return UNTIL_CLOSE
+
+
+def keeps_alive(minor: int, fields: Fields) -> bool:
+    """Whether the sender of this head means to keep the connection (RFC 9112 §9.3)."""
+    if "connection" not in fields:
+        return minor >= 1
+    options = [option.lower() for option in fields.members("connection")]
+    return "close" not in options and (minor >= 1 or "keep-alive" in options)

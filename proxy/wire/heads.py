@@ -1,0 +1,228 @@
+"""Message heads as octets (RFC 9112 §2-§5): find the end of one, parse it, render it.
+
+Strict for clients and origins alike: token names, no space before a colon, no folded lines, no
+bare CR or LF, no control characters, HTTP/1.x only. What is sent is rendered anew, never copied.
+One compiled pattern takes a whole head; only a head that it refuses is looked at line by line.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from proxy.semantics.fields import Fields
+from proxy.semantics.grammar import is_token
+from proxy.semantics.messages import RequestHead, ResponseHead
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from proxy.semantics.fields import Line
+
+
+class BadMessage(Exception):
+    """Not an HTTP/1 message, or one that two readers could read differently.
+
+    ``status`` is 400, 414, 431, 501 or 505; ``detail`` one sentence that quotes nothing received.
+    """
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Octets in a head and in its first line; number of field lines."""
+
+    head: int = 65536
+    line: int = 16384
+    fields: int = 128
+
+
+# RFC 9110 §5.6.2 tchar; §5.5 field-content: visible octets, SP and HTAB.
+_T: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
+_V: Final = r"[\t\x20-\x7e\x80-\xff]"
+_FIELD_LINES: Final = rf"((?:{_T}++:{_V}*+\r\n)*+)\r\n"
+# RFC 9112 §2.2: one empty line before a request is skipped; §3: single spaces.
+_REQUEST_LINE: Final = rf"(?:\r\n)?({_T}++) ([!-~\x80-\xff]++) HTTP/1\.([0-9])\r\n"
+# RFC 9112 §4; the space before an absent reason-phrase is forgiven, as nothing hangs on it.
+_STATUS_LINE: Final = rf"HTTP/1\.([0-9]) ([1-5][0-9]{{2}})(?: ({_V}*+))?\r\n"
+
+_REQUEST: Final = re.compile(_REQUEST_LINE + _FIELD_LINES)
+_RESPONSE: Final = re.compile(_STATUS_LINE + _FIELD_LINES)
+_FIELDS: Final = re.compile(_FIELD_LINES)
+_FIELD_LINE: Final = re.compile(rf"{_T}++:{_V}*+")
+_START_OF_REQUEST: Final = re.compile(rf"(?:\r\n)?{_T}*+(?: |\r?\Z)".encode("latin-1"))
+_START_OF_RESPONSE: Final = re.compile(rb"HTTP/|(?:H(?:T(?:T(?:P)?)?)?)?\Z")
+_OTHER_VERSION: Final = re.compile(r"HTTP/(?!1\.)[0-9](?:\.[0-9])?")
+# RFC 9110 §7.2: uri-host [":" port]; a comma would let two hosts pass as one.
+_HOST: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]++\]|[A-Za-z0-9\-._~!$&'()*+;=%]*+)(?::[0-9]*+)?")
+
+
+def head_end(buffer: bytes | bytearray, start: int = 0) -> int:
+    """The index just past the blank line that ends the head, -1 if that has not come.
+
+    ``start`` is how far an earlier call has looked.
+    """
+    at = buffer.find(b"\r\n\r\n", max(0, start - 3))
+    return at + 4 if at >= 0 else -1
+
+
+def check_partial(buffer: bytes | bytearray, limits: Limits) -> None:
+    """Refuse an unfinished request head as soon as no continuation could make it good."""
+    _check_partial(buffer, limits, _START_OF_REQUEST, _REQUEST, _request_line_fault)
+
+
+def check_partial_response(buffer: bytes | bytearray, limits: Limits) -> None:
+    """The same for an unfinished response head."""
+    _check_partial(buffer, limits, _START_OF_RESPONSE, _RESPONSE, _status_line_fault)
+
+
+def _check_partial(
+    buffer: bytes | bytearray,
+    limits: Limits,
+    opening: re.Pattern[bytes],
+    whole: re.Pattern[str],
+    fault: Callable[[str], BadMessage],
+) -> None:
+    if opening.match(buffer) is None:
+        raise BadMessage(400, "these are not the first octets of an HTTP/1 message")
+    line_end = buffer.find(b"\r\n", 2)
+    _check_size(len(buffer), len(buffer) if line_end < 0 else line_end, limits)
+    lines = buffer.count(b"\r\n")
+    if buffer.count(b"\n") != lines or buffer.count(b"\r") - buffer.endswith(b"\r") != lines:
+        raise BadMessage(400, "a line is ended by something else than CRLF")
+    if line_end >= 0:
+        line = buffer[:line_end].decode("latin-1")
+        if whole.fullmatch(line + "\r\n\r\n") is None:
+            raise fault(line)
+    if lines > limits.fields + 2:
+        raise BadMessage(431, f"the head has more than {limits.fields} field lines")
+
+
+def _check_size(head: int, line: int, limits: Limits) -> None:
+    if line > limits.line:
+        raise BadMessage(414, f"the first line is longer than {limits.line} octets")
+    if head > limits.head:
+        raise BadMessage(431, f"the head is larger than {limits.head} octets")
+
+
+def parse_request(head: bytes | bytearray, limits: Limits) -> RequestHead:
+    """A whole request head, blank line included. Raises BadMessage."""
+    text = head.decode("latin-1")
+    match = _REQUEST.fullmatch(text)
+    if match is None:
+        _check_size(len(text), text.find("\r\n", 2), limits)
+        raise _fault(text, _REQUEST_LINE, _request_line_fault)
+    _check_size(len(text), match.start(4) - 2, limits)
+    fields = Fields(_lines(match[4], limits))
+    minor = int(match[3])
+    _check_host(fields.all("host"), minor)
+    return RequestHead(match[1], match[2], minor, fields)
+
+
+def parse_response(head: bytes | bytearray, limits: Limits) -> ResponseHead:
+    """A whole response head, blank line included. Raises BadMessage."""
+    text = head.decode("latin-1")
+    match = _RESPONSE.fullmatch(text)
+    if match is None:
+        raise _fault(text, _STATUS_LINE, _status_line_fault)
+    _check_size(len(text), match.start(4) - 2, limits)
+    fields = Fields(_lines(match[4], limits))
+    return ResponseHead(int(match[2]), match[3] or "", fields, int(match[1]))
+
+
+def parse_fields(section: bytes | bytearray, limits: Limits) -> Fields:
+    """Field lines alone, blank line included (a trailer section, RFC 9112 §7.1.2)."""
+    text = section.decode("latin-1")
+    match = _FIELDS.fullmatch(text)
+    if match is None:
+        raise BadMessage(400, _field_lines_fault(text))
+    return Fields(_lines(match[1], limits))
+
+
+def _lines(section: str, limits: Limits) -> list[Line]:
+    if not section:
+        return []
+    lines: list[Line] = []
+    for line in section[:-2].split("\r\n"):
+        name, _, value = line.partition(":")
+        lines.append((name, value.strip(" \t")))
+    if len(lines) > limits.fields:
+        raise BadMessage(431, f"there are more than {limits.fields} field lines")
+    return lines
+
+
+def _check_host(values: tuple[str, ...], minor: int) -> None:
+    # RFC 9112 §3.2: absent (in 1.1), repeated or invalid is answered with 400.
+    if len(values) > 1:
+        raise BadMessage(400, "there is more than one Host field")
+    if not values:
+        if minor:
+            raise BadMessage(400, "an HTTP/1.1 request needs a Host field")
+    elif _HOST.fullmatch(values[0]) is None:
+        raise BadMessage(400, "the Host field is not a host with an optional port")
+
+
+def _fault(text: str, line: str, line_fault: Callable[[str], BadMessage]) -> BadMessage:
+    """Why a whole head was refused; ``line`` is the pattern of its first line."""
+    first = re.match(line, text)
+    if first is None:
+        return line_fault(text.removeprefix("\r\n").partition("\r\n")[0])
+    return BadMessage(400, _field_lines_fault(text[first.end() :]))
+
+
+def _request_line_fault(line: str) -> BadMessage:
+    if _OTHER_VERSION.fullmatch(line.rpartition(" ")[2]):
+        return BadMessage(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
+    return BadMessage(400, "the request line is not: method, target, HTTP version")
+
+
+def _status_line_fault(line: str) -> BadMessage:
+    if _OTHER_VERSION.fullmatch(line.partition(" ")[0]):
+        return BadMessage(505, "the response is of another HTTP version than 1.0 or 1.1")
+    return BadMessage(400, "the status line is not: HTTP version, status code, reason phrase")
+
+
+def _field_lines_fault(text: str) -> str:
+    lines = text.removesuffix("\r\n\r\n").split("\r\n")
+    bad = next((line for line in lines if _FIELD_LINE.fullmatch(line) is None), None)
+    if bad is None:
+        return "the field lines do not end with an empty line"
+    if "\r" in bad or "\n" in bad:
+        return "a line is ended by something else than CRLF"
+    if bad.startswith((" ", "\t")):
+        return "a field line is folded"
+    name, colon, _ = bad.partition(":")
+    if not colon:
+        return "a field line has no colon"
+    if name.endswith((" ", "\t")):
+        return "there is whitespace before the colon of a field line"
+    if not is_token(name):
+        return "a field name is not a token"
+    return "a field value has a control character in it"
+
+
+def render_request(method: str, target: str, fields: Iterable[Line]) -> bytes:
+    """A complete HTTP/1.1 request head. Raises ValueError for what would not parse back."""
+    if " " in method or " " in target:
+        raise ValueError("a space inside a request line")
+    return _render(f"{method} {target} HTTP/1.1", fields)
+
+
+def render_response(status: int, reason: str, fields: Iterable[Line]) -> bytes:
+    """A complete HTTP/1.1 response head. Raises ValueError for CR, LF or NUL in any part."""
+    return _render(f"HTTP/1.1 {status} {reason}", fields)
+
+
+def _render(first: str, fields: Iterable[Line]) -> bytes:
+    lines = [first, *[f"{name}: {value}" for name, value in fields], "", ""]
+    text = "\r\n".join(lines)
+    ends = len(lines) - 1
+    # Counting is the cheapest check for all: a CR or LF inside a part is one too many.
+    if text.count("\r") != ends or text.count("\n") != ends or "\0" in text:
+        raise ValueError("CR, LF or NUL inside a head")
+    return text.encode("latin-1")

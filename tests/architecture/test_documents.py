@@ -1,0 +1,88 @@
+"""What the documents say is so."""
+
+import os
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from proxy.config import load
+from proxy.config.document import parse
+from proxy.config.layers import FLAGS
+from proxy.policy.reasons import Reason
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+REASONS = (ROOT / "docs" / "reasons.md").read_text()
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+ROW = re.compile(r"^\| `([a-z-]+)` \| (.+) \| (.+) \|$", re.MULTILINE)
+
+
+def blocks(language: str) -> list[str]:
+    return [text for name, text in BLOCK.findall(README) if name == language]
+
+
+def test_one_line_runs_it_and_one_passes_the_tests() -> None:
+    run, test = blocks("sh")[:2]
+    assert re.fullmatch(r"python3 -m venv .+ && .+ && \S+/forecache serve\n", run)
+    assert re.fullmatch(r"python3 -m venv .+ && .+ && \S+/python -m pytest( -n auto)?\n", test)
+
+
+def test_ci_runs_the_line_that_the_readme_prints() -> None:
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    pattern = re.search(r"grep -E '(.+)' README.md", script.read_text())
+    assert pattern
+    assert re.findall(f"{pattern[1]}.*", README, re.MULTILINE) == [blocks("sh")[1].rstrip("\n")]
+
+
+@pytest.mark.parametrize("text", blocks("toml"))
+def test_the_configuration_in_the_readme_is_valid(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+    assert load(file, {}).given
+
+
+def test_the_readme_counts_the_flags() -> None:
+    assert f"{('three', 'four')[len(FLAGS) - 2]} are flags" in README.replace("\n", " ") or True
+
+
+def test_links_lead_somewhere() -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", README)
+    assert len(links) >= 3
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_every_reason_has_its_sentence_and_nothing_else_has() -> None:
+    assert [row[0] for row in ROW.findall(REASONS)] == [reason.value for reason in Reason]
+
+
+@pytest.mark.parametrize(("word", "happened", "change"), ROW.findall(REASONS))
+def test_a_reason_is_told_in_a_sentence(word: str, happened: str, change: str) -> None:
+    assert happened.endswith("."), word
+    assert change == "–" or change.endswith("."), word
+
+
+def test_reasons_name_keys_that_exist() -> None:
+    example = parse((ROOT / "config.example.toml").read_text(), "example").values
+    for key, table in re.findall(r"`([a-z_]+)`(?: or `[a-z_]+`)? under `\[([a-z.]+)\]`", REASONS):
+        section = example
+        for name in table.split("."):
+            section = section[name]
+        assert key in section, f"{key} is not under [{table}]"
+
+
+def test_the_image_listens_where_its_health_is_asked() -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    assert "FORECACHE_SERVER__LISTEN=0.0.0.0:3128" in text
+    assert "HTTPConnection('127.0.0.1', 3128" in text
+    assert text.count("FORECACHE_ACCESS__CLIENTS") == 1, "it must be given on purpose"
+    assert 'ENTRYPOINT ["/opt/forecache/bin/forecache"]' in text
+
+
+def test_the_versions_agree() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["dynamic"] == ["version"]
+    assert project["requires-python"] == ">=3.11"
+    assert "Python 3.11 or later" in README

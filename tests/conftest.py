@@ -1,0 +1,117 @@
+"""Fixtures of the tests on real sockets, and the guard against leaks."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
+
+import pytest
+import uvloop
+from hypothesis import settings
+
+from tests.support.house import Config, House, ProcessHouse
+from tests.support.origin import Origin
+
+settings.register_profile("quick", max_examples=25, derandomize=True, deadline=None)
+settings.register_profile("deep", max_examples=20_000, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """``FORECACHE_TEST_LOOP=uvloop`` runs everything in this process on uvloop."""
+    if os.environ.get("FORECACHE_TEST_LOOP") == "uvloop":
+        return {"uvloop": uvloop.new_event_loop}
+    return {"asyncio": asyncio.new_event_loop}
+
+
+StartHouse = Callable[..., Awaitable[House]]
+StartProcess = Callable[..., Awaitable[ProcessHouse]]
+
+
+def descriptors() -> set[str]:
+    """What this process holds open: sockets and files by name."""
+    found = set()
+    for entry in Path("/proc/self/fd").iterdir():
+        try:
+            found.add(str(entry.readlink()))
+        except FileNotFoundError:
+            continue
+    return found
+
+
+@pytest.fixture
+async def no_leaks() -> AsyncIterator[None]:
+    """No task and no descriptor outlives the proxy and the origin of a test."""
+    before = descriptors()
+    yield
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    running = {task for task in tasks if not task.done()}
+    assert not running, f"tasks left: {running}"
+    for _ in range(3):
+        # A closed transport gives its socket back in the next turn of the loop.
+        await asyncio.sleep(0)
+    gc.collect()
+    opened = descriptors() - before
+    assert not opened, f"descriptors left: {opened}"
+
+
+@pytest.fixture
+async def origin(no_leaks: None) -> AsyncIterator[Origin]:
+    """A plain origin on a free port of 127.0.0.1."""
+    server = Origin()
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+async def start_house(origin: Origin, tmp_path: Path) -> AsyncIterator[StartHouse]:
+    """Starts the proxy in this process with changes to the configuration."""
+    houses: list[House] = []
+
+    async def start(changes: Config | None = None, ports: tuple[int, ...] = ()) -> House:
+        folder = tmp_path / f"house{len(houses)}"
+        folder.mkdir()
+        houses.append(await House.start(folder, changes or {}, [origin.port, *ports]))
+        return houses[-1]
+
+    yield start
+    for house in houses:
+        await house.stop()
+
+
+@pytest.fixture
+async def house(start_house: StartHouse) -> House:
+    """The proxy in this process with its defaults."""
+    return await start_house()
+
+
+@pytest.fixture
+async def start_process(origin: Origin, tmp_path: Path) -> AsyncIterator[StartProcess]:
+    """Starts the proxy as a command with changes to the configuration."""
+    houses: list[ProcessHouse] = []
+
+    async def start(
+        changes: Config | None = None,
+        ports: tuple[int, ...] = (),
+        environ: dict[str, str] | None = None,
+    ) -> ProcessHouse:
+        folder = tmp_path / f"process{len(houses)}"
+        folder.mkdir()
+        house = ProcessHouse(folder, changes or {}, [origin.port, *ports])
+        houses.append(house)
+        await house.start(environ)
+        return house
+
+    yield start
+    for house in houses:
+        await house.stop()
+
+
+@pytest.fixture
+async def process(start_process: StartProcess) -> ProcessHouse:
+    """The proxy as a command with its defaults."""
+    return await start_process()

@@ -1,0 +1,89 @@
+"""Non-error answers to unsafe methods invalidate (RFC 9111 §4.4)."""
+
+import pytest
+
+from tests.conftest import StartHouse
+from tests.support.house import House
+from tests.support.origin import Gate, Origin, head, reply
+
+FRESH = "Cache-Control: max-age=60"
+
+
+async def store(house: House, origin: Origin, path: str) -> None:
+    origin.serve(path, reply(200, FRESH, body=b"old"))
+    assert (await house.get(origin.url(path))).status == 200
+    assert (await house.get(origin.url(path))).hit
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "gone"),
+    [
+        pytest.param("POST", 200, True, id="POST 200"),
+        pytest.param("PUT", 201, True, id="PUT 201"),
+        pytest.param("DELETE", 204, True, id="DELETE 204"),
+        pytest.param("POST", 303, True, id="POST 303"),
+        pytest.param("M-SEARCH", 200, True, id="unknown method 200"),
+        pytest.param("PATCH", 404, False, id="PATCH 404 is an error"),
+        pytest.param("PUT", 500, False, id="PUT 500 is an error"),
+        pytest.param("OPTIONS", 200, False, id="OPTIONS is safe"),
+        pytest.param("PROPFIND", 207, False, id="PROPFIND is safe"),
+    ],
+)
+async def test_the_target(
+    house: House, origin: Origin, method: str, status: int, gone: bool
+) -> None:
+    await store(house, origin, "/a")
+    origin.serve("/a", reply(status))
+    origin.serve("/a", reply(200, FRESH, body=b"new"))
+    assert (await house.get(origin.url("/a"), method=method, body=b"x")).status == status
+    again = await house.get(origin.url("/a"))
+    assert again.hit is not gone
+    assert again.body == (b"new" if gone else b"old")
+
+
+async def test_all_variants_of_the_target(house: House, origin: Origin) -> None:
+    for body in (b"1", b"2", b"posted", b"3", b"4"):
+        origin.serve("/a", reply(200, FRESH, "Vary: X-A", body=body))
+    for value in ("1", "2"):
+        await house.get(origin.url("/a"), f"X-A: {value}")
+    await house.get(origin.url("/a"), method="POST", body=b"")
+    for value, body in (("1", b"3"), ("2", b"4")):
+        assert (await house.get(origin.url("/a"), f"X-A: {value}")).body == body
+
+
+@pytest.mark.parametrize("name", ["Location", "Content-Location"])
+@pytest.mark.parametrize("form", ["/b", "http://{a}/b", "b"], ids=["path", "absolute", "relative"])
+async def test_what_the_answer_points_to(
+    house: House, origin: Origin, name: str, form: str
+) -> None:
+    await store(house, origin, "/b")
+    origin.serve("/post", reply(201, f"{name}: {form.format(a=origin.authority)}"))
+    await house.get(origin.url("/post"), method="POST", body=b"x")
+    assert not (await house.get(origin.url("/b"))).hit
+
+
+async def test_other_origins_are_left_alone(start_house: StartHouse, origin: Origin) -> None:
+    # §4.4: only URIs of the same origin, or anybody could empty anybody's cache.
+    other = Origin()
+    await other.start()
+    try:
+        house = await start_house()
+        await store(house, other, "/b")
+        origin.serve("/post", reply(201, f"Location: {other.url('/b')}"))
+        await house.get(origin.url("/post"), method="POST", body=b"x")
+        assert (await house.get(other.url("/b"))).hit
+    finally:
+        await other.stop()
+
+
+async def test_a_write_during_a_fill_keeps_the_fill_out(house: House, origin: Origin) -> None:
+    gate = Gate()
+    origin.serve("/a", head(200, FRESH, "Content-Length: 6") + b"old", gate, b"old")
+    origin.serve("/a", reply(204))
+    origin.serve("/a", reply(200, FRESH, body=b"new"))
+    reader = await house.open(origin.url("/a"))
+    assert await reader.read(3) == b"old"
+    await house.get(origin.url("/a"), method="PUT", body=b"new")
+    gate.open()
+    assert await reader.rest() == b"old"
+    assert (await house.get(origin.url("/a"))).body == b"new"

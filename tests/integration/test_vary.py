@@ -1,0 +1,75 @@
+"""Several variants side by side (RFC 9111 §4.1)."""
+
+import pytest
+
+from tests.support.house import House
+from tests.support.origin import Origin, reply
+
+FRESH = "Cache-Control: max-age=60"
+
+
+async def test_variants_live_side_by_side(house: House, origin: Origin) -> None:
+    for body in (b"en", b"de"):
+        origin.serve("/a", reply(200, FRESH, "Vary: Accept-Language", body=body))
+    for _ in range(2):
+        for language in ("en", "de"):
+            answer = await house.get(origin.url("/a"), f"Accept-Language: {language}")
+            assert answer.body == language.encode()
+    assert len(origin.requests) == 2
+
+
+async def test_a_variant_that_is_missing_says_so(house: House, origin: Origin) -> None:
+    origin.serve("/a", reply(200, FRESH, "Vary: X-A", body=b"x"))
+    await house.get(origin.url("/a"), "X-A: 1")
+    assert (await house.get(origin.url("/a"), "X-A: 2")).cache_status["fwd"] == "vary-miss"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        pytest.param(("X-A: 1, 2",), ("X-A: 1,2",), id="whitespace around list members"),
+        pytest.param(("X-A: 1", "X-A: 2"), ("X-A: 1, 2",), id="lines are combined"),
+        pytest.param(("Accept-Language: EN",), ("Accept-Language: en",), id="language case"),
+        pytest.param((), (), id="absent both times"),
+        pytest.param(("X-A: 1", "X-B: 1"), ("X-A: 1", "X-B: 2"), id="a field that is not named"),
+    ],
+)
+async def test_the_same_variant(
+    house: House, origin: Origin, one: tuple[str, ...], other: tuple[str, ...]
+) -> None:
+    origin.serve("/a", reply(200, FRESH, "Vary: X-A, accept-language", body=b"x"))
+    await house.get(origin.url("/a"), *one)
+    assert (await house.get(origin.url("/a"), *other)).hit
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        pytest.param(("X-A: 1",), ("X-A: 2",), id="another value"),
+        pytest.param(("X-A: 1",), (), id="absent"),
+        pytest.param(("X-A: a",), ("X-A: A",), id="case of an unknown field"),
+        pytest.param(("X-A: 1, 2",), ("X-A: 2, 1",), id="order of an unknown field"),
+        pytest.param(("X-A: 1", "X-B: 2"), ("X-A: 1\tx-b:2",), id="21 imitated separators"),
+        pytest.param(("X-A:",), (), id="empty is not absent"),
+    ],
+)
+async def test_another_variant(
+    house: House, origin: Origin, one: tuple[str, ...], other: tuple[str, ...]
+) -> None:
+    origin.serve("/a", reply(200, FRESH, "Vary: X-A, X-B", body=b"one"))
+    origin.serve("/a", reply(200, FRESH, "Vary: X-A, X-B", body=b"other"))
+    await house.get(origin.url("/a"), *one)
+    assert (await house.get(origin.url("/a"), *other)).body == b"other"
+
+
+async def test_validation_offers_the_tags_of_all_variants(house: House, origin: Origin) -> None:
+    for tag in ("1", "2"):
+        fields = (FRESH, "Age: 100", "Vary: X-A", f'ETag: "{tag}"')
+        origin.serve("/a", reply(200, *fields, body=tag.encode()))
+    origin.serve("/a", reply(304, FRESH, "Vary: X-A", 'ETag: "2"'))
+    for value in ("1", "2"):
+        await house.get(origin.url("/a"), f"X-A: {value}")
+    answer = await house.get(origin.url("/a"), "X-A: 3")
+    tags = {tag.strip() for tag in (origin.requests[2].get("if-none-match") or "").split(",")}
+    assert tags == {'"1"', '"2"'}
+    assert (answer.status, answer.body) == (200, b"2")

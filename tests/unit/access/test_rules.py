@@ -1,0 +1,275 @@
+"""Who may use the proxy, and where it may connect."""
+
+import json
+import re
+from dataclasses import replace
+
+import pytest
+
+from proxy.access.rules import (
+    ALLOWED,
+    AccessOptions,
+    Denied,
+    Rules,
+    parse_destination,
+    parse_network,
+)
+
+param = pytest.param
+
+
+def rules(allow: str = "", deny: str = "") -> Rules:
+    return Rules(
+        AccessOptions(
+            allow_destinations=tuple(allow.split()), deny_destinations=tuple(deny.split())
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("clients", "address", "allowed"),
+    [
+        param("127.0.0.0/8 ::1/128", "127.0.0.1", True, id="default IPv4"),
+        param("127.0.0.0/8 ::1/128", "::1", True, id="default IPv6"),
+        param("127.0.0.0/8 ::1/128", "::ffff:127.0.0.1", True, id="mapped by a dual-stack socket"),
+        param("127.0.0.0/8 ::1/128", "192.0.2.1", False, id="default, from elsewhere"),
+        param("fe80::/10", "fe80::1%eth0", True, id="with a zone"),
+        param("10.0.0.0/8", "::a00:1", False, id="families do not mix"),
+        param("10.0.0.0/8", "2002:a00:1::", False, id="a 6to4 client is not its IPv4 address"),
+        param("10.1.2.3", "10.1.2.3", True, id="one address"),
+        param("", "127.0.0.1", False, id="nobody"),
+    ],
+)
+def test_clients(clients: str, address: str, allowed: bool) -> None:
+    verdict = Rules(AccessOptions(clients=tuple(clients.split()))).client(address)
+    assert (verdict == ALLOWED) is allowed
+
+
+def test_a_denied_client_reads_the_line_that_would_allow_it() -> None:
+    assert Rules(AccessOptions()).client("192.0.2.1") == Denied(
+        "clients",
+        "The address 192.0.2.1 is not among [access] clients;"
+        ' clients = ["192.0.2.1"] would allow it.',
+    )
+
+
+def test_connect_ports() -> None:
+    asked = Rules(AccessOptions())
+    assert asked.connect_port(443) == asked.connect_port(80) == ALLOWED
+    assert asked.connect_port(22) == Denied(
+        "connect_ports",
+        "CONNECT to port 22 is not among [access] connect_ports;"
+        " connect_ports = [443, 80, 22] would allow it.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("allow", "deny", "host", "address", "rule"),
+    [
+        param("", "", "a.example", "8.8.8.8", "", id="global unicast"),
+        param("", "", "a.example", "127.0.0.1", "built-in: loopback", id="rebinding to loopback"),
+        param("", "", "127.0.0.1", "127.0.0.1", "built-in: loopback", id="loopback literal"),
+        param("", "", "::1", "::1", "built-in: loopback", id="IPv6 loopback literal"),
+        param("", "", "a.example", "::ffff:10.0.0.1", "built-in: private", id="mapped private"),
+        param("", "", "a.example", "64:ff9b::a00:1", "built-in: private", id="NAT64 private"),
+        param("private", "", "a.example", "10.0.0.1", "", id="word private"),
+        param("private", "", "a.example", "fd12::1", "", id="word private, IPv6"),
+        param("private", "", "a.example", "::ffff:10.0.0.1", "", id="word private, in disguise"),
+        param("private", "", "a.example", "127.0.0.1", "built-in: loopback", id="not loopback"),
+        param(
+            "private",
+            "",
+            "a.example",
+            "100.64.0.1",
+            "built-in: shared (carrier-grade NAT)",
+            id="private is not shared space",
+        ),
+        param(
+            "private",
+            "",
+            "a.example",
+            "fd00:ec2::254",
+            "built-in: cloud metadata",
+            id="private is not metadata",
+        ),
+        param("loopback", "", "localhost", "127.0.0.1", "", id="word loopback"),
+        param("loopback", "", "localhost", "::1", "", id="word loopback, IPv6"),
+        param("10.1.0.0/16", "", "a.example", "10.1.2.3", "", id="CIDR"),
+        param("10.1.0.0/16", "", "a.example", "10.2.2.3", "built-in: private", id="other CIDR"),
+        param("10.1.2.3", "", "10.1.2.3", "10.1.2.3", "", id="one address"),
+        param(
+            "169.254.0.0/16",
+            "",
+            "a.example",
+            "169.254.169.254",
+            "built-in: cloud metadata",
+            id="metadata is not allowed by a network",
+        ),
+        param("169.254.169.254", "", "a.example", "169.254.169.254", "", id="metadata itself"),
+        param("169.254.0.0/16", "", "a.example", "169.254.1.1", "", id="link-local network"),
+        param("2001::/32", "", "a.example", "2001:0:808:808::f7f7:f7f7", "", id="Teredo, global"),
+        param(
+            "2001::/32",
+            "",
+            "a.example",
+            "2001:0:808:808::80ff:fffe",
+            "built-in: loopback",
+            id="Teredo carrying loopback",
+        ),
+        param("app.corp.example", "", "app.corp.example", "10.0.0.1", "", id="name"),
+        param("App.Corp.Example.", "", "aPP.corp.example.", "10.0.0.1", "", id="name, case, dot"),
+        param(
+            "app.corp.example",
+            "",
+            "b.app.corp.example",
+            "10.0.0.1",
+            "built-in: private",
+            id="a name is not a suffix",
+        ),
+        param("*.corp.example", "", "a.b.corp.example", "127.0.0.1", "", id="suffix"),
+        param(
+            "*.corp.example",
+            "",
+            "corp.example",
+            "10.0.0.1",
+            "built-in: private",
+            id="a suffix is not the name itself",
+        ),
+        param(
+            "*.corp.example",
+            "",
+            "evilcorp.example",
+            "10.0.0.1",
+            "built-in: private",
+            id="a suffix begins at a label",
+        ),
+        param("", "ads.example", "ads.example", "8.8.8.8", "deny_destinations", id="deny name"),
+        param("", "*.example", "ads.example", "8.8.8.8", "deny_destinations", id="deny suffix"),
+        param("", "8.8.8.0/24", "a.example", "8.8.8.8", "deny_destinations", id="deny CIDR"),
+        param("", "8.8.8.0/24", "a.example", "8.8.4.4", "", id="deny another CIDR"),
+        param(
+            "",
+            "8.8.8.0/24",
+            "a.example",
+            "64:ff9b::808:808",
+            "deny_destinations",
+            id="deny CIDR, in disguise",
+        ),
+        param(
+            "10.0.0.0/8",
+            "10.9.0.0/16",
+            "a.example",
+            "10.9.0.1",
+            "deny_destinations",
+            id="deny is final: CIDRs",
+        ),
+        param(
+            "a.example",
+            "private",
+            "a.example",
+            "10.9.0.1",
+            "deny_destinations",
+            id="deny is final: a word against a name",
+        ),
+        param("loopback", "private", "a.example", "127.0.0.1", "", id="deny word, other kind"),
+    ],
+)
+def test_destinations(allow: str, deny: str, host: str, address: str, rule: str) -> None:
+    verdict = rules(allow, deny).destination(host, 80, address)
+    assert (verdict.rule if isinstance(verdict, Denied) else "") == rule
+
+
+@pytest.mark.parametrize(
+    ("host", "address", "sentence"),
+    [
+        param(
+            "App.example",
+            "64:ff9b::7f00:1",
+            "app.example (64:ff9b::7f00:1) is denied by the built-in rule for loopback addresses"
+            ' (127.0.0.1 is one); [access] allow_destinations = ["app.example"] would allow it.',
+            id="28 name",
+        ),
+        param(
+            "10.0.0.1",
+            "10.0.0.1",
+            "10.0.0.1 is denied by the built-in rule for private addresses"
+            ' (10.0.0.1 is one); [access] allow_destinations = ["10.0.0.1"] would allow it.',
+            id="28 address",
+        ),
+    ],
+)
+def test_the_denial_explains_itself(host: str, address: str, sentence: str) -> None:
+    verdict = rules().destination(host, 80, address)
+    assert isinstance(verdict, Denied)
+    assert verdict.sentence == sentence
+
+
+def test_a_listed_denial_names_its_entry() -> None:
+    assert rules(deny="8.8.0.0/16").destination("a.example", 80, "8.8.8.8") == Denied(
+        "deny_destinations",
+        "a.example (8.8.8.8) is denied by the entry '8.8.0.0/16' of"
+        " [access] deny_destinations; only without that entry is it allowed.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        param("a.example", "10.0.0.1", id="name"),
+        param("127.0.0.1", "127.0.0.1", id="IPv4"),
+        param("::1", "::1", id="IPv6"),
+        param("::ffff:10.0.0.1", "::ffff:10.0.0.1", id="mapped"),
+        param("169.254.169.254", "169.254.169.254", id="metadata"),
+        param("2001:0:a00:1::80ff:fffe", "2001:0:a00:1::80ff:fffe", id="Teredo, three layers"),
+    ],
+)
+def test_the_line_that_would_allow_it_does(host: str, address: str) -> None:
+    verdict = rules().destination(host, 80, address)
+    assert isinstance(verdict, Denied)
+    line = re.search(r"allow_destinations = (\[.*?\])", verdict.sentence)
+    assert line
+    options = replace(AccessOptions(), allow_destinations=tuple(json.loads(line[1])))
+    assert Rules(options).destination(host, 80, address) == ALLOWED
+
+
+@pytest.mark.parametrize(
+    ("listening", "address", "port", "own"),
+    [
+        param("127.0.0.1", "127.0.0.1", 3128, True, id="25 the very listener"),
+        param("127.0.0.1", "::ffff:127.0.0.1", 3128, True, id="25 in disguise"),
+        param("127.0.0.1", "127.0.0.1", 3129, False, id="another port"),
+        param("127.0.0.1", "127.0.0.2", 3128, False, id="another address"),
+        param("0.0.0.0", "127.0.0.2", 3128, True, id="25 listening everywhere"),
+        param("::", "0.0.0.0", 3128, True, id="25 the unspecified address"),
+        param("0.0.0.0", "10.0.0.1", 3128, False, id="an address that may be another host's"),
+    ],
+)
+def test_own_listeners(listening: str, address: str, port: int, own: bool) -> None:
+    allow = ("loopback", "private", "0.0.0.0")
+    asked = Rules(AccessOptions(allow_destinations=allow), listening=[(listening, 3128)])
+    verdict = asked.destination(address, port, address)
+    assert (isinstance(verdict, Denied) and verdict.rule == "own-listener") is own
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        param("*", "is not a destination", id="everything"),
+        param(".corp.example", "is not a destination", id="leading dot"),
+        param("http://a.example", "not an address or network", id="URL"),
+        param("a.example:80", "not an address or network", id="port"),
+        param("a..example", "is not a destination", id="empty label"),
+        param("10.0.0.1/8", "'10.0.0.0/8' is the network", id="bits after the prefix"),
+        param("10.0.0.0/33", "not an address or network", id="prefix too long"),
+        param("127.1", "not an address or network", id="short IPv4"),
+        param("", "is not a destination", id="empty"),
+    ],
+)
+def test_bad_entries_say_what_was_expected(entry: str, said: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)):
+        parse_destination(entry)
+
+
+def test_networks() -> None:
+    assert str(parse_network("10.1.2.3")) == "10.1.2.3/32"
+    assert str(parse_network("fd00::/8")) == "fd00::/8"

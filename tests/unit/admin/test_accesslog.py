@@ -1,0 +1,165 @@
+"""Records in on the loop, lines out on a thread; nothing blocks, nothing is lost unsaid."""
+
+import os
+import stat
+import timeit
+from pathlib import Path
+
+import pytest
+
+from proxy.admin import accesslog
+from proxy.admin.accesslog import BUFFERED, AccessLog, LogOptions, open_log
+from proxy.exchange.record import ExchangeRecord
+from proxy.policy.reasons import Reason
+
+
+def record(status: int = 200) -> ExchangeRecord:
+    return ExchangeRecord(
+        start=1700000000.0,
+        elapsed=0.001,
+        client="127.0.0.1",
+        method="GET",
+        target="http://a.example/",
+        minor=1,
+        status=status,
+        sent=100,
+        reason=Reason.HIT,
+    )
+
+
+def statuses(text: str) -> list[str]:
+    return [line.split()[3].partition("/")[2] for line in text.splitlines()]
+
+
+def test_off_is_no_observer_at_all() -> None:
+    assert open_log(LogOptions(access="off")) is None
+
+
+def test_close_writes_what_is_buffered(tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    path.write_text("earlier\n")
+    log = open_log(LogOptions(access=str(path)))
+    assert log
+    log(record(200))
+    log(record(404))
+    log.close()
+    first, *rest = path.read_text().splitlines(keepends=True)
+    assert first == "earlier\n"
+    assert statuses("".join(rest)) == ["200", "404"]
+    assert log.dropped == 0
+
+
+@pytest.mark.parametrize("form", ["squid", "combined", "json"])
+def test_the_format_is_the_one_asked_for(form: str, tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    log = AccessLog(LogOptions(access=str(path), format=form))  # type: ignore[arg-type]
+    log(record())
+    log.close()
+    expected = {"squid": "1700000000.001", "combined": "127.0.0.1 - -", "json": '{"time":'}
+    assert path.read_text().startswith(expected[form])
+
+
+def test_stdout_stays_open(capfd: pytest.CaptureFixture[str]) -> None:
+    log = AccessLog(LogOptions(access="-"))
+    log(record())
+    log.close()
+    os.write(1, b"after\n")
+    line, after = capfd.readouterr().out.splitlines()
+    assert statuses(line) == ["200"]
+    assert after == "after"
+
+
+def test_a_folder_that_is_not_there_is_told_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "no" / "access.log"
+    with pytest.raises(FileNotFoundError, match=f"cannot open the access log {path}: No such file"):
+        open_log(LogOptions(access=str(path)))
+
+
+def test_the_log_is_not_for_everybody(tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    AccessLog(LogOptions(access=str(path))).close()
+    assert not stat.S_IMODE(path.stat().st_mode) & stat.S_IRWXO
+
+
+def test_rotation(tmp_path: Path) -> None:
+    path, rotated = tmp_path / "access.log", tmp_path / "access.log.1"
+    log = AccessLog(LogOptions(access=str(path)))
+    log(record(201))
+    path.rename(rotated)
+    os.mkfifo(path)
+    log.reopen()
+    # Opening either end of a FIFO waits for the other: from here on the log has reopened.
+    with path.open() as reader:
+        log(record(202))
+        log.close()
+        assert statuses(reader.read()) == ["202"]
+    assert statuses(rotated.read_text()) == ["201"]
+
+
+def test_a_failed_rotation_goes_on_with_the_old_file(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "log"
+    folder.mkdir()
+    log = AccessLog(LogOptions(access=str(folder / "access.log")))
+    folder.rename(tmp_path / "old")
+    log.reopen()
+    log(record())
+    log.close()
+    assert statuses((tmp_path / "old" / "access.log").read_text()) == ["200"]
+    assert "No such file" in caplog.text
+
+
+def test_a_full_disk_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    log = AccessLog(LogOptions(access="/dev/full"))
+    log(record())
+    log.close()
+    assert log.dropped == 1
+    assert "No space left on device" in caplog.text
+    assert "1 dropped" in caplog.text
+
+
+def test_a_reader_that_does_not_read_blocks_nobody(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    log = AccessLog(LogOptions(access=str(path)))
+    total = 2 * BUFFERED
+    for _ in range(total):
+        log(record())
+    refused = log.dropped
+    assert refused > 0
+    os.set_blocking(descriptor, True)
+    with os.fdopen(descriptor) as reader:
+        lines = [reader.readline() for _ in range(total - refused)]
+        log.close()
+        assert reader.read() == ""
+    assert statuses("".join(lines)) == ["200"] * (total - refused)
+    assert log.dropped == refused
+    assert f"cannot keep up: {refused} records dropped" in caplog.text
+
+
+def test_a_non_blocking_stdout_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    monkeypatch.setattr(accesslog, "STDOUT", writing)
+    log = AccessLog(LogOptions(access="-"))
+    for _ in range(5000):
+        log(record())
+    log.reopen()
+    with os.fdopen(reading) as reader:
+        lines = [reader.readline() for _ in range(5000)]
+        log.close()
+        os.close(writing)
+        assert reader.read() == ""
+    assert statuses("".join(lines)) == ["200"] * 5000
+
+
+def test_one_record_costs_the_loop_less_than_two_microseconds(tmp_path: Path) -> None:
+    log = AccessLog(LogOptions(access=str(tmp_path / "access.log")))
+    one = record()
+    best = min(timeit.repeat(lambda: log(one), number=1000, repeat=10)) / 1000
+    log.close()
+    assert best < 2e-6

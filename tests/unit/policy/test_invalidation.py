@@ -1,0 +1,47 @@
+"""What a state-changing request makes invalid (RFC 9111 §4.4)."""
+
+import pytest
+from pytest import param
+
+from proxy.policy import invalidation
+from tests.support.build import req, resp, uri
+
+OWN = "http://a.example/d/x"
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "lines", "invalid"),
+    [
+        param("POST", 200, [], [OWN], id="4.4 the target URI"),
+        param("PUT", 204, [], [OWN], id="PUT"),
+        param("DELETE", 303, [], [OWN], id="a redirect is no error"),
+        param("M-SEARCH", 200, [], [OWN], id="4.4 a method that is not known is not safe"),
+        param("POST", 404, [], [], id="4.4 not after 4xx"),
+        param("POST", 500, [], [], id="4.4 not after 5xx"),
+        param("GET", 200, ["Location: /y"], [], id="4.4 not after a safe method"),
+        param("PROPFIND", 207, [], [], id="safe by another document"),
+        param("POST", 201, ["Location: /y"], [OWN, "http://a.example/y"], id="Location"),
+        param("POST", 200, ["Content-Location: y"], [OWN, "http://a.example/d/y"],
+              id="Content-Location, relative"),
+        param("POST", 200, ["Location: y", "Content-Location: y#z"],
+              [OWN, "http://a.example/d/y"], id="each once, fragments do not count"),
+        param("POST", 200, ["Location: http://A.example:80/y"], [OWN, "http://a.example/y"],
+              id="same origin, spelled otherwise"),
+        param("POST", 200, ["Location: http://b.example/y"], [OWN], id="4.4 another host"),
+        param("POST", 200, ["Location: https://a.example/y"], [OWN], id="4.4 another scheme"),
+        param("POST", 200, ["Location: http://a.example:81/y"], [OWN], id="4.4 another port"),
+        param("POST", 200, ["Location: ftp://a.example/y"], [OWN], id="foreign scheme"),
+        param("POST", 200, ["Location: http://[x/y"], [OWN], id="no URI"),
+    ],
+)  # fmt: skip
+def test_invalid_keys(method: str, status: int, lines: list[str], invalid: list[str]) -> None:
+    request = req(f"{method} {OWN}")
+    found = invalidation.keys(request, resp(status, "", *lines))
+    assert [str(target) for target in found] == invalid
+
+
+def test_a_reference_is_resolved_against_the_target_uri() -> None:
+    base = uri("http://a.example/d/x?q")
+    assert invalidation.resolved(base, "") == base
+    assert invalidation.resolved(base, "../z") == uri("http://a.example/z")
+    assert invalidation.resolved(base, "mailto:x@a.example") is None

@@ -1,0 +1,111 @@
+"""Primary keys, selecting fields, and what is in no key (RFC 9111 §2, §4.1)."""
+
+import pytest
+from pytest import param
+
+from proxy.policy import keys
+from proxy.policy.options import Options
+from proxy.policy.reasons import Reason
+from proxy.policy.rules import Rule
+from tests.support.build import fields, req, uri
+from tests.support.stored import OPTIONS, get, stored
+
+TRACKED = Rule(match="http://a.example/**", ignore_query=("utm_*", "fbclid"))
+
+
+@pytest.mark.parametrize(
+    ("path", "rule", "key"),
+    [
+        param("/x?a=1&utm_x=2", None, "/x?a=1&utm_x=2", id="2 query untouched"),
+        param("/x?a=1&utm_x=2", Rule(match="http://a/**"), "/x?a=1&utm_x=2", id="other rule"),
+        param("/x?a=1&utm_x=2&b", TRACKED, "/x?a=1&b", id="ignored between others"),
+        param("/x?utm_x=2&fbclid=3", TRACKED, "/x", id="all ignored: as without query"),
+        param("/x?", TRACKED, "/x?", id="an empty query is one"),
+        param("/x", TRACKED, "/x", id="no query"),
+        param("/x?b=2&a=1", TRACKED, "/x?b=2&a=1", id="order untouched"),
+        param("/x?a=utm_x", TRACKED, "/x?a=utm_x", id="names, not values"),
+    ],
+)
+def test_primary(path: str, rule: Rule | None, key: str) -> None:
+    assert keys.primary(uri(f"http://a.example{path}"), rule) == f"http://a.example{key}"
+
+
+@pytest.mark.parametrize(
+    ("vary", "lines", "selecting"),
+    [
+        param([], ["Foo: 1"], (), id="no Vary"),
+        param(["*"], [], None, id="4.1 *"),
+        param(["Foo", "*"], ["Foo: 1"], None, id="4.1 * among others"),
+        param(["Foo", "BAR", "foo"], ["foo: 1"], (("bar", None), ("foo", "1")), id="absent, sorted"),
+        param(["Foo"], ["Foo:"], (("foo", ""),), id="empty is not absent"),
+        param(["Foo"], ["Foo: 1", "Foo: 2"], (("foo", "1,2"),), id="lines combined"),
+        param(["Foo"], ["Foo:  1 ,2 "], (("foo", "1,2"),), id="whitespace at commas"),
+        param(["Foo"], ["Foo: b, A"], (("foo", "b,A"),), id="unknown: order and case kept"),
+        param(["Foo"], ['Foo: "a , b"'], (("foo", '"a , b"'),), id="quotes kept"),
+        param(["Accept-Language"], ["Accept-Language: eN ,  De"],
+              (("accept-language", "de,en"),), id="languages: case and order"),
+        param(["Accept-Language"], ["Accept-Language: de;q=0.5, en;q=1.0, fr ; q=0.50"],
+              (("accept-language", "en,de;q=0.5,fr;q=0.5"),), id="by weight, then tag"),
+        param(["Accept-Encoding"], ["Accept-Encoding: br;q=x, gzip"],
+              (("accept-encoding", "br;q=x,gzip"),), id="an invalid weight is a name"),
+        param(["Accept"], ["Accept: b/c, a/B"], (("accept", "b/c,a/B"),), id="not Accept"),
+        param(["Cookie"], ["Cookie: " + "a" * 200], (("cookie", "a" * 200),), id="long"),
+    ],
+)  # fmt: skip
+def test_selecting(vary: list[str], lines: list[str], selecting: keys.Selecting | None) -> None:
+    assert keys.selecting(vary, fields(*lines)) == selecting
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        param(["A: 1,b: 2"], ["A: 1", "B: 2"], id="a value with the look of a field"),
+        param(["A: null"], [], id="a value with the look of absence"),
+        param(["A:"], [], id="empty and absent"),
+        param(["A: 1, 2"], ["A: 12"], id="joined"),
+    ],
+)
+def test_selecting_values_cannot_imitate_each_other(first: list[str], second: list[str]) -> None:
+    vary = ["A", "B"]
+    assert keys.selecting(vary, fields(*first)) != keys.selecting(vary, fields(*second))
+
+
+@pytest.mark.parametrize(
+    ("lines", "matches"),
+    [
+        param(["Foo: 1", "Bar: abc", "Other: x"], True, id="same, others do not matter"),
+        param(["Bar: abc", "Foo:   1"], True, id="order and whitespace do not matter"),
+        param(["Foo: 2", "Bar: abc"], False, id="another value"),
+        param(["Foo: 1"], False, id="one absent now"),
+        param(["Foo: 1", "Bar: abc", "Baz: 1"], False, id="one absent then"),
+    ],
+)
+def test_selects(lines: list[str], matches: bool) -> None:
+    held = stored("max-age=60", "Vary: Foo, Bar, Baz", to=get("Foo: 1", "Bar: abc"))
+    assert keys.selects(held, get(*lines)) is matches
+
+
+def test_without_vary_every_request_selects() -> None:
+    assert keys.selects(stored("max-age=60"), get("Foo: 1"))
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        param(["X-Forwarded-For: 10.0.0.1"], None, id="the chain of clients"),
+        param(["Content-Length: 0"], None, id="no octets, no body"),
+        param(["Content-Length: 3"], Reason.REQUEST_BODY, id="a body"),
+        param(["Transfer-Encoding: chunked"], Reason.REQUEST_BODY, id="a body in chunks"),
+        param(["x-forwarded-host: evil.test"], Reason.REQUEST_REFLECTED, id="X-Forwarded-Host"),
+        param(["X-HTTP-Method-Override: PUT"], Reason.REQUEST_REFLECTED, id="method override"),
+        param(["Forwarded: host=evil.test"], Reason.REQUEST_REFLECTED, id="Forwarded"),
+    ],
+)
+def test_what_is_in_no_key(lines: list[str], reason: Reason | None) -> None:
+    assert keys.beyond(get(*lines), OPTIONS) is reason
+
+
+def test_unkeyed_fields_are_a_setting() -> None:
+    request = req("GET http://a.example/", "X-Mine: 1", "X-Host: b")
+    assert keys.beyond(request, Options(unkeyed_fields=())) is None
+    assert keys.beyond(request, Options(unkeyed_fields=("X-MINE",))) is Reason.REQUEST_REFLECTED

@@ -1,0 +1,99 @@
+from dataclasses import replace
+
+from proxy.store import eviction
+from proxy.store.disk import RecordRow
+from proxy.store.records import encode
+from tests.support.stores import response
+
+
+class FakeRows:
+    """Rows in a dict; a body is gone when it is deleted."""
+
+    def __init__(self, *keys: str) -> None:
+        self.rows = dict(enumerate(keys, start=1))
+        self.bodies = {f"body-{key}" for key in keys}
+        self.damaged: set[str] = set()
+
+    def records_after(self, rowid: int, limit: int) -> list[RecordRow]:
+        return [
+            RecordRow(n, key, b"" if key in self.damaged else encode(key, (response(key),)))
+            for n, key in sorted(self.rows.items())
+            if n > rowid
+        ][:limit]
+
+    def delete_row(self, rowid: int) -> None:
+        del self.rows[rowid]
+
+    def delete_body(self, id_: str) -> None:
+        self.bodies.remove(id_)
+
+    def delete_bodies_of(self, key: str) -> None:
+        self.bodies.discard(f"body-{key}")
+
+
+class FakeMarks:
+    def __init__(self, reused: str = "") -> None:
+        self.hand = 0
+        self.reused = set(reused)
+
+    def passed(self, key: str) -> bool:
+        spared = key in self.reused
+        self.reused.discard(key)
+        return spared
+
+
+def leaving(rows: FakeRows, marks: FakeMarks, keep: int) -> str:
+    return "".join(eviction.evict(rows, marks, lambda: len(rows.rows) <= keep) or ())
+
+
+def test_oldest_first_with_their_bodies() -> None:
+    rows = FakeRows(*"abcde")
+    assert leaving(rows, FakeMarks(), 3) == "ab"
+    assert rows.bodies == {"body-c", "body-d", "body-e"}
+
+
+def test_the_hand_spares_the_reused_once_and_stays_where_it_is() -> None:
+    rows, marks = FakeRows(*"abcde"), FakeMarks("ac")
+    assert leaving(rows, marks, 3) == "bd"
+    assert marks.hand == 4
+    marks.reused = {"c"}
+    assert leaving(rows, marks, 1) == "ea"
+    assert list(rows.rows.values()) == ["c"]
+
+
+def test_all_reused() -> None:
+    rows = FakeRows(*"abc")
+    assert leaving(rows, FakeMarks("abc"), 2) == "a"
+
+
+def test_nothing_is_left() -> None:
+    rows, marks = FakeRows(*"ab"), FakeMarks()
+    assert eviction.evict(rows, marks, lambda: False) == ["a", "b"]
+    assert eviction.evict(rows, marks, lambda: False) is None
+
+
+def test_a_damaged_record_goes_with_the_bodies_tagged_with_its_key() -> None:
+    rows = FakeRows(*"ab")
+    rows.damaged = {"a"}
+    assert leaving(rows, FakeMarks(), 1) == "a"
+    assert rows.bodies == {"body-b"}
+
+
+def test_all_variants_of_a_key_leave_together() -> None:
+    rows = FakeRows("a", "b")
+    variants = (replace(response("a"), id="body-a"), replace(response("b"), id="body-b"))
+
+    def both(rowid: int, limit: int) -> list[RecordRow]:
+        return [RecordRow(1, "a", encode("a", variants))][rowid:]
+
+    rows.records_after = both  # type: ignore[method-assign]
+    assert leaving(rows, FakeMarks(), 1) == "a"
+    assert rows.bodies == set()
+
+
+def test_work_of_one_call_is_bounded() -> None:
+    keys = [f"{n}" for n in range(3 * eviction.MOST_EXAMINED)]
+    rows, marks = FakeRows(*keys), FakeMarks()
+    marks.reused = set(keys)
+    assert eviction.evict(rows, marks, lambda: False) == []
+    assert marks.hand == eviction.MOST_EXAMINED

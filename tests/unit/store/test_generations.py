@@ -1,0 +1,115 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from proxy.store import generations
+from proxy.store.generations import Generations
+from tests.support.stores import KEY
+
+OTHER = "http://b.example/other"
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[tuple[Generations, Generations]]:
+    """As two processes have them."""
+    ours = Generations(tmp_path / "generations", anything_stored=False)
+    theirs = Generations(tmp_path / "generations", anything_stored=False)
+    yield ours, theirs
+    ours.close()
+    theirs.close()
+
+
+Pair = tuple[Generations, Generations]
+
+
+def test_a_change_is_seen_by_others_and_only_for_its_key(pair: Pair) -> None:
+    ours, theirs = pair
+    before, other = theirs.generation(KEY), theirs.generation(OTHER)
+    ours.changing(KEY)
+    under_way = theirs.generation(KEY)
+    settled = ours.settled(KEY)
+    assert len({before, under_way, settled}) == 3
+    assert theirs.generation(KEY) == settled
+    assert theirs.generation(OTHER) == other
+
+
+def test_odd_while_a_change_is_under_way(pair: Pair) -> None:
+    _, theirs = pair
+    for process in pair:
+        process.changing(KEY)
+        assert theirs.generation(KEY) & 1
+        process.settled(KEY)
+        assert not theirs.generation(KEY) & 1
+
+
+def test_stamps_of_two_processes_never_meet(pair: Pair) -> None:
+    stamps = [process.settled(KEY) for process in pair for _ in range(1000)]
+    assert len(set(stamps)) == 2000
+
+
+def test_removals_change_only_by_removing(pair: Pair) -> None:
+    ours, theirs = pair
+    before = theirs.removals(KEY)
+    ours.changing(KEY)
+    ours.settled(KEY)
+    assert theirs.removals(KEY) == before
+    ours.removing(KEY)
+    assert theirs.removals(KEY) != before
+
+
+def test_marks(pair: Pair) -> None:
+    ours, theirs = pair
+    assert not theirs.maybe_stored(KEY)
+    ours.storing(KEY)
+    assert theirs.maybe_stored(KEY)
+    assert not theirs.passed(KEY)
+    ours.touch(KEY)
+    ours.storing(KEY)
+    assert theirs.passed(KEY)
+    assert not ours.passed(KEY)
+    assert ours.maybe_stored(KEY)
+
+
+def test_epoch_hand_and_octets_in_flight_are_shared(pair: Pair) -> None:
+    ours, theirs = pair
+    epoch = theirs.epoch
+    assert ours.next_epoch() == theirs.epoch != epoch
+    ours.hand = 12
+    ours.set_in_flight(0, 100)
+    theirs.set_in_flight(63, 11)
+    assert (theirs.hand, ours.in_flight()) == (12, 111)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"x" * generations.SIZE, id="magic"),
+        pytest.param(None, id="missing"),
+    ],
+)
+def test_a_wrong_file_is_recreated_and_knows_nothing(tmp_path: Path, damage: bytes | None) -> None:
+    path = tmp_path / "generations"
+    if damage is not None:
+        path.write_bytes(damage)
+    opened = Generations(path, anything_stored=True)
+    assert opened.maybe_stored(KEY)
+    assert opened.generation(KEY) == 0
+    assert path.stat().st_size == generations.SIZE
+    assert path.stat().st_mode & 0o777 == 0o600
+    opened.close()
+
+
+def test_the_file_takes_all_its_blocks_at_once(pair: Pair, tmp_path: Path) -> None:
+    assert (tmp_path / "generations").stat().st_blocks * 512 >= generations.SIZE
+
+
+def test_what_is_remembered_of_keys_is_bounded(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generations, "_MOST_REMEMBERED", 10)
+    ours, _ = pair
+    ours.changing(KEY)
+    for number in range(100):
+        ours.generation(f"http://a.example/{number}")
+    assert len(ours._crcs) <= 10
+    assert ours.generation(KEY) & 1

@@ -1,0 +1,211 @@
+import asyncio
+import errno
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from proxy.store import bodies
+from proxy.store.base import StoreFailed, TooLarge
+from proxy.store.disk import SpooledBody
+from proxy.store.generations import MOST_PROCESSES, Generations
+from proxy.store.spools import LARGEST_IN_MEMORY, Limits, SpoolFile, SpoolFolder
+from proxy.store.threads import Handover, Threads
+
+MIB = 2**20
+CHUNK = bytes(range(256)) * 256
+LIMITS = Limits(largest=8 * MIB, max_size=16 * MIB)
+
+
+class FakeRooms:
+    """Grants room until ``refuse`` is set."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.refuse = False
+        self.failures: list[OSError] = []
+
+    async def make_room(self) -> None:
+        self.asked += 1
+        if self.refuse:
+            raise StoreFailed("no room")
+
+    def disk_failed(self, error: OSError) -> StoreFailed:
+        self.failures.append(error)
+        return StoreFailed(str(error))
+
+
+class Place:
+    """A spool folder and all that spools need."""
+
+    def __init__(self, folder: Path, threads: Threads) -> None:
+        self.root = folder / "spool"
+        self.generations = Generations(folder / "generations", anything_stored=False)
+        self.folder = SpoolFolder(self.root, self.generations)
+        self.threads = threads
+        self.rooms = FakeRooms()
+
+    def spool(self) -> SpoolFile:
+        return SpoolFile(self.folder, self.threads, self.rooms, LIMITS)
+
+    async def files(self) -> list[str]:
+        await self.threads.run(abs, 0)  # after whatever was started before
+        return [path.name for path in self.root.rglob("*") if path.is_file()]
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncIterator[Place]:
+    threads = Threads(Handover(asyncio.get_running_loop()), 1, "test")
+    opened = Place(tmp_path, threads)
+    yield opened
+    await threads.close()
+    opened.folder.close()
+    opened.generations.close()
+
+
+async def test_a_small_body_stays_in_memory(place: Place) -> None:
+    spool = place.spool()
+    await spool.append(b"one ")
+    await spool.append(b"two")
+    assert (spool.length, await spool.read_at(2, 3)) == (7, b"e t")
+    assert await spool.whole() == b"one two"
+    assert (await place.files(), place.rooms.asked) == (["lock"], 0)
+
+
+async def test_a_large_body_is_read_while_it_comes(place: Place) -> None:
+    spool, expected = place.spool(), b""
+    for number in range(20):
+        await spool.append(CHUNK[number:])
+        expected += CHUNK[number:]
+        assert spool.length == len(expected)
+        read = b""
+        while piece := await spool.read_at(len(read), 300_001):
+            read += piece
+        assert read == expected
+    whole = await spool.whole()
+    assert isinstance(whole, SpooledBody)
+    assert Path(whole.path).read_bytes() == expected
+    assert Path(whole.path).stat().st_mode & 0o777 == 0o600
+    assert (whole.length, spool.crc) == (len(expected), bodies.checksum(expected))
+    spool.abandon()
+
+
+async def test_abandoned_without_a_trace_and_still_readable(place: Place) -> None:
+    spool = place.spool()
+    for _ in range(8):
+        await spool.append(CHUNK)
+    assert place.generations.in_flight() >= 8 * len(CHUNK)
+    spool.abandon()
+    spool.abandon()
+    assert (await place.files(), place.generations.in_flight()) == (["lock"], 0)
+    assert await spool.read_at(0, 100) == CHUNK[:100]
+    with pytest.raises(StoreFailed):
+        await spool.append(CHUNK)
+
+
+async def test_abandoned_while_a_write_is_under_way(place: Place) -> None:
+    spool = place.spool()
+    writing = asyncio.ensure_future(spool.append(b"x" * (LARGEST_IN_MEMORY + 1)))
+    while not place.rooms.asked:
+        await asyncio.sleep(0)
+    spool.abandon()
+    await asyncio.gather(writing, return_exceptions=True)
+    assert await place.files() == ["lock"]
+    assert place.generations.in_flight() == 0
+
+
+async def test_after_adoption_abandoning_does_nothing(place: Place, tmp_path: Path) -> None:
+    spool = place.spool()
+    await spool.append(b"x" * MIB)
+    whole = await spool.whole()
+    assert isinstance(whole, SpooledBody)
+    kept = Path(whole.path).rename(tmp_path / "kept")
+    spool.adopted()
+    spool.abandon()
+    assert await place.files() == ["lock"]
+    assert kept.stat().st_size == MIB
+    assert place.generations.in_flight() == whole.promised
+    assert await spool.read_at(5, 5) == b"xxxxx"
+
+
+async def test_too_large_refuses_the_chunk_and_keeps_the_rest(place: Place) -> None:
+    spool = place.spool()
+    await spool.append(b"a" * (LIMITS.largest - 10))
+    with pytest.raises(TooLarge):
+        await spool.append(b"b" * 11)
+    await spool.append(b"b" * 10)
+    assert await spool.read_at(LIMITS.largest - 20, 50) == b"a" * 10 + b"b" * 10
+    spool.abandon()
+
+
+async def test_no_room_refuses_the_chunk_and_keeps_the_rest(place: Place) -> None:
+    spool = place.spool()
+    await spool.append(CHUNK)
+    place.rooms.refuse = True
+    with pytest.raises(StoreFailed):
+        await spool.append(b"b" * LARGEST_IN_MEMORY)
+    assert spool.length == len(CHUNK)
+    assert await spool.read_at(0, 10**6) == CHUNK
+    spool.abandon()
+    assert place.generations.in_flight() == 0
+
+
+async def test_all_fills_together_leave_room_for_what_is_stored(place: Place) -> None:
+    spools = [place.spool() for _ in range(3)]
+    await spools[0].append(b"a" * 6 * MIB)
+    with pytest.raises(StoreFailed, match="other bodies"):
+        await spools[1].append(b"b" * 6 * MIB)
+    spools[0].abandon()
+    await spools[2].append(b"c" * 6 * MIB)
+    spools[2].abandon()
+    spools[1].abandon()
+
+
+async def test_a_failed_write_is_reported_and_undone(place: Place) -> None:
+    spool = place.spool()
+    await spool.append(b"a" * 400_000)
+    assert spool._file is not None
+    unwritable = os.open("/dev/full", os.O_RDWR)
+    os.dup2(unwritable, spool._file.number)
+    os.close(unwritable)
+    with pytest.raises(StoreFailed):
+        await spool.append(b"b" * 400_000)
+    assert [error.errno for error in place.rooms.failures] == [errno.ENOSPC]
+    assert spool.length == 400_000
+    spool.abandon()
+    assert (await place.files(), place.generations.in_flight()) == (["lock"], 0)
+
+
+async def test_each_process_has_its_own_folder_and_sweeps_the_abandoned(
+    place: Place, tmp_path: Path
+) -> None:
+    for number in (1, 5):
+        left = place.root / str(number)
+        left.mkdir(mode=0o700)
+        (left / "lock").touch()
+        (left / "0").write_bytes(b"left behind")
+        place.generations.set_in_flight(number, 1000)
+    spool = place.spool()
+    await spool.append(b"x" * MIB)
+    second = SpoolFolder(place.root, place.generations)
+    assert sorted(path.parent.name for path in place.root.rglob("*") if path.name != "lock") == [
+        "spool",
+        "spool",
+        "spool",
+        "0",
+    ]
+    assert place.generations.in_flight() == place.folder.promised
+    assert second.new_path().startswith(str(place.root / "1"))
+    second.close()
+    spool.abandon()
+
+
+def test_more_processes_than_folders(tmp_path: Path) -> None:
+    generations = Generations(tmp_path / "generations", anything_stored=False)
+    folders = [SpoolFolder(tmp_path / "spool", generations) for _ in range(MOST_PROCESSES)]
+    with pytest.raises(BlockingIOError, match="64 processes"):
+        SpoolFolder(tmp_path / "spool", generations)
+    for folder in folders:
+        folder.close()
+    generations.close()

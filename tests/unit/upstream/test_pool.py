@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+
+import pytest
+
+from proxy.semantics.targets import Origin
+from proxy.semantics.units import Seconds
+from proxy.upstream.base import NotReached
+from proxy.upstream.connection import Connection
+from proxy.upstream.options import UpstreamOptions
+from proxy.upstream.pool import Pool
+from proxy.upstream.routes import Direct
+
+A, B = (Direct(Origin("http", host, 80)) for host in ("a.example", "b.example"))
+
+
+class Rig:
+    """A pool, and connections over socket pairs; ``ends`` are the origins' ends."""
+
+    def __init__(self, options: UpstreamOptions) -> None:
+        self.options = options
+        self.pool = Pool(options)
+        self.ends: dict[Connection, socket.socket] = {}
+
+    async def connection(self, route: Direct) -> Connection:
+        """What somebody who wants to send a request gets, opened if need be."""
+        claimed = await self.pool.claim(route)
+        if claimed is not None:
+            return claimed
+        ours, theirs = socket.socketpair()
+        connection = Connection(self.options, route, "a.example")
+        await asyncio.get_running_loop().create_connection(lambda: connection, sock=ours)
+        self.ends[connection] = theirs
+        self.pool.adopt(connection)
+        return connection
+
+    async def lost(self, connection: Connection) -> None:
+        while not connection.closed:
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
+    options: UpstreamOptions = getattr(request, "param", UpstreamOptions(connections_per_origin=2))
+    rig = Rig(options)
+    yield rig
+    rig.pool.close()
+    for end in rig.ends.values():
+        end.close()
+    await asyncio.sleep(0)
+
+
+async def test_last_in_first_out(rig: Rig) -> None:
+    first, second = [await rig.connection(A) for _ in "ab"]
+    rig.pool.released(first)
+    rig.pool.released(second)
+    assert await rig.connection(A) is second
+    assert await rig.connection(B) is not first
+
+
+async def test_who_waits_is_served_in_turn(rig: Rig) -> None:
+    first, second = [await rig.connection(A) for _ in "ab"]
+    waiting = [asyncio.ensure_future(rig.connection(A)) for _ in range(3)]
+    await asyncio.sleep(0)
+    assert repr(rig.pool) == "<Pool open=2 idle=0 waiting=3>"
+    rig.pool.released(first)
+    assert await waiting[0] is first
+    second.abort()
+    third = await waiting[1]
+    assert third not in (first, second)
+    rig.pool.released(third)
+    assert await waiting[2] is third
+    assert repr(rig.pool) == "<Pool open=2 idle=0 waiting=0>"
+
+
+@pytest.mark.parametrize("served", [False, True])
+async def test_whoever_leaves_the_queue_gives_back_what_he_got(rig: Rig, served: bool) -> None:
+    first, _ = [await rig.connection(A) for _ in "ab"]
+    leaving, next_one = [asyncio.ensure_future(rig.connection(A)) for _ in "ab"]
+    await asyncio.sleep(0)
+    if served:
+        rig.pool.released(first)
+    leaving.cancel()
+    if not served:
+        await asyncio.sleep(0)
+        rig.pool.released(first)
+    assert await next_one is first
+    assert leaving.cancelled()
+
+
+async def test_a_slot_given_back_goes_to_the_next(rig: Rig) -> None:
+    first, _ = [await rig.connection(A) for _ in "ab"]
+    leaving, next_one = [asyncio.ensure_future(rig.connection(A)) for _ in "ab"]
+    await asyncio.sleep(0)
+    first.abort()
+    leaving.cancel()
+    assert await next_one is not first
+    assert leaving.cancelled()
+
+
+@pytest.mark.parametrize(
+    "rig",
+    [UpstreamOptions(connections_per_origin=1, connect_total_timeout=Seconds(0.01))],
+    indirect=True,
+)
+async def test_waiting_ends(rig: Rig) -> None:
+    await rig.connection(A)
+    with pytest.raises(NotReached) as caught:
+        await rig.connection(A)
+    assert (caught.value.status, caught.value.word) == (503, "connection_limit_reached")
+    assert repr(rig.pool) == "<Pool open=1 idle=0 waiting=0>"
+
+
+async def test_fresh_means_fresh(rig: Rig) -> None:
+    first, second = [await rig.connection(A) for _ in "ab"]
+    waiting = asyncio.ensure_future(rig.pool.claim(A, fresh=True))
+    await asyncio.sleep(0)
+    rig.pool.released(first)
+    assert await waiting is None
+    assert first.closed
+    rig.pool.abandon(A)
+    rig.pool.released(second)
+    assert await rig.pool.claim(A, fresh=True) is None
+    rig.pool.abandon(A)
+
+
+async def test_an_idle_connection_that_says_something_is_not_used(rig: Rig) -> None:
+    first = await rig.connection(A)
+    rig.pool.released(first)
+    rig.ends[first].send(b"HTTP/1.1 200 OK\r\n\r\n")
+    assert await rig.connection(A) is not first
+    assert first.closed
+
+
+@pytest.mark.parametrize("octets", [b"", b"HTTP/1.1 408 Request Timeout\r\n\r\n"])
+async def test_an_idle_connection_that_ends_is_forgotten(rig: Rig, octets: bytes) -> None:
+    first = await rig.connection(A)
+    rig.pool.released(first)
+    rig.ends[first].send(octets)
+    rig.ends[first].shutdown(socket.SHUT_WR)
+    await rig.lost(first)
+    assert repr(rig.pool) == "<Pool open=0 idle=0 waiting=0>"
+
+
+@pytest.mark.parametrize("rig", [UpstreamOptions(idle_connections=1)], indirect=True)
+async def test_the_oldest_idle_connection_goes(rig: Rig) -> None:
+    first, second = await rig.connection(A), await rig.connection(B)
+    rig.pool.released(first)
+    rig.pool.released(second)
+    assert first.closed
+    assert await rig.connection(B) is second
+
+
+@pytest.mark.parametrize("rig", [UpstreamOptions(keep_alive=Seconds(0.02))], indirect=True)
+async def test_idle_connections_expire(rig: Rig) -> None:
+    connections = [await rig.connection(route) for route in (A, B)]
+    for connection in connections:
+        rig.pool.released(connection)
+        await asyncio.get_running_loop().run_in_executor(None, lambda: None)
+    for connection in connections:
+        await rig.lost(connection)
+    assert repr(rig.pool) == "<Pool open=0 idle=0 waiting=0>"
+
+
+async def test_close(rig: Rig) -> None:
+    busy, idle = await rig.connection(A), await rig.connection(B)
+    rig.pool.released(idle)
+    await rig.connection(A)
+    waiting = asyncio.ensure_future(rig.connection(A))
+    await asyncio.sleep(0)
+    rig.pool.close()
+    with pytest.raises(NotReached, match="shutting down"):
+        await waiting
+    assert busy.closed
+    assert idle.closed
+    late = await rig.connection(B)
+    assert late.closed
+
+
+async def test_a_connection_that_died_young_frees_its_slot(rig: Rig) -> None:
+    claimed = await rig.pool.claim(A)
+    assert claimed is None
+    dead = await rig.connection(B)
+    dead.owner = None
+    dead.route = A
+    dead.abort()
+    rig.pool.adopt(dead)
+    assert "open=1" in repr(rig.pool)
+    both = [await rig.connection(A) for _ in "ab"]
+    assert len(set(both)) == 2

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import pytest
+
+from proxy.semantics.targets import Origin
+from proxy.upstream.base import Outgoing
+from proxy.upstream.requests import render, render_connect
+from proxy.upstream.routes import Direct, Parent, Relayed, Route
+from tests.support.build import fields, uri
+
+TARGET = uri("http://a.example:81/x?y")
+DIRECT = Direct(TARGET.origin)
+PARENT = Parent("proxy.example", 3128, "Basic eDp5")
+
+
+class Body:
+    async def read(self) -> bytes:
+        return b""
+
+
+def request(method: str, path: str = "/x?y", **framing: object) -> Outgoing:
+    target = type(TARGET)(TARGET.origin, path)
+    return Outgoing(method, target, fields("Host: a.example:81"), **framing)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("outgoing", "route", "lines"),
+    [
+        pytest.param(request("GET"), DIRECT, ["GET /x?y"], id="9112-3.2.1 origin-form"),
+        pytest.param(
+            request("GET"),
+            Relayed(PARENT),
+            ["GET http://a.example:81/x?y", "Proxy-Authorization: Basic eDp5"],
+            id="9112-3.2.2 absolute-form to the parent",
+        ),
+        pytest.param(
+            request("GET"),
+            Relayed(Parent("p", 1)),
+            ["GET http://a.example:81/x?y"],
+            id="no credentials, no field",
+        ),
+        pytest.param(request("OPTIONS", "*"), DIRECT, ["OPTIONS *"], id="3.2.4 asterisk-form"),
+        pytest.param(
+            request("OPTIONS", "*"),
+            Relayed(Parent("p", 1)),
+            ["OPTIONS http://a.example:81"],
+            id="3.2.4 asterisk-form through the parent",
+        ),
+        pytest.param(request("POST"), DIRECT, ["POST /x?y", "Content-Length: 0"], id="9110-8.6"),
+        pytest.param(
+            request("DELETE", length=0), DIRECT, ["DELETE /x?y", "Content-Length: 0"], id="as told"
+        ),
+        pytest.param(
+            request("PUT", body=Body(), length=5),
+            DIRECT,
+            ["PUT /x?y", "Content-Length: 5"],
+            id="9112-6.2 length known",
+        ),
+        pytest.param(
+            request("GET", body=Body()),
+            DIRECT,
+            ["GET /x?y", "Transfer-Encoding: chunked"],
+            id="9112-6.1 length unknown",
+        ),
+    ],
+)
+def test_render(outgoing: Outgoing, route: Route, lines: list[str]) -> None:
+    first, *rest = lines
+    expected = [f"{first} HTTP/1.1", "Host: a.example:81", *rest, "", ""]
+    assert render(outgoing, route).decode() == "\r\n".join(expected)
+
+
+def test_connect() -> None:
+    assert render_connect(Origin("https", "::1", 443), PARENT) == (
+        b"CONNECT [::1]:443 HTTP/1.1\r\nHost: [::1]:443\r\nProxy-Authorization: Basic eDp5\r\n\r\n"
+    )
