@@ -8,8 +8,9 @@ RUN python -m venv /opt/forecache \
  && /opt/forecache/bin/pip install --no-cache-dir .
 
 FROM ${BASE}
-# A fixed uid; group 0, so that platforms that choose a uid of their own can write, too.
-RUN mkdir -p /var/cache/forecache /etc/forecache \
+# A fixed uid; group 0, so that platforms that choose a uid of their own can write, too. The cache
+# is a folder of its own in the volume: it must belong to the uid that runs, and to nobody else.
+RUN mkdir -p /var/cache/forecache \
  && chown 10001:0 /var/cache/forecache \
  && chmod 0770 /var/cache/forecache
 COPY --from=build /opt/forecache /opt/forecache
@@ -17,7 +18,7 @@ COPY --from=build /opt/forecache /opt/forecache
 # FORECACHE_ACCESS__CLIENTS has no default here: who may use it is to be said on purpose.
 ENV PYTHONUNBUFFERED=1 \
     FORECACHE_SERVER__LISTEN=0.0.0.0:3128 \
-    FORECACHE_CACHE__DIR=/var/cache/forecache
+    FORECACHE_CACHE__DIR=/var/cache/forecache/store
 USER 10001:0
 VOLUME /var/cache/forecache
 EXPOSE 3128

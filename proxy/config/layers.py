@@ -58,8 +58,10 @@ def load(
 
 def candidates(environ: Mapping[str, str]) -> tuple[Path, ...]:
     """Where a configuration file is looked for when none is named."""
-    home = environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
-    return Path(home) / "forecache" / "config.toml", SYSTEM_FILE
+    home = environ.get("XDG_CONFIG_HOME") or f"{environ.get('HOME', '')}/.config"
+    # Without either of the two, as in some containers, there is no place of one's own.
+    own = (Path(home) / "forecache" / "config.toml",) if home != "/.config" else ()
+    return *own, SYSTEM_FILE
 
 
 def variable(key: str) -> str:

@@ -119,9 +119,16 @@ def _quantity(value: object, hint: Any) -> Any:
 
 def _plain(value: object, hint: Any) -> Any:
     if hint is Path and isinstance(value, str):
-        return Path(value).expanduser()
+        return _path(value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if isinstance(value, hint) and not (hint is not bool and isinstance(value, bool)):
         return value
     raise ValueError(f"{show(value)} should be {_EXPECTED[hint]}")
+
+
+def _path(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise ValueError(f"{show(text)} begins with a home folder that is not known") from None

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from proxy.store.base import StoreFailed, TooLarge
-from proxy.upstream.base import Lost, UpstreamError
+from proxy.upstream.base import BadResponse, Lost, UpstreamError
 
 if TYPE_CHECKING:
     from proxy.policy.stored import StoredResponse
@@ -35,11 +35,13 @@ class Fill:
     """The body of one response on its way from the origin. Owned by the cache, not by a client."""
 
     __slots__ = (
-        "_chunks", "_readers", "_settled", "_spool", "_store", "_waiting", "base", "error",
-        "length", "received", "state", "stored", "storing",
+        "_abandoned", "_chunks", "_largest", "_readers", "_settled", "_spool", "_store",
+        "_waiting", "base", "error", "length", "received", "state", "stored", "storing",
     )  # fmt: skip
 
-    def __init__(self, store: Store, stored: StoredResponse, length: int | None) -> None:
+    def __init__(
+        self, store: Store, stored: StoredResponse, length: int | None, largest: int | None = None
+    ) -> None:
         self.stored = stored  # its length and checksum are known only when it is stored
         self.length = length  # octets announced, None if unknown
         self.received = 0
@@ -48,7 +50,9 @@ class Fill:
         self.error: UpstreamError | None = None
         self.storing = True
         self._store = store
+        self._largest = largest  # octets that a rule lets be stored, None for the store's limit
         self._spool: Spool | None = None
+        self._abandoned = False
         self._chunks: list[bytes] = []
         self._readers: set[FillReader] = set()
         self._settled = False
@@ -61,12 +65,18 @@ class Fill:
         self._chunks.append(chunk)
         self.received += len(chunk)
         self._wake()
+        if self.storing and self._is_over_limit():
+            self.storing = False
+            raise TooLarge(f"more than the rule's {self._largest} octets")
         if self.received - self.base <= WINDOW:
             return
         if self.storing:
             await self._flush()
         else:
             await self._slowest()
+
+    def _is_over_limit(self) -> bool:
+        return self._largest is not None and self.received > self._largest
 
     async def _flush(self) -> None:
         pending = b"".join(self._chunks)
@@ -102,6 +112,11 @@ class Fill:
 
     def end(self, error: UpstreamError | None = None) -> None:
         """The state becomes final: whole without an error, broken with one."""
+        if error is None and self.length not in {None, self.received}:
+            # Parts are joined by what Content-Range says, which the framing has not checked.
+            error = BadResponse(502, "http_protocol_error", "The body has not the length it says.")
+        if error is None:
+            self.length = self.received
         self.state = FillState.WHOLE if error is None else FillState.BROKEN
         self.error = error
         self._wake()
@@ -109,8 +124,13 @@ class Fill:
     def settle(self) -> None:
         """It is in the store, or never will be: the spool goes when the last reader has gone."""
         self._settled = True
-        if not self._readers and self._spool is not None:
-            self._spool.abandon()
+        self._abandon_unread()
+
+    def _abandon_unread(self) -> None:
+        if self._readers or self._spool is None or self._abandoned:
+            return
+        self._abandoned = True
+        self._spool.abandon()
 
     @property
     def at_hand(self) -> bytes | None:
@@ -125,8 +145,8 @@ class Fill:
         """The whole body came at once."""
         self._chunks = [body] if body else []
         self.received = len(body)
-        self.state = FillState.WHOLE
-        self._wake()
+        self.storing = not self._is_over_limit()
+        self.end()
 
     @property
     def wanted(self) -> bool:
@@ -144,12 +164,18 @@ class Fill:
         self._readers.discard(reader)
         self._wake()
         if self._settled:
-            self.settle()
+            self._abandon_unread()
 
     async def read_at(self, offset: int, size: int) -> bytes:
-        """Up to ``size`` octets that have been received, from memory or from the spool."""
+        """Up to ``size`` octets that have been received, from memory or from the spool.
+
+        Raises Lost when the spool cannot be read any more.
+        """
         if offset < self.base and self._spool is not None:
-            return await self._spool.read_at(offset, min(size, self.base - offset))
+            try:
+                return await self._spool.read_at(offset, min(size, self.base - offset))
+            except StoreFailed as failure:
+                raise Lost(500, "proxy_internal_error", "The cache disk failed.") from failure
         start = self.base
         for chunk in self._chunks:
             if offset < start + len(chunk):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from proxy.exchange.fill import Fill
-    from proxy.store.base import Found
+    from proxy.policy.stored import StoredResponse
     from proxy.upstream.base import UpstreamError
 
 REMEMBER: Final = 30.0  # seconds for which a key that proved uncacheable is not queued behind
@@ -29,9 +29,9 @@ class Filling:
 
 @dataclass(frozen=True, slots=True)
 class Refreshed:
-    """The origin said 304: these are the stored responses now."""
+    """The origin said 304: what it validated, as it is now; nothing else was validated."""
 
-    found: Found
+    validated: tuple[StoredResponse, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,13 @@ class Erred:
     """The origin could not be asked, or failed."""
 
     error: UpstreamError
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """The origin answered with that 5xx: serve stale who may, the others ask for themselves."""
+
+    status: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +58,7 @@ class Left:
     """The leader's client went before the head came: elect another."""
 
 
-Outcome = Filling | Refreshed | Erred | Uncacheable | Left
+Outcome = Filling | Refreshed | Erred | Failing | Uncacheable | Left
 
 
 class Flight:
@@ -103,18 +110,22 @@ class Flights:
         ``removals`` is the store's count for the key: a flight that began before a removal carries
         what was removed, and nobody joins it any more.
         """
-        flight = self._flights.get(key)
-        if flight is not None and flight.removals == removals:
+        flight = self._joinable(key, removals)
+        if flight is not None:
             return Follow(flight, early=not flight.landed.done())
         if now < self._uncacheable.get(key, 0.0):
             return Alone()
         flight = self._flights[key] = Flight(key, removals)
         return Lead(flight)
 
-    def under_way(self, key: str) -> Flight | None:
-        """The flight for this key whose outcome is known, without joining."""
+    def landed(self, key: str, removals: int) -> bool:
+        """Whether who joins now would follow a flight whose outcome is known."""
+        flight = self._joinable(key, removals)
+        return flight is not None and flight.landed.done()
+
+    def _joinable(self, key: str, removals: int) -> Flight | None:
         flight = self._flights.get(key)
-        return flight if flight is not None and flight.landed.done() else None
+        return flight if flight is not None and flight.removals == removals else None
 
     def over(self, flight: Flight, outcome: Outcome) -> None:
         """The flight ends: nobody joins any more. Lands it if it has not landed."""
@@ -132,8 +143,3 @@ class Flights:
     def cacheable(self, key: str) -> None:
         """It was stored after all."""
         self._uncacheable.pop(key, None)
-
-    def fills(self) -> list[Fill]:
-        """The fills in flight."""
-        landed = [f.landed.result() for f in self._flights.values() if f.landed.done()]
-        return [outcome.fill for outcome in landed if isinstance(outcome, Filling)]

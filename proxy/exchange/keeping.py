@@ -55,17 +55,17 @@ class Keeping:
     ) -> Fill:
         """Start to store; the fill can be read at once. Raises StoreFailed, TooLarge.
 
-        ``largest``: a rule's own limit for the length, in octets.
+        ``largest``: a rule's own limit for the length, in octets. A body whose length is not
+        known beforehand is not stored once it is longer.
         """
         if largest is not None and response.length is not None and response.length > largest:
             raise TooLarge(f"{response.length} octets are more than the rule's {largest}")
         self._store.reserve(response.length)
-        fill = Fill(self._store, stored, response.length)
+        fill = Fill(self._store, stored, _expected(stored, response), largest)
         octets = response.at_hand()
         if octets is not None:
-            fill.length = len(octets)
             fill.take_whole(octets)
-            work = self._commit(key, fill, since, flight)
+            work = self._finish(key, fill, since, flight)
         else:
             work = self._pump(key, fill, response, since, flight)
         if flight is not None:
@@ -87,17 +87,14 @@ class Keeping:
             error = None
         except UpstreamError as caught:
             error = caught
+        except BaseException:
+            self._over(flight)
+            fill.settle()
+            raise
         finally:
             response.close()
             fill.end(error)
-            if error is not None:
-                self._over(flight)
-                fill.settle()
-        if fill.storing and fill.state is FillState.WHOLE:
-            await self._commit(key, fill, since, flight)
-        else:
-            self._over(flight)
-            fill.settle()
+        await self._finish(key, fill, since, flight)
 
     async def _flow(self, key: str, fill: Fill, response: Source, flight: Flight | None) -> None:
         deserted: float | None = None  # when the last client was seen to be gone
@@ -115,10 +112,12 @@ class Keeping:
             if not fill.storing or now - deserted > self._finish_fill:
                 raise Lost(502, "connection_terminated", _DESERTED)
 
-    async def _commit(self, key: str, fill: Fill, since: int, flight: Flight | None) -> None:
+    async def _finish(self, key: str, fill: Fill, since: int, flight: Flight | None) -> None:
+        """Commit what is whole and may be stored; either way nobody joins any more."""
         try:
-            await fill.store_as(key, since)
-            self._flights.cacheable(key)
+            if fill.storing and fill.state is FillState.WHOLE:
+                await fill.store_as(key, since)
+                self._flights.cacheable(key)
         except (StoreFailed, TooLarge) as failure:
             log.info("%s is not stored: %s", key, failure)
         finally:
@@ -128,3 +127,9 @@ class Keeping:
     def _over(self, flight: Flight | None) -> None:
         if flight is not None:
             self._flights.over(flight, Uncacheable())
+
+
+def _expected(stored: StoredResponse, response: Source) -> int | None:
+    """The octets that will have come, None if nothing says how many."""
+    part = stored.part
+    return response.length if part is None else part.last - part.first + 1

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _NOT_IN_304: Final = frozenset(
     {"content-length", "content-type", "content-encoding", "content-language", "content-range"}
 )
+_LENGTH: Final = frozenset({"content-length"})
 _FRAMED: Final = frozenset({"content-length", "content-range"})
 _PART: Final = frozenset({"content-length", "content-range", "content-type"})
 
@@ -79,7 +80,7 @@ def shape(request: Request, stored: StoredResponse, length: int | None, now: flo
 
 def _whole(request: Request, status: int, fields: Fields, length: int | None) -> Shape:
     pieces = () if request.method == "HEAD" or length == 0 else (Slice(0, length or -1),)
-    return Shape(status, fields.without(_FRAMED).lines, pieces, length)
+    return Shape(status, fields.without(_LENGTH).lines, pieces, length)
 
 
 def _single(fields: Fields, start: int, last: int, complete: int, first: int) -> Shape:

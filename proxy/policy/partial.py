@@ -45,15 +45,11 @@ def answers(stored: StoredResponse, part: Part, request: Request, now: float) ->
     """Whether the octets of ``part`` are all that the request needs; HEAD and 304 need none."""
     if request.method == "HEAD" or not isinstance(evaluate(request, stored.head, now), Proceed):
         return True
-    match plan(request, stored.head, part.complete):
-        case Whole():
-            return False
-        case Single(first, last):
-            return part.first <= first and last <= part.last
-        case Multiple(spans):
-            return all(part.first <= first and last <= part.last for first, last in spans)
-        case Unsatisfiable():
-            return True
+    planned = plan(request, stored.head, part.complete)
+    if isinstance(planned, Whole | Unsatisfiable):
+        return isinstance(planned, Unsatisfiable)
+    spans = planned.spans if isinstance(planned, Multiple) else ((planned.first, planned.last),)
+    return all(part.first <= first and last <= part.last for first, last in spans)
 
 
 def missing(stored: StoredResponse, part: Part, request: Request) -> Missing | None:

@@ -120,13 +120,9 @@ def kept_fields(fields: Fields, options: Options, response_time: float) -> Field
 
 def shares_cookies(directives: ResponseDirectives, options: Options) -> bool:
     """Whether Set-Cookie may be part of what is stored."""
-    match options.set_cookie:
-        case SetCookie.RFC:
-            return True
-        case SetCookie.EXPLICIT:
-            return directives.public or directives.s_maxage is not None
-        case SetCookie.NEVER:
-            return False
+    if options.set_cookie is SetCookie.EXPLICIT:
+        return directives.public or directives.s_maxage is not None
+    return options.set_cookie is SetCookie.RFC
 
 
 def has_validator(fields: Fields) -> bool:

@@ -50,12 +50,15 @@ class Folder:
         self.journal_limit = 4 * wal_pages * PAGE
         with self._locked():
             self.table = self._open_table()
+            self.keys_at_start = self.table.count_keys()
             self.generations = Generations(
-                self._path / "generations", anything_stored=self.table.count_keys() > 0
+                self._path / "generations", anything_stored=self.keys_at_start > 0
             )
             self.epoch = self.generations.epoch
             self._damaged = self._weigh_damaged()
             self.spools = SpoolFolder(self._path / "spool", self.generations)
+        self.used_at_start = self.content()
+        self.table.leave()  # the connection of this thread, which will not come again
         self.verifier = Verifier(self.table.bodies)
 
     @property

@@ -41,6 +41,7 @@ class SpoolFolder:
         self._counting = threading.Lock()
         self._names = itertools.count()
         self.promised = 0
+        root.mkdir(mode=0o700, exist_ok=True)
         claimed: tuple[int, int] | None = None
         for number in range(MOST_PROCESSES):
             folder = root / str(number)
@@ -191,7 +192,7 @@ class Limits:
 
 
 def _try_lock(folder: Path) -> int | None:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
     lock = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

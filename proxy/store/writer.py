@@ -117,9 +117,8 @@ class Writer:
         self._down_until = 0.0
         self._warned = -_WARN_EVERY
         self._checked = self._replaced = -_WARN_EVERY
-        self.keys = folder.table.count_keys()
-        self.used = 0
-        self._measure(0, 0)
+        self.keys = folder.keys_at_start
+        self.used = folder.used_at_start
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
 
     def start(self) -> None:

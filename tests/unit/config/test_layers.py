@@ -210,9 +210,7 @@ def test_passwords_are_not_listed(tmp_path: Path) -> None:
 
 def test_the_file_is_looked_for(tmp_path: Path) -> None:
     environ = {"XDG_CONFIG_HOME": str(tmp_path)}
-    mine, system = candidates(environ)
-    assert mine == tmp_path / "forecache" / "config.toml"
-    assert system == Path("/etc/forecache/config.toml")
+    mine, _ = candidates(environ)
     mine.parent.mkdir()
     mine.write_text("[log]\nlevel = 'debug'")
     settings = load(environ=environ)
@@ -220,8 +218,19 @@ def test_the_file_is_looked_for(tmp_path: Path) -> None:
     assert settings.log.level == "debug"
 
 
-def test_the_file_is_looked_for_at_home() -> None:
-    assert candidates({})[0] == Path.home() / ".config" / "forecache" / "config.toml"
+@pytest.mark.parametrize(
+    ("environ", "places"),
+    [
+        param({"HOME": "/h"}, ["/h/.config/forecache/config.toml"], id="at home"),
+        param({"HOME": "/h", "XDG_CONFIG_HOME": "/x"}, ["/x/forecache/config.toml"], id="XDG"),
+        param({}, [], id="no home"),
+        param({"HOME": ""}, [], id="empty home"),
+    ],
+)
+def test_places(environ: dict[str, str], places: list[str]) -> None:
+    *own, system = candidates(environ)
+    assert list(map(str, own)) == places
+    assert str(system) == "/etc/forecache/config.toml"
 
 
 def test_a_named_file_must_be_there(tmp_path: Path) -> None:

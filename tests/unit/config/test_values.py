@@ -69,6 +69,7 @@ def test_convert(value: object, hint: Any, expected: object) -> None:
         ),
         param(1, Literal["a", "b"], '1 should be one of "a", "b"', id="literal of another type"),
         param([1], tuple[str, ...], "1 should be text in quotes", id="member of another type"),
+        param("~no-such-user/x", Path, "home folder that is not known", id="nobody's home"),
         param({"a": 1}, int, "should be a whole number", id="table for int"),
     ],
 )

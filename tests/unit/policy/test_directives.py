@@ -1,7 +1,6 @@
 """Cache-Control, Pragma and targeted fields: what they say, however they say it."""
 
 import pytest
-from pytest import param
 
 from proxy.policy.directives import (
     MAX_DELTA,
@@ -13,6 +12,8 @@ from proxy.policy.directives import (
     parse_response_directives,
 )
 from tests.support.build import fields
+
+param = pytest.param
 
 CDN = ("CDN-Cache-Control",)
 
@@ -29,7 +30,7 @@ CDN = ("CDN-Cache-Control",)
         param("9" * 5000, MAX_DELTA, id="more digits than int() takes"),
         param("-1", None, id="negative"),
         param("1.0", None, id="fraction"),
-        param("١", None, id="other digits"),
+        param("\u0661", None, id="other digits"),
         param("", None, id="nothing"),
     ],
 )
@@ -116,10 +117,10 @@ def test_no_store_counts_in_any_form(value: str) -> None:
 )
 def test_qualified_forms(value: str, unqualified: bool, withheld: set[str]) -> None:
     private = parse_response_directives(fields(f"Cache-Control: {value}"))
-    assert (private.private, private.withheld) == (unqualified, withheld)
+    assert (private.private, set(private.withheld)) == (unqualified, withheld)
     no_cache = fields(f"Cache-Control: {value.replace('private', 'no-cache')}")
     said = parse_response_directives(no_cache)
-    assert (said.no_cache, said.withheld) == (unqualified, withheld)
+    assert (said.no_cache, set(said.withheld)) == (unqualified, withheld)
 
 
 @pytest.mark.parametrize(

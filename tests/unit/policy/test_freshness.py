@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import pytest
-from pytest import param
 
 from proxy.policy import freshness
 from proxy.policy.directives import MAX_DELTA
@@ -11,6 +10,8 @@ from proxy.policy.options import FreshnessOptions, Options
 from proxy.policy.rules import Rule
 from proxy.semantics.units import Seconds
 from tests.support.stored import NOW, OPTIONS, at, get, stored
+
+param = pytest.param
 
 DAY = 86400
 CDN = Options(freshness=FreshnessOptions(targeted=("CDN-Cache-Control",)))

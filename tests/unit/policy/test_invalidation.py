@@ -1,10 +1,11 @@
 """What a state-changing request makes invalid (RFC 9111 §4.4)."""
 
 import pytest
-from pytest import param
 
 from proxy.policy import invalidation
 from tests.support.build import req, resp, uri
+
+param = pytest.param
 
 OWN = "http://a.example/d/x"
 

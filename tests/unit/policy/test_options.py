@@ -2,6 +2,7 @@
 
 from proxy.policy.options import Errors, Options, SetCookie
 from proxy.policy.rules import Rule
+from proxy.semantics.units import Seconds
 
 
 def test_defaults() -> None:
@@ -10,8 +11,9 @@ def test_defaults() -> None:
     assert options.errors is Errors.EXPLICIT
     assert options.rules == ()
     freshness = options.freshness
-    assert (freshness.heuristic_fraction, freshness.heuristic_max) == (0.1, 86400)
-    assert (freshness.stale_if_error, freshness.stale_while_revalidate) == (86400, 0)
+    assert freshness.heuristic_fraction == 0.1
+    assert freshness.heuristic_max == freshness.stale_if_error == Seconds(86400)
+    assert freshness.stale_while_revalidate == Seconds(0)
     assert freshness.targeted == ()
 
 

@@ -3,11 +3,12 @@
 from typing import Any
 
 import pytest
-from pytest import param
 
 from proxy.policy.rules import Rule, first
 from proxy.semantics.units import Seconds
 from tests.support.build import uri
+
+param = pytest.param
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def test_a_whole_file_opens(tmp_path: Path) -> None:
 
 
 def test_files_are_listed_by_folder(tmp_path: Path) -> None:
-    ids = {on_disk(tmp_path, name).id for name in ("a1", "b2", "c1")}
+    ids = {on_disk(tmp_path, name).id for name in ("1aa", "2aa", "1bb")}
     listed = list(bodies.body_files(tmp_path))
     assert [len(part) for part in listed] == [2, 1]
     assert {id_ for part in listed for id_ in part} == ids

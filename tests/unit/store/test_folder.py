@@ -1,0 +1,98 @@
+import logging
+import os
+from pathlib import Path
+
+import pytest
+
+from proxy.store import disk, folder
+from proxy.store.folder import Folder, UnsafeFolder
+from tests.support.stores import body_files, options
+
+
+def test_made_private_with_its_parents(tmp_path: Path) -> None:
+    opened = Folder(options(tmp_path / "a" / "b"))
+    assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
+    opened.close()
+
+
+def test_what_others_can_read_is_closed_to_them(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    opened = Folder(options(tmp_path))
+    assert tmp_path.stat().st_mode & 0o777 == 0o700
+    for path in tmp_path.rglob("*"):
+        assert path.stat().st_mode & 0o077 == 0, path
+    opened.close()
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o707, 0o1777])
+def test_refused_when_others_can_write_to_it(tmp_path: Path, mode: int) -> None:
+    tmp_path.chmod(mode)
+    with pytest.raises(UnsafeFolder, match="chmod 700"):
+        Folder(options(tmp_path))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_refused_when_it_belongs_to_another(tmp_path: Path) -> None:
+    os.chown(tmp_path, 12345, 12345)
+    with pytest.raises(UnsafeFolder, match="another user"):
+        Folder(options(tmp_path))
+
+
+def test_a_damaged_database_is_moved_aside_in_one_log_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / disk.DATABASE).write_bytes(b"garbage" * 10_000)
+    with caplog.at_level(logging.INFO):
+        opened = Folder(options(tmp_path))
+    (line,) = caplog.messages
+    assert "moved to cache.db.damaged" in line
+    assert (tmp_path / disk.DAMAGED).read_bytes() == b"garbage" * 10_000
+    assert opened.table.count_keys() == 0
+    assert opened.limit < options(tmp_path).max_size - 70_000
+    opened.close()
+
+
+@pytest.mark.parametrize("why", ["large", "old"])
+def test_a_database_moved_aside_goes_when_it_is_large_or_old(
+    tmp_path: Path, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = 20 * 2**20 if why == "large" else 100
+    (tmp_path / disk.DAMAGED).write_bytes(b"x" * size)
+    if why == "old":
+        monkeypatch.setattr(folder, "_KEEP_DAMAGED", -1.0)
+    opened = Folder(options(tmp_path))
+    assert not (tmp_path / disk.DAMAGED).exists()
+    opened.close()
+
+
+def test_one_replaces_the_database_and_the_other_follows(tmp_path: Path) -> None:
+    one, two = Folder(options(tmp_path)), Folder(options(tmp_path))
+    for opened in (one, two):
+        with opened.table.transaction():
+            opened.table.write_record("k", b"x")
+    one.replace_database(OSError("damaged"))
+    with one.table.transaction():
+        one.table.write_record("new", b"x")
+    two.follow()
+    assert (two.table.record("k"), two.table.record("new")) == (None, b"x")
+    two.follow()
+    two.replace_database(OSError("damaged"))  # again, and this time it is the first to notice
+    one.replace_database(OSError("damaged"))  # its table is the old one: it only follows
+    assert one.table.record("new") is None
+    assert one.epoch == two.epoch
+    for opened in (one, two):
+        opened.close()
+
+
+def test_only_files_without_a_row_are_orphans(tmp_path: Path) -> None:
+    opened = Folder(options(tmp_path))
+    path = tmp_path / "spooled"
+    path.write_bytes(b"x" * 50_000)
+    with opened.table.transaction():
+        opened.table.write_body("k", "body-a", disk.SpooledBody(str(path), 50_000, 0))
+    (tmp_path / "bodies" / "zz").mkdir()
+    (tmp_path / "bodies" / "zz" / "body-zz").write_bytes(b"orphan")
+    with opened.table.transaction():
+        opened.remove_orphans(["body-a", "body-zz", "body-unknown"])
+    assert [file.name for file in body_files(tmp_path)] == ["body-a"]
+    opened.close()
