@@ -56,6 +56,19 @@ class Tunnel:
 Body = Inline | FileSpan | Flow | Tunnel
 
 
+def release(body: Body) -> None:
+    """Close what a body that is not sent to its end holds open."""
+    match body:
+        case Flow(reader=reader):
+            reader.close()
+        case FileSpan(body=stored):
+            stored.close()
+        case Tunnel(upstream=upstream):
+            upstream.close()
+        case Inline():
+            pass
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """``head`` is complete but for framing: Content-Length or Transfer-Encoding are the door's,

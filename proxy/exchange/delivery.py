@@ -100,7 +100,7 @@ class Delivery:
         return Flow(Assembled(body, shaped.pieces), shaped.length)
 
     def filling(
-        self, request: Request, fill: Fill, now: float, reason: Reason, asked: Forwarded
+        self, request: Request, fill: Fill, now: float, reason: Reason, asked: Forwarded | None
     ) -> Answer:
         """From a fill: what has come already, and the rest as it comes."""
         shaped = respond.shape(request, fill.stored, fill.length, now)
@@ -109,7 +109,7 @@ class Delivery:
             request = replace(request, fields=request.fields.without({"range"}))
             shaped = respond.shape(request, fill.stored, fill.length, now)
         lines, phrase = lengthy(request, shaped), respond.phrase(shaped, fill.stored)
-        if asked.collapsed:
+        if asked is None or asked.collapsed:
             terms = self._terms(request, fill.stored)
             head = self._voice.of_stored(
                 shaped.status, phrase, lines, terms=terms, now=now, reason=reason, asked=asked

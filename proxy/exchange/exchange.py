@@ -62,6 +62,7 @@ class Exchange:
             delivery=self._delivery,
             keeping=Keeping(store, self.flights, own.finish_fill),
         )
+        self._arriving = self._fetching.arriving
 
     async def handle(self, inbound: Inbound) -> Outcome:
         """The answer to one request. Raises ClientGone when its body was cut."""
@@ -75,7 +76,7 @@ class Exchange:
                 return await self._cached(inbound)
             return await self._uncached(inbound)
         except UpstreamError as error:
-            return self._fetching.failed(error)
+            return self._arriving.failed(error)
 
     def key(self, uri: TargetURI) -> str:
         """The primary cache key (RFC 9111 §2)."""
@@ -88,7 +89,7 @@ class Exchange:
             if (outcome := await self._decided(inbound, key, found)) is not None:
                 return outcome
         asked = await self._asking.ask(inbound, None)
-        return self._fetching.pass_on(asked, Reason.MISS, Reason.MISS)
+        return self._arriving.pass_on(asked, Reason.MISS, Reason.MISS)
 
     async def _decided(self, inbound: Inbound, key: str, found: Found) -> Outcome | None:
         """Do what policy says; None: something changed meanwhile, look again."""
@@ -125,15 +126,19 @@ class Exchange:
         since = self._store.removals(key)
         asked = await self._asking.ask(inbound, None)
         why = Reason.REQUEST_BODY if request.method in {"GET", "HEAD"} else Reason.METHOD
-        if request.method not in SAFE_METHODS and await self._invalidate(request, asked.head):
-            since = self._store.removals(key)
+        try:
+            if request.method not in SAFE_METHODS and await self._invalidate(request, asked.head):
+                since = self._store.removals(key)
+        except BaseException:
+            asked.response.close()  # cancelled: nobody will read it
+            raise
         verdict = storing.may_store(request, asked.head, asked.response_time, self._options)
         if isinstance(verdict, storing.Store):
             try:
-                return self._fetching.keep(inbound, key, why, (asked, None, since), verdict)
+                return self._arriving.keep(inbound, key, why, (asked, None, since), verdict)
             except (StoreFailed, TooLarge):
                 pass  # it is passed on, which is what matters to this client
-        return self._fetching.pass_on(asked, why, why)
+        return self._arriving.pass_on(asked, why, why)
 
     async def _invalidate(self, request: Request, head: ResponseHead) -> bool:
         uris = invalidation.keys(request, head)
@@ -144,7 +149,7 @@ class Exchange:
     async def _upgrade(self, inbound: Inbound, protocol: str) -> Outcome:
         upgraded = await self._asking.upgrade(inbound, protocol)
         if isinstance(upgraded, Asked):
-            return self._fetching.pass_on(upgraded, Reason.UPGRADE, Reason.UPGRADE)
+            return self._arriving.pass_on(upgraded, Reason.UPGRADE, Reason.UPGRADE)
         assert upgraded.head is not None
         fields = self._asking.switching(upgraded.head)
         head = ResponseHead(101, upgraded.head.reason, fields)

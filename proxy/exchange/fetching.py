@@ -9,12 +9,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, assert_never
 from uuid import uuid4
 
-from proxy.exchange import errors
-from proxy.exchange.answer import Flow, Outcome
+from proxy.exchange.answer import Outcome, release
+from proxy.exchange.arriving import Arriving, content_range
 from proxy.exchange.fill import FillState
 from proxy.exchange.flights import (
     Alone,
     Erred,
+    Failing,
     Filling,
     Follow,
     Lead,
@@ -23,10 +24,12 @@ from proxy.exchange.flights import (
     Uncacheable,
 )
 from proxy.exchange.joined import Joined
+from proxy.exchange.keeping import PUMP
 from proxy.exchange.origin import Wanted
 from proxy.exchange.tasks import launch
+from proxy.exchange.validating import Validating, selected
 from proxy.exchange.voice import Forwarded
-from proxy.policy import keys, partial, reuse, revalidation, storing
+from proxy.policy import keys, partial, reuse, storing
 from proxy.policy.reasons import Reason
 from proxy.semantics.fields import NO_FIELDS
 from proxy.store.base import BodyLost, Found, StoreFailed, TooLarge
@@ -76,14 +79,18 @@ class Fetching:
         self._asking = asking
         self._delivery = delivery
         self._keeping = keeping
+        self._validating = validating = Validating(store, options, flights)
+        self.arriving = Arriving(
+            options, flights, delivery=delivery, keeping=keeping, validating=validating
+        )
 
     async def ask(self, inbound: Inbound, key: str, found: Found, wanted: Wanted) -> Outcome | None:
         """Fetch, alone or as one of many."""
-        request = inbound.request
-        if wanted.reason in _APART or request.method == "HEAD":
+        if wanted.reason in _APART:
             return await self.fetch(inbound, key, found, wanted, None)
-        own_view = wanted.conditional is None and any(n in request.fields for n in _OWN_VIEW)
-        if own_view and self._flights.under_way(key) is None:
+        # Who may not lead can still read along once it is known what there is to read.
+        landed = self._flights.landed(key, self._store.removals(key))
+        if _is_own_view(inbound.request, wanted) and not landed:
             return await self.fetch(inbound, key, found, wanted, None)
         return await self._join(inbound, key, found, wanted, key)
 
@@ -105,15 +112,16 @@ class Fetching:
         """Stale-while-revalidate: nobody waits for it (RFC 5861 §3)."""
         role = self._flights.join(key, time.time(), self._store.removals(key))
         if isinstance(role, Lead):
-            unseen = replace(inbound, on_interim=lambda _: None)
-            launch(self._behind(unseen, key, found, wanted, role.flight), f"fill {key}")
+            getting = replace(inbound.request, method="GET")
+            unseen = replace(inbound, request=getting, on_interim=lambda _: None)
+            launch(self._behind(unseen, key, found, wanted, role.flight), PUMP + key)
 
     async def _behind(
         self, inbound: Inbound, key: str, found: Found, wanted: Wanted, flight: Flight
     ) -> None:
         outcome = await self.lead(inbound, key, found, wanted, flight)
-        if outcome is not None and isinstance(outcome.answer.body, Flow):
-            outcome.answer.body.reader.close()
+        if outcome is not None:
+            release(outcome.answer.body)
 
     async def lead(
         self, inbound: Inbound, key: str, found: Found, wanted: Wanted, flight: Flight
@@ -134,11 +142,14 @@ class Fetching:
                 return None
             case Filling(fill):
                 return await self._read_along(inbound, key, found, wanted, (role, fill))
-            case Refreshed(refreshed):
-                return await self._refreshed(inbound, key, wanted, refreshed, role.early)
+            case Refreshed(validated):
+                return await self._refreshed(inbound, key, found, wanted, (role, validated))
             case Erred(error):
                 stale = await self._stale(inbound.request, key, wanted)
-                return stale or self.failed(error)
+                return stale or self.arriving.failed(error)
+            case Failing(status):
+                stale = await self._stale(inbound.request, key, wanted, status)
+                return stale or await self.fetch(inbound, key, found, wanted, None)
             case Uncacheable():
                 return await self.fetch(inbound, key, found, wanted, None)
             case _:
@@ -157,30 +168,44 @@ class Fetching:
             return await self.fetch(inbound, key, found, wanted, None)
         if not keys.selects(fill.stored, inbound.request):
             # Those who want the same other variant fly together, once: no third flight.
-            if role.flight.key != key:
+            if role.flight.key != key or _is_own_view(inbound.request, wanted):
                 return await self.fetch(inbound, key, found, wanted, None)
             names = [name for name, _ in fill.stored.selecting]
             variant = keys.selecting(names, inbound.request.fields)
             return await self._join(inbound, key, found, wanted, f"{key} {variant}")
         now = time.time()
-        decision = reuse.decide(inbound.request, (fill.stored,), now, self._options)
-        if not role.early and not isinstance(decision, reuse.Serve):
+        if self._fitting((fill.stored,), inbound.request, now, role) is None:
             return await self.fetch(inbound, key, found, wanted, None)
-        status = fill.stored.head.status
-        asked = Forwarded(wanted.reason, status, collapsed=True)
-        answer = self._delivery.filling(inbound.request, fill, now, Reason.COLLAPSED, asked)
-        return Outcome(answer, Reason.COLLAPSED, status)
+        reason, asked = _told(role, wanted, fill.stored.head.status)
+        answer = self._delivery.filling(inbound.request, fill, now, reason, asked)
+        return Outcome(answer, reason, asked.status if asked is not None else 0)
 
     async def _refreshed(
-        self, inbound: Inbound, key: str, wanted: Wanted, refreshed: Found, early: bool
+        self,
+        inbound: Inbound,
+        key: str,
+        found: Found,
+        wanted: Wanted,
+        flown: tuple[Follow, tuple[StoredResponse, ...]],
     ) -> Outcome | None:
-        request, now = inbound.request, time.time()
-        decision = reuse.decide(request, refreshed.variants, now, self._options)
-        stored = _selected(refreshed.variants, request)
-        if stored is None or not (early or isinstance(decision, reuse.Serve)):
-            return await self.fetch(inbound, key, refreshed, wanted, None)
-        asked = Forwarded(wanted.reason, 304, collapsed=True)
-        return await self._delivery.serve(request, key, stored, now, Reason.COLLAPSED, asked)
+        role, validated = flown
+        now = time.time()
+        stored = self._fitting(validated, inbound.request, now, role)
+        if stored is None:
+            return await self.fetch(inbound, key, found, wanted, None)
+        reason, asked = _told(role, wanted, 304)
+        return await self._delivery.serve(inbound.request, key, stored, now, reason, asked)
+
+    def _fitting(
+        self, offered: Sequence[StoredResponse], request: Request, now: float, role: Follow
+    ) -> StoredResponse | None:
+        """What policy lets this request have or, as it waited for the head, what it selects."""
+        decision = reuse.decide(request, offered, now, self._options)
+        if isinstance(decision, reuse.Serve):
+            return decision.stored
+        stored = selected(offered, request) if role.early else None
+        # A part answers those only whose octets it has, which is for policy to say.
+        return stored if stored is not None and stored.part is None else None
 
     async def _stale(
         self, request: Request, key: str, wanted: Wanted, status: int = 0
@@ -193,11 +218,6 @@ class Fetching:
         reason = Reason.STALE_IF_ERROR
         return await self._delivery.serve(request, key, wanted.stale, now, reason, asked)
 
-    def failed(self, error: UpstreamError) -> Outcome:
-        """Our own answer for an error on the way to the origin."""
-        reason = errors.reason_of(error)
-        return Outcome(self._delivery.own(errors.from_upstream(error), reason), reason)
-
     async def fetch(
         self, inbound: Inbound, key: str, found: Found, wanted: Wanted, flight: Flight | None
     ) -> Outcome | None:
@@ -208,20 +228,33 @@ class Fetching:
         except UpstreamError as error:
             if flight is not None:
                 self._flights.over(flight, Erred(error))
-            return await self._stale(inbound.request, key, wanted) or self.failed(error)
-        if asked.head.status == 304 and wanted.conditional is not None:
-            return await self._validated(inbound, key, found, wanted, (asked, flight))
-        if asked.head.status in _FAILING:
-            stale = await self._stale(inbound.request, key, wanted, asked.head.status)
+            return await self._stale(inbound.request, key, wanted) or self.arriving.failed(error)
+        try:
+            return await self._answered(inbound, key, found, wanted, (asked, flight, since))
+        except BaseException:
+            asked.response.close()  # cancelled: nobody will read it
+            raise
+
+    async def _answered(
+        self,
+        inbound: Inbound,
+        key: str,
+        found: Found,
+        wanted: Wanted,
+        flying: tuple[Asked, Flight | None, int],
+    ) -> Outcome | None:
+        asked, flight, _ = flying
+        status = asked.head.status
+        if status == 304 and wanted.conditional is not None:
+            return await self._validated(inbound, key, found, wanted, flying)
+        if status in _FAILING:
+            stale = await self._stale(inbound.request, key, wanted, status)
             if stale is not None:
                 asked.response.close()
-                self._over(flight)
+                if flight is not None:
+                    self._flights.over(flight, Failing(status))
                 return stale
-        return await self._final(inbound, key, found, wanted, (asked, flight, since))
-
-    def _over(self, flight: Flight | None) -> None:
-        if flight is not None:
-            self._flights.over(flight, Uncacheable())
+        return await self.arriving.final(inbound, key, found, wanted, flying)
 
     async def _validated(
         self,
@@ -229,131 +262,20 @@ class Fetching:
         key: str,
         found: Found,
         wanted: Wanted,
-        flying: tuple[Asked, Flight | None],
+        flying: tuple[Asked, Flight | None, int],
     ) -> Outcome | None:
         """A 304 to our own preconditions (RFC 9111 §4.3.4)."""
-        asked, flight = flying
+        asked, flight, _ = flying
         asked.response.close()
-        chosen = revalidation.selected(found.variants, asked.head)
-        if not chosen:
-            # It validates nothing that we have: ask once more, for the whole thing.
-            return await self.fetch(
-                inbound, key, found, replace(wanted, conditional=NO_FIELDS), flight
-            )
-        changed = [
-            revalidation.freshened(
-                stored,
-                asked.head,
-                inbound.request,
-                self._options,
-                asked.request_time,
-                asked.response_time,
-            )
-            for stored in chosen
-        ]
-        by_id = {stored.id: stored for stored in changed}
-        variants = tuple(by_id.get(stored.id, stored) for stored in found.variants)
-        if flight is not None:
-            flight.land(Refreshed(Found(variants, found.generation)))
-        launch(self._update(key, changed, flight), f"fill {key}")
-        now = time.time()
-        stored = _selected(variants, inbound.request)
+        request, now = inbound.request, time.time()
+        stored = self._validating.validated(request, key, found, asked, flight)
         if stored is None:
-            return None
+            # It validates nothing that we have: ask once more, for the whole thing.
+            whole = replace(wanted, conditional=NO_FIELDS)
+            return await self.fetch(inbound, key, found, whole, flight)
         forwarded = Forwarded(wanted.reason, 304)
         reason = Reason.REVALIDATED
-        return await self._delivery.serve(inbound.request, key, stored, now, reason, forwarded)
-
-    async def _update(
-        self, key: str, changed: Sequence[StoredResponse], flight: Flight | None
-    ) -> None:
-        try:
-            await self._store.update(key, changed)
-        except StoreFailed as failure:
-            log.info("%s keeps its old fields: %s", key, failure)
-        finally:
-            self._over(flight)
-
-    async def _final(
-        self,
-        inbound: Inbound,
-        key: str,
-        found: Found,
-        wanted: Wanted,
-        flying: tuple[Asked, Flight | None, int],
-    ) -> Outcome:
-        """Any other final response: store it, or pass it on."""
-        asked, flight, since = flying
-        request = inbound.request
-        if request.method == "HEAD":
-            await self._learn_from_head(request, key, found, asked)
-        verdict = storing.may_store(request, asked.head, asked.response_time, self._options)
-        if isinstance(verdict, storing.Store):
-            try:
-                return self.keep(inbound, key, wanted.reason, (asked, flight, since), verdict)
-            except TooLarge:
-                reason = Reason.NOT_STORED_TOO_LARGE
-            except StoreFailed:
-                reason = Reason.NOT_STORED_STORE_FAILED
-        else:
-            reason = verdict.reason
-        if flight is not None:
-            self._flights.uncacheable(flight.key, time.time())
-            self._over(flight)
-        return self.pass_on(asked, wanted.reason, reason)
-
-    def pass_on(self, asked: Asked, why: Reason, reason: Reason) -> Outcome:
-        """To this client alone."""
-        status = asked.head.status
-        answer = self._delivery.passing(asked, reason, Forwarded(why, status))
-        return Outcome(answer, reason, status)
-
-    def keep(
-        self,
-        inbound: Inbound,
-        key: str,
-        why: Reason,
-        flying: tuple[Asked, Flight | None, int],
-        verdict: storing.Store,
-    ) -> Outcome:
-        """Store it, and answer from the fill. Raises StoreFailed, TooLarge."""
-        asked, flight, since = flying
-        request, status = inbound.request, asked.head.status
-        stored = storing.from_response(
-            request,
-            asked.head,
-            self._options,
-            uuid4().hex,
-            asked.request_time,
-            asked.response_time,
-        )
-        fill = self._keeping.begin(
-            key, stored, asked.response, since, flight, verdict.max_object_size
-        )
-        return self.filled(request, fill, why, status)
-
-    def filled(self, request: Request, fill: Fill, why: Reason, status: int) -> Outcome:
-        """The answer to the client for whom the fill began."""
-        asked = Forwarded(why, status, stored=True)
-        answer = self._delivery.filling(request, fill, fill.stored.response_time, why, asked)
-        return Outcome(answer, why, status)
-
-    async def _learn_from_head(
-        self, request: Request, key: str, found: Found, asked: Asked
-    ) -> None:
-        """RFC 9111 §4.3.5: HEAD freshens, or shows that a stored GET has changed."""
-        stored = _selected(found.variants, request)
-        if stored is None or asked.head.status != 200:
-            return
-        changed = revalidation.head_update(
-            stored,
-            asked.head,
-            request,
-            self._options,
-            asked.request_time,
-            asked.response_time,
-        )
-        await self._update(key, [changed], None)
+        return await self._delivery.serve(request, key, stored, now, reason, forwarded)
 
     async def complete(
         self, inbound: Inbound, key: str, found: Found, decision: reuse.Complete
@@ -364,32 +286,58 @@ class Fetching:
         try:
             asked = await self._asking.ask(inbound, wanted.conditional)
         except UpstreamError as error:
-            return self.failed(error)
-        stored = partial.combine(
-            decision.stored,
-            asked.head,
-            self._options,
-            uuid4().hex,
-            asked.request_time,
-            asked.response_time,
-        )
-        if stored is None and asked.head.status == 200:
-            return await self._final(inbound, key, found, wanted, (asked, None, since))
+            return self.arriving.failed(error)
         try:
-            if stored is not None:
-                held = await self._store.open(key, decision.stored)
-                joined = Joined(held, asked.response, found_first=_precedes(decision))
-                fill = self._keeping.begin(key, stored, joined, since, None, None)
-                return self.filled(inbound.request, fill, wanted.reason, asked.head.status)
-        except (BodyLost, StoreFailed, TooLarge) as failure:
-            log.info("%s is not completed: %s", key, failure)
+            if asked.head.status == 200:
+                return await self.arriving.final(inbound, key, found, wanted, (asked, None, since))
+            fill = await self._joined(inbound.request, key, decision, asked, since)
+        except BaseException:
+            asked.response.close()  # cancelled: nobody will read it
+            raise
+        if fill is not None:
+            return self.arriving.filled(inbound.request, fill, wanted.reason, asked.head.status)
         # What came does not join: leave the part, and ask for what the client asked.
         asked.response.close()
         return await self.fetch(inbound, key, found, Wanted(decision.reason), None)
 
+    async def _joined(
+        self, request: Request, key: str, decision: reuse.Complete, asked: Asked, since: int
+    ) -> Fill | None:
+        """The fill of the stored part and what has come; None if they are not to be joined."""
+        part, missing = decision.stored, decision.missing
+        stored = partial.combine(
+            part, asked.head, self._options, uuid4().hex, asked.request_time, asked.response_time
+        )
+        if stored is None or content_range(asked) != (missing.first, missing.last):
+            return None
+        verdict = storing.may_store(request, stored.head, asked.response_time, self._options)
+        if isinstance(verdict, storing.DoNotStore):
+            return None
+        try:
+            held = await self._store.open(key, part)
+        except BodyLost:
+            return None
+        joined = Joined(held, asked.response, found_first=_precedes(decision))
+        try:
+            return self._keeping.begin(key, stored, joined, since, None, verdict.max_object_size)
+        except (StoreFailed, TooLarge) as failure:
+            log.info("%s is not completed: %s", key, failure)
+            joined.close()
+            return None
 
-def _selected(variants: Sequence[StoredResponse], request: Request) -> StoredResponse | None:
-    return next((stored for stored in variants if keys.selects(stored, request)), None)
+
+def _is_own_view(request: Request, wanted: Wanted) -> bool:
+    """Whether what the origin answers may be of use to this request alone."""
+    if request.method == "HEAD":
+        return True
+    return wanted.conditional is None and any(name in request.fields for name in _OWN_VIEW)
+
+
+def _told(role: Follow, wanted: Wanted, status: int) -> tuple[Reason, Forwarded | None]:
+    """Who came before the head had his request collapsed; for who came later it is a hit."""
+    if role.early:
+        return Reason.COLLAPSED, Forwarded(wanted.reason, status, collapsed=True)
+    return Reason.HIT, None
 
 
 def _precedes(decision: reuse.Complete) -> bool:

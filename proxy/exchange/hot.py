@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from proxy.store.base import Store
 
 ENTRIES: Final = 8192  # prepared answers kept
+OCTETS: Final = 32 * 2**20  # of heads and bodies that they hold on to, at most
 HEAD: Final = 2048  # octets of a request head that is worth remembering
 JOINED: Final = 4096  # octets of body up to which head and body are sent as one block
 
@@ -107,6 +108,7 @@ class Hot:
 
     def __init__(self, store: Store, options: Options, *, x_cache: bool = False) -> None:
         self.memo: dict[bytes, Prepared] = {}
+        self._octets = 0
         self._store = store
         self._options = options
         self._extra = (("X-Cache", "HIT"),) if x_cache else ()
@@ -151,6 +153,20 @@ class Hot:
         return render_response(shaped.status, respond.phrase(shaped, stored), lines)[:-2]
 
     def _remember(self, raw: bytes, prepared: Prepared) -> None:
+        """What is remembered keeps its body alive whatever the store does: it is bounded too."""
+        self._forget(raw)
         self.memo[raw] = prepared
-        if len(self.memo) > ENTRIES:
-            del self.memo[next(iter(self.memo))]
+        self._octets += _weight(raw, prepared)
+        while len(self.memo) > ENTRIES or self._octets > OCTETS:
+            self._forget(next(iter(self.memo)))
+
+    def _forget(self, raw: bytes) -> None:
+        prepared = self.memo.pop(raw, None)
+        if prepared is not None:
+            self._octets -= _weight(raw, prepared)
+
+
+def _weight(raw: bytes, prepared: Prepared) -> int:
+    """Octets: a joined body is held twice, and a block's head is about as long as its request."""
+    size = len(prepared.body)
+    return 2 * HEAD + len(raw) + (2 * size if size <= JOINED else size)

@@ -87,14 +87,11 @@ class Keeping:
             error = None
         except UpstreamError as caught:
             error = caught
-        except BaseException:
-            self._over(flight)
-            fill.settle()
-            raise
         finally:
             response.close()
             fill.end(error)
-        await self._finish(key, fill, since, flight)
+            # For a broken fill nothing in there waits, so that cancellation is safe.
+            await self._finish(key, fill, since, flight)
 
     async def _flow(self, key: str, fill: Fill, response: Source, flight: Flight | None) -> None:
         deserted: float | None = None  # when the last client was seen to be gone

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.semantics import dates, forwarding
 from proxy.semantics.fields import Fields
-from proxy.upstream.base import Outgoing, Upgraded
+from proxy.upstream.base import BadResponse, Outgoing, Upgraded
 
 if TYPE_CHECKING:
     from proxy.exchange.answer import Inbound
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from proxy.semantics.messages import Request, ResponseHead
     from proxy.upstream.base import Fetcher, UpstreamResponse
 
+_VALIDATING: Final = ("if-none-match", "if-modified-since")
 # What a validating request replaces: the client's own preconditions and its Range, which are
 # applied to the response once it has been validated.
 _REPLACED: Final = frozenset(
@@ -30,6 +31,8 @@ _REPLACED: Final = frozenset(
         "range",
     }
 )
+
+_UNASKED: Final = "The origin says 304 (Not Modified) to a request without preconditions."
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,9 @@ class Asking:
         outgoing = self._outgoing(inbound, conditional)
         response = await self._fetcher.fetch(outgoing, inbound.on_interim)
         assert not isinstance(response, Upgraded), "nobody asked to upgrade"
+        if response.head.status == 304 and not any(n in outgoing.fields for n in _VALIDATING):
+            response.close()
+            raise BadResponse(502, "http_protocol_error", _UNASKED)
         now = time.time()
         return Asked(
             response, self._received(inbound.request, response.head, now), request_time, now

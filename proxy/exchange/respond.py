@@ -13,9 +13,8 @@ from proxy.semantics import preconditions, ranges
 from proxy.semantics.messages import PHRASES
 
 if TYPE_CHECKING:
-    from proxy.semantics.fields import Fields
     from proxy.policy.stored import StoredResponse
-    from proxy.semantics.fields import Line
+    from proxy.semantics.fields import Fields, Line
     from proxy.semantics.messages import Request
 
 # RFC 9110 §15.4.5: a 304 carries what guides cache updates, not what describes a body it has not.
@@ -79,6 +78,9 @@ def shape(request: Request, stored: StoredResponse, length: int | None, now: flo
 
 
 def _whole(request: Request, status: int, fields: Fields, length: int | None) -> Shape:
+    if status == 204:
+        # RFC 9110 §8.6: no Content-Length in a 204.
+        return Shape(status, fields.without(_FRAMED).lines, (), None)
     pieces = () if request.method == "HEAD" or length == 0 else (Slice(0, length or -1),)
     return Shape(status, fields.without(_LENGTH).lines, pieces, length)
 

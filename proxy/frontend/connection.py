@@ -16,11 +16,11 @@ from proxy.exchange import errors
 from proxy.exchange.record import ExchangeRecord
 from proxy.frontend.conversation import Conversation
 from proxy.frontend.inbound import InboundBody
-from proxy.frontend.reception import Connect, Exchanged, Own, receive, refused
-from proxy.frontend.sender import Sender
+from proxy.frontend.reception import Connect, Exchanged, Own, receive, unreadable
+from proxy.frontend.sender import Sender, reset
 from proxy.policy.reasons import Reason
 from proxy.semantics.messages import RequestHead
-from proxy.wire.framing import NoBody, keeps_alive, request_framing
+from proxy.wire.framing import NO_BODY, NoBody, keeps_alive, request_framing
 from proxy.wire.heads import BadMessage, check_partial, head_end, parse_request
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ class Connection(asyncio.Protocol):
     """Lives with the socket."""
 
     __slots__ = (
-        "_body", "_buffer", "_denied", "_door", "_half_closed", "_memo", "_observe", "_prefix",
-        "_searched", "client", "conversation", "inside", "phase", "sender", "since", "transport",
+        "_body", "_buffer", "_denied", "_door", "_memo", "_observe", "_prefix", "_searched",
+        "client", "conversation", "half_closed", "inside", "phase", "sender", "since", "transport",
     )  # fmt: skip
 
     def __init__(self, door: Door) -> None:
@@ -71,7 +71,7 @@ class Connection(asyncio.Protocol):
         self._body: InboundBody | None = None
         self._buffer = bytearray()
         self._searched = 0
-        self._half_closed = False
+        self.half_closed = False  # nothing more will come from the client
 
     # The socket's life.
 
@@ -79,9 +79,17 @@ class Connection(asyncio.Protocol):
         # uvloop's transports are not of the class that they implement.
         self.transport = cast("asyncio.Transport", transport)
         self.sender = Sender(self.transport)
-        peer = transport.get_extra_info("peername")
-        self.client = str(peer[0]) if peer else "-"
         door, self.since = self._door, time.time()
+        door.connections.add(self)
+        peer = transport.get_extra_info("peername")
+        if peer is not None:
+            self._admit(str(peer[0]))
+        else:
+            transport.abort()  # it left before it was accepted
+        door.enter(self.client)
+
+    def _admit(self, client: str) -> None:
+        self.client, door = client, self._door
         verdict = door.rules.client(self.client)
         if isinstance(verdict, Denied):
             reason = Reason.DENIED_CLIENT
@@ -94,8 +102,6 @@ class Connection(asyncio.Protocol):
             )
             answer = errors.own(503, reason, sentence, error="connection_limit_reached")
             self._denied = Own(answer, reason, close=True)
-        door.connections.add(self)
-        door.enter(self.client)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.phase = Phase.GONE
@@ -116,39 +122,47 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self.sender.resume()
         self.since = time.time()
+        if self.phase is Phase.HEAD and self._buffer:
+            self._go_on()
 
     def eof_received(self) -> bool:
-        """RFC 9112 §9.6: a client may close its side and still read the answer."""
+        """RFC 9112 §9.6: a client may close its side and still read the answers."""
         if self._body is not None and not self._body.complete:
             self._body.lost()
-        self._half_closed = True
-        return self.phase is Phase.BUSY
+        self.half_closed = True
+        return self.phase is Phase.BUSY or (self.phase is Phase.HEAD and self.sender.paused)
 
     def sweep(self, now: float) -> None:
         """Called once a second: end what has waited too long."""
         limits, waited = self._door.options.limits, now - self.since
-        if self.phase is Phase.HEAD and self._buffer:
-            if waited > limits.header_timeout:
+        if self.sender.pending:
+            if self.sender.moved():
+                self.since = now
+            elif waited > limits.write_timeout:
+                self.abort()
+        elif self.phase is Phase.HEAD and self._buffer:
+            if waited > (limits.header_timeout if self._denied is None else LINGER):
                 self.refuse(_LATE)
         elif self.phase is Phase.HEAD or self.phase is Phase.SNIFF:
-            if waited > limits.idle_timeout:
+            if waited > (limits.idle_timeout if self._denied is None else LINGER):
                 self.transport.close()
         elif self.phase is Phase.LINGER:
             if waited > LINGER:
                 self.abort()
-        elif self.sender.paused and waited > limits.write_timeout:
-            self.abort()
         elif self._body is not None and self._body.starving and waited > limits.idle_timeout:
             self._body.lost()
 
     def drain(self) -> None:
         """No more requests on this connection."""
-        if self.phase is Phase.HEAD and not self._buffer:
+        if self.phase is Phase.SNIFF or (self.phase is Phase.HEAD and not self._buffer):
             self.transport.close()
 
     def abort(self) -> None:
-        """Reset it: what was sent must not look whole."""
-        self.transport.abort()
+        """Close now; what was not sent whole must not look whole."""
+        if self.phase is Phase.BUSY or self.sender.pending:
+            reset(self.transport)
+        else:
+            self.transport.abort()
 
     # Octets in.
 
@@ -167,14 +181,14 @@ class Connection(asyncio.Protocol):
         self._buffer += data
         if self.phase is Phase.SNIFF:
             self._sniffed()
-        elif self.phase is Phase.HEAD:
+        elif self.phase is Phase.HEAD and not self.sender.paused:
             self.advance()
         elif len(self._buffer) > AHEAD:
             self.transport.pause_reading()
 
     def advance(self) -> None:
         """Answer what is in the buffer, as far as it can be answered at once."""
-        while self.phase is Phase.HEAD and self._buffer:
+        while self.phase is Phase.HEAD and self._buffer and not self.sender.paused:
             try:
                 end = head_end(self._buffer, self._searched)
                 if end < 0:
@@ -182,7 +196,7 @@ class Connection(asyncio.Protocol):
                     self._searched = len(self._buffer)
                     return
             except BadMessage as error:
-                self.refuse(refused(error.status, _sentence(error)))
+                self.refuse(unreadable(error))
                 return
             raw = bytes(self._buffer[:end])
             del self._buffer[:end]
@@ -197,7 +211,7 @@ class Connection(asyncio.Protocol):
             head = parse_request(raw, self._door.limits)
             framing = request_framing(head)
         except BadMessage as error:
-            self.refuse(self._denied or refused(error.status, _sentence(error)))
+            self.refuse(self._denied or unreadable(error))
             return
         if self._denied is not None:
             self.refuse(self._denied, head)
@@ -208,10 +222,8 @@ class Connection(asyncio.Protocol):
         match reception:
             case Own():
                 self._answer_own(reception, head, keep and bodiless)
-            case Connect() if not bodiless:
-                self.refuse(refused(400, "CONNECT has no request body."), head)
             case Connect():
-                self._begin(head, None, framing, keep).connect(reception)
+                self._begin(head, None, NO_BODY, keep).connect(reception)
             case Exchanged(request):
                 if not (
                     bodiless and keep and head.minor and head.method in _READING
@@ -241,7 +253,7 @@ class Connection(asyncio.Protocol):
             )
         )  # fmt: skip
         if self._door.draining:
-            self.transport.close()
+            self.close()
         return True
 
     def _answer_own(self, own: Own, head: RequestHead, keep: bool) -> None:
@@ -254,16 +266,13 @@ class Connection(asyncio.Protocol):
     def refuse(self, own: Own, head: RequestHead | None = None) -> None:
         """Answer and close, but let the client read the answer first (RFC 9112 §9.6)."""
         self.write_own(own, head or _UNREAD, keep=False)
-        self._buffer.clear()
-        self.phase, self.since = Phase.LINGER, time.time()
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
+        self.close()
 
     def write_own(self, own: Own, head: RequestHead, *, keep: bool) -> None:
         outcome = self._door.exchange.own(own.answer, own.reason)
         sender, before = self.sender, self.sender.sent
         sender.send_own(head, outcome.answer, keep)
-        now = time.time()
+        now = self.since = time.time()
         self._observe(
             ExchangeRecord(
                 now, 0.0, self.client, head.method, head.target, head.minor,
@@ -278,7 +287,8 @@ class Connection(asyncio.Protocol):
     ) -> Conversation:
         self.phase, self.since = Phase.BUSY, time.time()
         if not isinstance(framing, NoBody):
-            self._body = InboundBody(self.transport, framing, self._door.limits)
+            window = self._door.options.limits.buffer
+            self._body = InboundBody(self.transport, framing, self._door.limits, window)
             rest = self._body.feed(bytes(self._buffer))
             self._buffer[:] = rest
         self.conversation = Conversation(self, self._door, head, self._body, keep)
@@ -290,21 +300,27 @@ class Connection(asyncio.Protocol):
         if self.phase is Phase.GONE:
             return
         self.since = time.time()
-        if not keep or self._half_closed or (body is not None and not body.complete):
+        if not keep or (body is not None and not body.complete):
             self.close()
             return
         self.phase = Phase.HEAD
-        self.transport.resume_reading()
-        self.advance()
+        self._go_on()
         if self._door.draining:
             self.drain()
+
+    def _go_on(self) -> None:
+        if not self.half_closed:
+            self.transport.resume_reading()
+        self.advance()
+        if self.half_closed and self.phase is Phase.HEAD and not self.sender.paused:
+            self.close()
 
     def broken(self) -> None:
         """The answer was cut: reset, so that nobody takes it for whole."""
         self._body = self.conversation = None
         if self.phase is not Phase.GONE:
             self.phase, self.since = Phase.LINGER, time.time()
-            self.abort()
+            reset(self.transport)
 
     def hold(self) -> None:
         """A tunnel is being dialled: what comes meanwhile waits."""
@@ -314,8 +330,9 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         """What was sent is whole: close, but let the client read it."""
         self.phase, self.since = Phase.LINGER, time.time()
+        self._body = None
         self._buffer.clear()
-        if self.transport.can_write_eof():
+        if self.transport.can_write_eof() and not self.half_closed:
             self.transport.write_eof()
             self.transport.resume_reading()
         else:
@@ -326,9 +343,12 @@ class Connection(asyncio.Protocol):
     def sniff(self) -> None:
         """CONNECT was granted: wait for what comes first."""
         self.phase, self.since = Phase.SNIFF, time.time()
-        self.transport.resume_reading()
         if self._buffer:
             self._sniffed()
+        elif self.half_closed:
+            self.transport.close()
+        else:
+            self.transport.resume_reading()
 
     def _sniffed(self) -> None:
         conversation = self.conversation
@@ -341,7 +361,7 @@ class Connection(asyncio.Protocol):
         self._prefix = f"{inside}\n".encode("latin-1")
         self.conversation = None
         self.phase = Phase.HEAD
-        self.advance()
+        self._go_on()
 
     def hand_over(self) -> bytes:
         """The transport becomes a tunnel's; returns what had arrived."""
@@ -365,7 +385,3 @@ _LATE: Final = Own(
     Reason.REQUEST_TIMEOUT,
     close=True,
 )
-
-
-def _sentence(error: BadMessage) -> str:
-    return f"The request cannot be read in one way only: {error.detail}."

@@ -7,16 +7,14 @@ import logging
 import re
 import time
 from enum import StrEnum
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
-from proxy.access.rules import Denied
 from proxy.exchange import errors
 from proxy.exchange.answer import FileSpan, Flow, Inbound, Outcome, Tunnel
 from proxy.exchange.record import ExchangeRecord
 from proxy.exchange.tasks import spawn
 from proxy.frontend import tunnel
-from proxy.frontend.reception import Own, refused
+from proxy.frontend.reception import Own, refused, unreadable
 from proxy.frontend.sender import Disconnected
 from proxy.policy.reasons import Reason
 from proxy.semantics.targets import Origin
@@ -39,7 +37,8 @@ log = logging.getLogger("forecache")
 GRANTED: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
 PLAIN: Final = 80  # the port where plain HTTP is expected: nothing is dialled before it is needed
 _METHOD: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,24}")
-_REQUEST: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,24} [/*h]")
+_TARGETS: Final = (b" /", b" *", b" http://", b" https://")  # what follows the method
+_HTTP2: Final = b"PRI "  # RFC 9113 §3.4: a method that no request has
 
 
 class Inside(StrEnum):
@@ -55,10 +54,13 @@ def inside(first: bytes) -> Inside:
     """Tell a TLS ClientHello (RFC 8446 §5.1: record type 22) and an HTTP request from the rest."""
     if first[:1] == b"\x16":
         return Inside.TLS
-    if _REQUEST.match(first):
-        return Inside.HTTP
     method = _METHOD.match(first)
-    if method is not None and first[method.end() :] in (b"", b" "):
+    if method is None or first.startswith(_HTTP2):
+        return Inside.OTHER
+    target = first[method.end() : method.end() + 9].lower()
+    if target.startswith(_TARGETS):
+        return Inside.HTTP
+    if any(start.startswith(target) for start in _TARGETS):
         return Inside.UNKNOWN
     return Inside.OTHER
 
@@ -106,8 +108,7 @@ class Conversation:
         """The client is gone."""
         if self._task is not None:
             self._task.cancel()
-        if self._waiting is not None:
-            self._waiting.close()
+        self._leave()
 
     # A request for the exchange.
 
@@ -120,27 +121,35 @@ class Conversation:
 
     async def _exchange(self, inbound: Inbound) -> None:
         outcome: Outcome | None = None
-        whole = keep = False
+        whole = keep = told = False
         before = self._connection.sender.sent
         try:
             outcome = await self._door.exchange.handle(inbound)
             keep = await self._send(inbound.request, outcome)
             whole = True
-        except ClientGone:
-            if self._body is not None and self._body.malformed is not None:
-                self._connection.refuse(refused(400, self._body.malformed.detail), self._head)
-                return
-        except (Disconnected, UpstreamError, BodyLost) as error:
+        except (ClientGone, Disconnected, UpstreamError, BodyLost) as error:
             log.debug("%s was cut: %s", self._target, error)
+            told = self._told_malformed()
         finally:
-            self._observed(outcome, self._connection.sender.sent - before, whole)
-            if not whole:
+            if not told:
+                self._observed(outcome, self._connection.sender.sent - before, whole)
+            if not whole and not told:
                 _release(outcome)
                 self._connection.broken()
+        if not whole:
+            return
         if outcome is not None and isinstance(outcome.answer.body, Tunnel):
             self._upgraded(outcome.answer.body)
         else:
             self._connection.answered(keep)
+
+    def _told_malformed(self) -> bool:
+        """Whether it ended for a malformed body, and the client could still be told so."""
+        malformed = self._body.malformed if self._body is not None else None
+        if malformed is None or self._answering:
+            return False
+        self._connection.refuse(unreadable(malformed), self._head)
+        return True
 
     async def _send(self, request: Request, outcome: Outcome) -> bool:
         """Returns whether the connection may go on."""
@@ -184,28 +193,12 @@ class Conversation:
     # CONNECT.
 
     def connect(self, wanted: Connect) -> None:
-        """Grant or refuse it."""
+        """Dial, and grant it; or grant it and see."""
         self._origin = Origin("http", wanted.host, wanted.port)
-        denied = self._denied_literal(wanted)
-        if denied is not None:
-            self._refuse_connect(
-                errors.own(403, denied[0], denied[1], error=_PROHIBITED), denied[0]
-            )
-        elif wanted.port == PLAIN:
+        if wanted.port == PLAIN:
             self._grant()
         else:
             self._task = spawn(self._dial(self._origin, granted=False), "connect")
-
-    def _denied_literal(self, wanted: Connect) -> tuple[Reason, str] | None:
-        """A literal address is judged at once; a name when it has been resolved."""
-        try:
-            ip_address(wanted.host)
-        except ValueError:
-            return None
-        verdict = self._door.rules.destination(wanted.host, wanted.port, wanted.host)
-        if isinstance(verdict, Denied):
-            return Reason.DENIED_DESTINATION, verdict.sentence
-        return None
 
     async def _dial(self, origin: Origin, *, granted: bool) -> None:
         try:
@@ -216,13 +209,17 @@ class Conversation:
             else:
                 self._refuse_connect(errors.from_upstream(error), errors.reason_of(error))
             return
+        except BaseException:
+            self._connection.broken()
+            raise
         transport, early = upgraded.detach()
         if granted:
             self._join(transport, early)
             return
-        self._waiting = tunnel.Waiting(transport, early, self._origin_spoke)
+        waiting = self._waiting = tunnel.Waiting(transport, early, self._origin_spoke)
         self._grant()
-        self._waiting.listen()
+        if self._waiting is waiting:  # the client has not yet said what it wants
+            waiting.listen()
 
     def _refuse_connect(self, answer: Answer, reason: Reason) -> None:
         self._connection.write_own(Own(answer, reason), self._head, keep=self._keep)
@@ -239,10 +236,10 @@ class Conversation:
             case Inside.UNKNOWN:
                 return
             case Inside.HTTP:
-                if self._waiting is not None:
-                    self._waiting.close()
+                self._leave()
                 self._connection.speak_http(self._origin)
             case Inside.OTHER if self._door.options.connect_other == "refuse":
+                self._leave()
                 self._connection.refuse(
                     refused(400, "Inside this CONNECT is neither TLS nor HTTP."), self._head
                 )
@@ -252,9 +249,16 @@ class Conversation:
     def _origin_spoke(self) -> None:
         """The origin speaks first: a protocol that is neither TLS nor HTTP."""
         if self._door.options.connect_other == "refuse":
+            self._leave()
             self._connection.broken()
         else:
             self._tunnel()
+
+    def _leave(self) -> None:
+        """What was dialled is not needed."""
+        if self._waiting is not None:
+            self._waiting.close()
+            self._waiting = None
 
     def _tunnel(self) -> None:
         if self._waiting is None:
@@ -277,7 +281,7 @@ class Conversation:
 
         joined = tunnel.Tunnel(client, origin, finished, time.time())
         door.tunnels.add(joined)
-        joined.begin(connection.hand_over(), early)
+        joined.begin(connection.hand_over(), early, half_closed=connection.half_closed)
 
     def _tunnel_record(self, sent: int) -> None:
         self._door.observe(
@@ -287,9 +291,6 @@ class Conversation:
                 200 if self._head.method == "CONNECT" else 101, sent, Reason.TUNNEL,
             )
         )  # fmt: skip
-
-
-_PROHIBITED: Final = "destination_ip_prohibited"
 
 
 def _release(outcome: Outcome | None) -> None:

@@ -70,12 +70,12 @@ class Door:
         self._timer = asyncio.get_running_loop().call_later(SWEEP, self._sweep)
 
     def _sweep(self) -> None:
+        self.watch()
         now = time.time()
         for connection in list(self.connections):
             connection.sweep(now)
         for tunnel in list(self.tunnels):
             tunnel.sweep(now, self.options.limits.tunnel_idle_timeout)
-        self.watch()
 
     def drain(self) -> None:
         """No more requests: idle connections end now, the others after their answer."""
@@ -90,4 +90,4 @@ class Door:
         for connection in list(self.connections):
             connection.abort()
         for tunnel in list(self.tunnels):
-            tunnel.close()
+            tunnel.abort()

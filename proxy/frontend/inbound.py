@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from proxy.upstream.base import ClientGone
 from proxy.wire.bodies import BodyDecoder
@@ -13,16 +13,22 @@ if TYPE_CHECKING:
     from proxy.wire.framing import Framing
     from proxy.wire.heads import Limits
 
-WINDOW: Final = 256 * 1024  # octets buffered before the client is told to wait
-
 
 class InboundBody:
-    """A ``RequestBody`` fed by the connection."""
+    """A ``RequestBody`` fed by the connection.
 
-    __slots__ = ("_chunks", "_decoder", "_size", "_transport", "_waiter", "gone", "malformed")
+    ``window``: octets that wait to be read before the client has to wait.
+    """
 
-    def __init__(self, transport: asyncio.Transport, framing: Framing, limits: Limits) -> None:
+    __slots__ = (
+        "_chunks", "_decoder", "_size", "_transport", "_waiter", "_window", "gone", "malformed",
+    )  # fmt: skip
+
+    def __init__(
+        self, transport: asyncio.Transport, framing: Framing, limits: Limits, window: int
+    ) -> None:
         self._transport = transport
+        self._window = window
         self._decoder = BodyDecoder(framing, limits)
         self._chunks: list[bytes] = []
         self._size = 0
@@ -42,6 +48,8 @@ class InboundBody:
 
     def feed(self, data: bytes) -> bytes:
         """Take what arrived; returns what belongs to the next request."""
+        if self.malformed is not None:
+            return b""  # nobody knows where the next request would begin
         try:
             chunk = self._decoder.feed(data)
         except BadMessage as error:
@@ -51,7 +59,7 @@ class InboundBody:
         if chunk:
             self._chunks.append(chunk)
             self._size += len(chunk)
-            if self._size > WINDOW:
+            if self._size > self._window:
                 self._transport.pause_reading()
         self._wake()
         return self._decoder.rest if self._decoder.complete else b""
@@ -77,7 +85,7 @@ class InboundBody:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
         chunks, self._chunks = self._chunks, []
-        if self._size > WINDOW:
+        if self._size > self._window:
             self._transport.resume_reading()
         self._size = 0
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 from proxy.access.rules import Denied
@@ -18,6 +19,7 @@ from proxy.semantics.targets import Absolute, Asterisk, Authority, BadTarget, Or
 if TYPE_CHECKING:
     from proxy.access.rules import Rules
     from proxy.semantics.messages import RequestHead
+    from proxy.wire.heads import BadMessage
     from proxy.semantics.targets import TargetURI
 
 # Connection-specific fields that the exchange looks at before they go.
@@ -43,7 +45,7 @@ class Exchanged:
 
 @dataclass(frozen=True, slots=True)
 class Connect:
-    """CONNECT to an authority that access lets through by its port."""
+    """CONNECT to an authority that access lets through by port, and by address if it is one."""
 
     host: str
     port: int
@@ -88,7 +90,22 @@ def _connect(host: str, port: int, rules: Rules) -> Reception:
         reason = Reason.DENIED_PORT
         answer = errors.own(403, reason, verdict.sentence, error="http_request_denied")
         return Own(answer, reason)
+    if _is_address(host):
+        # A name is judged when it has been resolved.
+        verdict = rules.destination(host, port, host)
+        if isinstance(verdict, Denied):
+            reason = Reason.DENIED_DESTINATION
+            answer = errors.own(403, reason, verdict.sentence, error="destination_ip_prohibited")
+            return Own(answer, reason)
     return Connect(host, port)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _inside(head: RequestHead, inside: Origin, path: str) -> Reception:
@@ -117,6 +134,11 @@ def refused(status: int, sentence: str) -> Own:
     reason = Reason.BAD_REQUEST
     answer = errors.own(status, reason, sentence, error="http_request_error")
     return Own(answer, reason, close=True)
+
+
+def unreadable(error: BadMessage) -> Own:
+    """A message whose syntax is not right."""
+    return refused(error.status, f"The request cannot be read in one way only: {error.detail}.")
 
 
 def about(head: RequestHead, path: str) -> Own:

@@ -7,10 +7,14 @@ reset, so that HTTP/1.0 clients see it too.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Union
+import contextlib
+import socket
+import struct
+from typing import TYPE_CHECKING, Final, Union
 
 from proxy.exchange.answer import Answer, FileSpan, Flow, Inline, Tunnel
 from proxy.frontend.sendfile import send_file
+from proxy.store.base import BodyLost
 from proxy.wire.bodies import chunk, last_chunk
 from proxy.wire.heads import render_response
 
@@ -20,6 +24,9 @@ if TYPE_CHECKING:
 Asked = Union["Request", "RequestHead"]  # what framing depends on: method and minor version
 
 
+_RESET: Final = struct.pack("ii", 1, 0)  # struct linger: on, for no time
+
+
 class Disconnected(Exception):
     """The client is no longer there to be written to."""
 
@@ -27,7 +34,7 @@ class Disconnected(Exception):
 class Sender:
     """Writes to one client transport and knows its flow control. ``sent`` counts octets."""
 
-    __slots__ = ("_drained", "gone", "paused", "sent", "transport")
+    __slots__ = ("_drained", "_taken", "gone", "paused", "sent", "transport")
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self.transport = transport
@@ -35,6 +42,7 @@ class Sender:
         self.paused = False
         self.gone = False
         self._drained: asyncio.Future[None] | None = None
+        self._taken = 0
 
     def pause(self) -> None:
         """The transport's buffer is over its high-water mark."""
@@ -51,6 +59,16 @@ class Sender:
         self.gone = True
         self.resume()
 
+    @property
+    def pending(self) -> bool:
+        """Whether there is something that the client has yet to take."""
+        return self.paused or self.transport.get_write_buffer_size() > 0
+
+    def moved(self) -> bool:
+        """Whether the client has taken anything since this was last asked."""
+        before, self._taken = self._taken, self.sent - self.transport.get_write_buffer_size()
+        return self._taken != before
+
     async def drain(self) -> None:
         """Wait until the client has taken enough. Raises Disconnected."""
         if self.paused and not self.gone:
@@ -60,9 +78,10 @@ class Sender:
             raise Disconnected
 
     def write(self, block: bytes) -> None:
-        """Hand a block to the transport."""
-        self.sent += len(block)
-        self.transport.write(block)
+        """Hand a block to the transport, unless the client is gone."""
+        if not self.gone:
+            self.sent += len(block)
+            self.transport.write(block)
 
     def interim(self, head: ResponseHead) -> None:
         """Pass on a 1xx."""
@@ -101,7 +120,7 @@ class Sender:
     ) -> None:
         try:
             self.write(rendered(request, head, span.length, keep))
-            self.sent += await send_file(self, span)
+            await send_file(self, span)
         finally:
             span.body.close()
 
@@ -116,15 +135,34 @@ class Sender:
             keep = keep and (chunked or flow.length is not None)
             # The head does not wait for a body that takes its time.
             self.write(rendered(request, head, flow.length, keep, chunked=chunked))
-            while piece := await flow.reader.read():
-                self.write(chunk(piece) if chunked else piece)
-                if self.paused or self.gone:
-                    await self.drain()
-            if chunked:
-                self.write(last_chunk())
+            await self._send_pieces(flow, chunked)
         finally:
             flow.reader.close()
         return keep
+
+    async def _send_pieces(self, flow: Flow, chunked: bool) -> None:
+        done = 0
+        while piece := await flow.reader.read():
+            done += len(piece)
+            if flow.length is not None and done > flow.length:
+                break
+            self.write(chunk(piece) if chunked else piece)
+            if self.paused or self.gone:
+                await self.drain()
+        if flow.length is not None and done != flow.length:
+            raise BodyLost(f"The body is not of the {flow.length} octets that its head says.")
+        if chunked:
+            self.write(last_chunk())
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """End the connection so that what was sent cannot be taken for whole."""
+    connection = transport.get_extra_info("socket")
+    if connection is not None:
+        # Without it the close would be a FIN, which is how an HTTP/1.0 body ends well.
+        with contextlib.suppress(OSError):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    transport.abort()
 
 
 def bodiless(request: Asked, head: ResponseHead) -> bool:

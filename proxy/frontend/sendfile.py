@@ -8,6 +8,7 @@ one that is cut short under us ends in a short count, not in a signal.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from typing import TYPE_CHECKING, Final
 
@@ -21,21 +22,22 @@ PIECE: Final = 1024 * 1024  # octets that one sendfile call moves at most: what 
 SMALL: Final = 64 * 1024  # octets below which the set-up costs more than it saves
 
 
-async def send_file(sender: Sender, span: FileSpan) -> int:
-    """Send the whole span; returns octets sent. Raises Disconnected, BodyLost (cut short)."""
+async def send_file(sender: Sender, span: FileSpan) -> None:
+    """Send the whole span. Raises Disconnected, BodyLost (cut short, unreadable)."""
     source = span.body.fileno()
     if source is None or span.length < SMALL or not hasattr(os, "sendfile"):
-        return await _copied(sender, span)
+        await _copied(sender, span)
+        return
     await _emptied(sender)
     connection = sender.transport.get_extra_info("socket")
     target = os.dup(connection.fileno())
     try:
-        return await _sent(sender, span, source, target)
+        await _sent(sender, span, source, target)
     finally:
         os.close(target)
 
 
-async def _sent(sender: Sender, span: FileSpan, source: int, target: int) -> int:
+async def _sent(sender: Sender, span: FileSpan, source: int, target: int) -> None:
     done = 0
     while done < span.length:
         try:
@@ -43,15 +45,18 @@ async def _sent(sender: Sender, span: FileSpan, source: int, target: int) -> int
         except BlockingIOError:
             await _writable(sender, target)
             continue
-        except (BrokenPipeError, ConnectionError):
+        except OSError as error:
+            if error.errno == errno.EIO:
+                raise BodyLost(str(error)) from error
+            # All else is said by a socket that leads to nobody any more.
             sender.lost()
             await sender.drain()
             break
         if count == 0:
             raise BodyLost("The stored body is shorter than its record says.")
         done += count
+        sender.sent += count
         await asyncio.sleep(0)  # other clients have their turn between pieces
-    return done
 
 
 async def _writable(sender: Sender, target: int) -> None:
@@ -76,16 +81,16 @@ async def _emptied(sender: Sender) -> None:
             transport.set_write_buffer_limits(high=0)  # pauses now, resumes when empty
             await sender.drain()
     finally:
-        transport.set_write_buffer_limits(high=high, low=min(low, high))
+        if not sender.gone:
+            transport.set_write_buffer_limits(high=high, low=low)
 
 
-async def _copied(sender: Sender, span: FileSpan) -> int:
+async def _copied(sender: Sender, span: FileSpan) -> None:
     done = 0
     while done < span.length:
         piece = await span.body.read_at(span.offset + done, min(256 * 1024, span.length - done))
         if not piece:
             raise BodyLost("The stored body is shorter than its record says.")
-        sender.transport.write(piece)
+        sender.write(piece)
         done += len(piece)
         await sender.drain()
-    return done

@@ -43,6 +43,7 @@ class Waiting(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closed = True
+        self._spoke()
 
     def close(self) -> None:
         """It is not needed."""
@@ -57,13 +58,14 @@ def _nothing() -> None:
 class TunnelEnd(asyncio.Protocol):
     """One side of a tunnel; what it receives goes to ``other``."""
 
-    __slots__ = ("finished", "other", "received", "transport", "tunnel")
+    __slots__ = ("finished", "lost", "other", "received", "transport", "tunnel")
 
     def __init__(self, transport: asyncio.Transport, tunnel: Tunnel) -> None:
         self.transport = transport
         self.tunnel = tunnel
         self.received = 0
         self.finished = False  # nothing more will come from this side
+        self.lost = False  # and nothing can be sent to it
         self.other: TunnelEnd
 
     def data_received(self, data: bytes) -> None:
@@ -83,11 +85,18 @@ class TunnelEnd(asyncio.Protocol):
         self.other.transport.pause_reading()
 
     def resume_writing(self) -> None:
-        if not self.other.transport.is_closing():
+        if not (self.other.finished or self.other.transport.is_closing()):
             self.other.transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.tunnel.close()
+        self.finished = self.lost = True
+        self.tunnel.left()
+
+    @property
+    def full(self) -> bool:
+        """Whether this side has yet to take so much that the other one has to wait."""
+        _, high = self.transport.get_write_buffer_limits()
+        return self.transport.get_write_buffer_size() > high
 
 
 class Tunnel:
@@ -109,31 +118,46 @@ class Tunnel:
         self.origin = TunnelEnd(origin, self)
         self.client.other, self.origin.other = self.origin, self.client
 
-    def begin(self, from_client: bytes, from_origin: bytes) -> None:
-        """Pass on what has arrived already, then everything."""
-        for end, early in ((self.client, from_client), (self.origin, from_origin)):
+    def begin(self, from_client: bytes, from_origin: bytes, *, half_closed: bool = False) -> None:
+        """Pass on what has arrived already, then everything.
+
+        ``half_closed``: the client has closed its side before.
+        """
+        ends = ((self.client, from_client), (self.origin, from_origin))
+        # Both first: each has to hear when the other's octets are too many for it.
+        for end, _ in ends:
             end.transport.set_protocol(end)
-            if end.transport.is_closing():
-                self.close()
-                return
-            if early:
+        for end, early in ends:
+            if early and not end.other.transport.is_closing():
                 end.data_received(early)
-        for end in (self.client, self.origin):
-            if not end.transport.is_closing():
+        if half_closed:
+            self.client.eof_received()
+        for end, _ in ends:
+            if end.transport.is_closing():
+                end.connection_lost(None)  # its old protocol may have been told
+            elif not end.finished and not end.other.full:
                 end.transport.resume_reading()
 
     def sweep(self, now: float, idle_timeout: float) -> None:
-        """Close it when it has been silent for ``idle_timeout`` seconds."""
+        """End it when it has been silent, or slow to close, for ``idle_timeout`` seconds."""
         if self.active:
             self.active, self.since = False, now
         elif now - self.since > idle_timeout:
-            self.close()
+            self.abort()
 
     def close(self) -> None:
         """End both sides; what is still to be written is written."""
-        finished, self._finished = self._finished, None
-        if finished is None:
-            return
         self.client.transport.close()
         self.origin.transport.close()
-        finished(self.client.received, self.origin.received)
+
+    def abort(self) -> None:
+        """End both sides now."""
+        self.client.transport.abort()
+        self.origin.transport.abort()
+
+    def left(self) -> None:
+        """One side is lost: so will be the other, and then the tunnel has ended."""
+        self.close()
+        if self.client.lost and self.origin.lost and self._finished is not None:
+            finished, self._finished = self._finished, None
+            finished(self.client.received, self.origin.received)

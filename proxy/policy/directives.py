@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from proxy.semantics.grammar import list_members
@@ -99,6 +100,9 @@ class ResponseDirectives:
 NO_REQUEST_DIRECTIVES: Final = RequestDirectives()
 
 
+_WORTH_REMEMBERING: Final = 256  # octets
+
+
 def delta_seconds(text: str) -> int | None:
     """§1.2.2: at most 2^31; None for what is no row of digits."""
     if not _DIGITS.fullmatch(text):
@@ -143,7 +147,16 @@ def parse_response_directives(fields: Fields, targeted: tuple[str, ...] = ()) ->
         members = _dictionary(fields.get(name.lower()) or "")
         if members:
             return _response_directives(members, targeted=True)
-    return _response_directives(_directives(fields.all("cache-control")), targeted=False)
+    lines = fields.all("cache-control")
+    if sum(map(len, lines)) > _WORTH_REMEMBERING:
+        return _response_directives(_directives(lines), targeted=False)
+    return _remembered(lines)
+
+
+@lru_cache(maxsize=1024)
+def _remembered(lines: tuple[str, ...]) -> ResponseDirectives:
+    """Origins say the same few things again and again."""
+    return _response_directives(_directives(lines), targeted=False)
 
 
 def _response_directives(found: Iterable[Directive], *, targeted: bool) -> ResponseDirectives:

@@ -40,6 +40,15 @@ class Missing:
     last: int
     fields: Fields
 
+    def is_brought_by(self, head: ResponseHead) -> bool:
+        """Whether this is a 206 with these very octets: an origin may send fewer, or others."""
+        content_range = parse_content_range(head.fields.get("content-range") or "")
+        return (
+            head.status == 206
+            and content_range is not None
+            and (content_range.first, content_range.last) == (self.first, self.last)
+        )
+
 
 def answers(stored: StoredResponse, part: Part, request: Request, now: float) -> bool:
     """Whether the octets of ``part`` are all that the request needs; HEAD and 304 need none."""
@@ -86,8 +95,9 @@ def combine(
 ) -> StoredResponse | None:
     """The stored part and the 206 ``head`` as one (§3.4), under the name of the joined bytes.
 
-    Without ``part`` when nothing is missing any more. None if they must not be joined: another
-    version, no strong validator, or a hole between them. Length and checksum are open.
+    Without ``part`` when nothing is missing any more. None if one run of octets cannot simply
+    follow the other, or must not: another version, no strong validator, a hole, an overlap (we
+    never ask for what we hold). Length and checksum are open.
     """
     part = stored.part
     new = parse_content_range(head.fields.get("content-range") or "")
@@ -96,7 +106,7 @@ def combine(
     validator = strong_validator(stored.head.fields)
     if validator is None or validator != strong_validator(head.fields):
         return None
-    if new.first > part.last + 1 or new.last < part.first - 1:
+    if new.first != part.last + 1 and new.last != part.first - 1:
         return None
     first, last = min(part.first, new.first), max(part.last, new.last)
     whole = last - first + 1 == part.complete

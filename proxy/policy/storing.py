@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from proxy.policy.directives import ResponseDirectives
     from proxy.policy.freshness import Terms
     from proxy.policy.options import Options
+    from proxy.policy.rules import Rule
     from proxy.semantics.fields import Fields
     from proxy.semantics.messages import Request
     from proxy.semantics.units import Octets
@@ -61,15 +62,13 @@ def may_store(request: Request, head: ResponseHead, now: float, options: Options
     rule = rules.first(options.rules, request.uri)
     if rule is not None and not rule.cache:
         return DoNotStore(Reason.NOT_STORED_RULE)
-    stored = from_response(request, head, options, "", now, now)
-    reuse = terms(stored, options, rule)
+    directives = parse_response_directives(head.fields, options.freshness.targeted)
     reason = (
         _bars_method(request, head, options)
-        or _bars_status(head.status, reuse.directives, options)
-        or _bars_directives(request, reuse.directives)
-        or _bars_sharing(head.fields, stored.head.fields, reuse.directives, options)
-        or _bars_part(request, head, stored)
-        or _is_useless(request, stored, reuse, now)
+        or _bars_status(head.status, directives, options)
+        or _bars_directives(request, directives)
+        or _bars_sharing(head.fields, directives, options)
+        or _bars_reuse(request, head, options, rule, now)
     )
     if reason is not None:
         return DoNotStore(reason)
@@ -171,18 +170,28 @@ def _bars_directives(request: Request, directives: ResponseDirectives) -> Reason
 
 
 def _bars_sharing(
-    fields: Fields, kept: Fields, directives: ResponseDirectives, options: Options
+    fields: Fields, directives: ResponseDirectives, options: Options
 ) -> Reason | None:
     """What §3 leaves open and a shared cache had better not do."""
     if "*" in fields.members("vary"):
         return Reason.NOT_STORED_VARY
-    has_cookies = any(name in kept for name in COOKIES)
+    has_cookies = any(name in fields and name not in directives.withheld for name in COOKIES)
     if has_cookies and not shares_cookies(directives, options):
         return Reason.NOT_STORED_SET_COOKIE
     kind = (fields.get("content-type") or "").partition(";")[0]
     if kind.strip().lower() == "text/event-stream":
         return Reason.NOT_STORED_EVENT_STREAM
     return None
+
+
+def _bars_reuse(
+    request: Request, head: ResponseHead, options: Options, rule: Rule | None, now: float
+) -> Reason | None:
+    """What only shows on the response as it would be stored."""
+    stored = from_response(request, head, options, "", now, now)
+    return _bars_part(request, head, stored) or _is_useless(
+        request, stored, terms(stored, options, rule), now
+    )
 
 
 def _bars_part(request: Request, head: ResponseHead, stored: StoredResponse) -> Reason | None:

@@ -170,8 +170,9 @@ class Table:
         return list(connection.execute(statement, parameters))
 
     def record(self, key: str) -> bytes | None:
-        """The record of ``key``. A row that is not ours is none."""
-        return self._octets("m" + key)
+        """The record of ``key``. That of a row that is not ours is empty."""
+        record = self._octets("m" + key)
+        return b"" if record is None and ("m" + key) in self._cache else record
 
     def inline_body(self, id_: str) -> bytes | None:
         return self._octets("b" + id_)

@@ -228,5 +228,9 @@ def _write(file: Descriptor, octets: bytes, offset: int, crc: int) -> int:
 
 
 def write_file(path: str, octets: bytes) -> None:
-    """A new file with these octets. Blocks. Raises OSError."""
-    _write(_create(path), octets, 0, 0)
+    """A new file with all of these octets, or none. Blocks. Raises OSError."""
+    try:
+        _write(_create(path), octets, 0, 0)
+    except OSError:
+        unlink(path)
+        raise

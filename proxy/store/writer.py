@@ -234,8 +234,9 @@ class Writer:
         for job in group:
             match job.operation:
                 case Put(body=bytes() as body) as put if len(body) > LARGEST_INLINE:
-                    put.body = SpooledBody(folder.spools.new_path(), len(body), 0)
-                    write_file(put.body.path, body)
+                    path = folder.spools.new_path()
+                    write_file(path, body)
+                    put.body = SpooledBody(path, len(body), promised=0)
                 case ReplaceDatabase(table=table, error=error) if table is folder.table:
                     self._replace_database(error)
                 case _:

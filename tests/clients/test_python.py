@@ -64,6 +64,8 @@ async def test_http_client(process: ProcessHouse, origin: Origin, page: str, tun
 async def test_httplib2(
     process: ProcessHouse, origin: Origin, page: str, tmp_path: Path, kind: str, own_cache: bool
 ) -> None:
+    pytest.importorskip("socks", reason="httplib2 speaks to proxies through PySocks")
+
     def fetch(name: str) -> bool:
         info = httplib2.ProxyInfo(getattr(httplib2.socks, kind), "127.0.0.1", process.port)
         cache = str(tmp_path / name) if own_cache else None

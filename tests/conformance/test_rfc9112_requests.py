@@ -3,6 +3,8 @@
 Each row is one request as it comes on the wire, ``{a}`` standing for the origin's authority.
 """
 
+import re
+
 import pytest
 
 from tests.support.house import House
@@ -77,7 +79,7 @@ REFUSED = [
         for target in (
             *("http://{a}/a#f", "http://user@{a}/a", "http://u:p@{a}/a", "http:///a", "http://"),
             *("http://127.0.0.1:0/", "http://127.0.0.1:65536/", "http://127.0.0.1:x/", "http:/a"),
-            *("ftp://{a}/a", "file:///etc/passwd", "gopher://{a}/", "//{a}/a", "a", "http:{a}/a"),
+            *("ftp://{a}/a", "file:///etc/passwd", "gopher://{a}/", "a", "http:{a}/a"),
             *("http://[::1/", "http://[::1]x/", "http://::1/", "http://{a}\\a", "http://a b/"),
             *("http://a\u00e9.test/", "http://a%2eb/", "http://[v1.x]/", "http://a,b/"),
         )
@@ -99,7 +101,7 @@ async def test_refused(house: House, origin: Origin, text: str, statuses: tuple[
     data = (text + smuggled).replace("{a}", origin.authority).encode("latin-1")
     raw = await house.raw(data)
     assert raw.split(b" ", 2)[1].decode() in statuses, raw[:200]
-    assert raw.count(b"HTTP/1.1 ") == 1, "answered more than once"
+    assert len(re.findall(rb"HTTP/1\.1 [0-9]{3} ", raw)) == 1, "answered more than once"
     assert origin.connections == 0
 
 

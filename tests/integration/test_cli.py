@@ -1,8 +1,14 @@
 """The command as a person types it."""
 
+import http.client
 import os
+import pty
+import re
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,12 +19,15 @@ ROOT = Path(__file__).parents[2]
 param = pytest.param
 
 
+COMMAND = [sys.executable, "-m", "proxy"]
+ENVIRON = {name: value for name, value in os.environ.items() if not name.startswith("FORECACHE_")}
+
+
 def forecache(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("FORECACHE_")}
     return subprocess.run(
-        [sys.executable, "-m", "proxy", *arguments],
+        [*COMMAND, *arguments],
         cwd=ROOT,
-        env={**kept, **environ},
+        env={**ENVIRON, **environ},
         capture_output=True,
         text=True,
         check=False,
@@ -100,3 +109,91 @@ def test_a_bad_flag_is_named() -> None:
     run = forecache("serve", "--max-size", "10GB")
     assert run.returncode == 1
     assert run.stderr.startswith("--max-size: cache.max_size: '10GB' is not a size")
+
+
+@contextmanager
+def serving(
+    tmp_path: Path, stdout: int, *arguments: str
+) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """The command and its port; killed at the end if it still runs."""
+    flags = ["--listen", "127.0.0.1:0", "--cache-dir", str(tmp_path / "cache"), *arguments]
+    with subprocess.Popen(
+        [*COMMAND, "serve", "--config", os.devnull, *flags],
+        cwd=ROOT,
+        env=ENVIRON,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stderr is not None
+            for line in process.stderr:
+                if found := re.search(r"listening on 127\.0\.0\.1:([0-9]+)", line):
+                    yield process, int(found[1])
+                    return
+            pytest.fail("it did not start")
+        finally:
+            process.kill()
+
+
+def healthy(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == 200
+    finally:
+        connection.close()
+
+
+def test_serve_logs_to_stdout_and_leaves_nothing_unlogged(tmp_path: Path) -> None:
+    with serving(tmp_path, subprocess.PIPE) as (process, port):
+        assert healthy(port)
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout is not None
+        (line,) = process.stdout.read().splitlines()
+        assert process.wait(30) == 0
+    assert line.split()[3:] == [
+        "NONE/200", line.split()[4], "GET", "/healthz", "-", "HIER_NONE/-", "text/plain", "self"
+    ]  # fmt: skip
+
+
+def test_usr1_opens_the_log_again(tmp_path: Path) -> None:
+    path, rotated = tmp_path / "access.log", tmp_path / "access.log.1"
+    config = tmp_path / "config.toml"
+    config.write_text(f"[log]\naccess = '{path}'\n")
+    with serving(tmp_path, subprocess.DEVNULL, "--config", str(config)) as (process, port):
+        assert healthy(port)
+        path.rename(rotated)
+        os.mkfifo(path)
+        process.send_signal(signal.SIGUSR1)
+        # Opening either end of a FIFO waits for the other: from here on the log has reopened.
+        with path.open() as reader:
+            assert healthy(port)
+            process.send_signal(signal.SIGTERM)
+            assert reader.read().count("/healthz") == 1
+        assert process.wait(30) == 0
+    assert rotated.read_text().count("/healthz") == 1
+
+
+def test_a_terminal_reads_what_to_paste(tmp_path: Path) -> None:
+    reading, writing = pty.openpty()
+    with os.fdopen(reading) as terminal, serving(tmp_path, writing) as (process, port):
+        os.close(writing)
+        lines = [terminal.readline().rstrip() for _ in range(9)]
+        assert healthy(port)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    url = f"http://127.0.0.1:{port}"
+    assert lines[0] == f"Forecache {__version__}"
+    assert f"  export http_proxy={url} https_proxy={url}" in lines
+    assert f"  curl -s -o /dev/null -D - -x {url} http://example.com/" in lines
+
+
+def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
+    with serving(tmp_path, subprocess.DEVNULL) as (_, port):
+        run = forecache(
+            "serve", "--config", os.devnull, "--listen", f"127.0.0.1:{port}",
+            "--cache-dir", str(tmp_path / "another"),
+        )  # fmt: skip
+    assert run.returncode == 1
+    assert f"cannot listen on 127.0.0.1:{port}" in run.stderr

@@ -17,7 +17,7 @@ async def refused(process: ProcessHouse) -> None:
     while True:
         try:
             wire = await Wire.connect(process.port)
-        except ConnectionRefusedError:
+        except ConnectionError:
             return
         await wire.close()
 

@@ -123,7 +123,9 @@ async def test_502_when_the_origin_says_nothing(house: House, origin: Origin, st
 async def test_504_when_the_origin_is_silent(start_house: StartHouse, origin: Origin) -> None:
     house = await start_house({"upstream": {"read_timeout": "200ms"}})
     origin.serve("/a", Gate())
-    is_own_error(await house.get(origin.url("/a")), 504, "http_response_timeout")
+    is_own_error(
+        await house.get(origin.url("/a")), 504, "http_response_timeout", "connection_read_timeout"
+    )
 
 
 async def test_a_stall_within_the_body_cuts(start_house: StartHouse, origin: Origin) -> None:

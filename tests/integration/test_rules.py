@@ -47,7 +47,7 @@ async def test_a_regex(start_house: StartHouse, origin: Origin) -> None:
 async def test_ignored_query_members_are_not_of_the_key(
     start_house: StartHouse, origin: Origin
 ) -> None:
-    house = await start_house({"rules": [{"match": "http://**", "ignore_query": ["utm_*"]}]})
+    house = await start_house({"rules": [{"match": "http://*/**", "ignore_query": ["utm_*"]}]})
     for target in ("/a?q=1&utm_x=1", "/a?q=2"):
         origin.serve(target, reply(200, "Cache-Control: max-age=60", body=target.encode()))
     await house.get(origin.url("/a?q=1&utm_x=1"))
@@ -59,7 +59,7 @@ async def test_ignored_query_members_are_not_of_the_key(
 async def test_an_object_larger_than_the_rule_allows_streams(
     start_house: StartHouse, origin: Origin
 ) -> None:
-    house = await start_house({"rules": [{"match": "http://**", "max_object_size": "1KiB"}]})
+    house = await start_house({"rules": [{"match": "http://*/**", "max_object_size": "1KiB"}]})
     for size in (1000, 2000):
         origin.serve(f"/{size}", reply(200, "Cache-Control: max-age=60", body=bytes(size)))
         assert len((await house.get(origin.url(f"/{size}"))).body) == size
@@ -67,7 +67,7 @@ async def test_an_object_larger_than_the_rule_allows_streams(
 
 
 async def test_stale_if_error_by_rule(start_house: StartHouse, origin: Origin) -> None:
-    house = await start_house({"rules": [{"match": "http://**", "stale_if_error": "1h"}]})
+    house = await start_house({"rules": [{"match": "http://*/**", "stale_if_error": "1h"}]})
     origin.serve("/a", reply(200, "Cache-Control: max-age=60", "Age: 100", body=b"old"))
     origin.serve("/a", reply(500, body=b"no"))
     origin.serve("/a", CLOSE)

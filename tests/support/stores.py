@@ -50,9 +50,9 @@ async def put_spooled(store: TieredStore, key: str, name: str, body: bytes) -> N
     """The same through a spool, in chunks of 64 KiB."""
     since = store.removals(key)
     spool = store.spool()
-    for start in range(0, len(body), 65536):
-        await spool.append(body[start : start + 65536])
     try:
+        for start in range(0, len(body), 65536):
+            await spool.append(body[start : start + 65536])
         await store.adopt(key, response(name), spool, since)
     finally:
         spool.abandon()

@@ -9,10 +9,16 @@ from proxy.store.folder import Folder, UnsafeFolder
 from tests.support.stores import body_files, options
 
 
+def end(*folders: Folder) -> None:
+    for opened in folders:
+        opened.table.leave()
+        opened.close()
+
+
 def test_made_private_with_its_parents(tmp_path: Path) -> None:
     opened = Folder(options(tmp_path / "a" / "b"))
     assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
-    opened.close()
+    end(opened)
 
 
 def test_what_others_can_read_is_closed_to_them(tmp_path: Path) -> None:
@@ -21,7 +27,7 @@ def test_what_others_can_read_is_closed_to_them(tmp_path: Path) -> None:
     assert tmp_path.stat().st_mode & 0o777 == 0o700
     for path in tmp_path.rglob("*"):
         assert path.stat().st_mode & 0o077 == 0, path
-    opened.close()
+    end(opened)
 
 
 @pytest.mark.parametrize("mode", [0o770, 0o707, 0o1777])
@@ -49,7 +55,7 @@ def test_a_damaged_database_is_moved_aside_in_one_log_line(
     assert (tmp_path / disk.DAMAGED).read_bytes() == b"garbage" * 10_000
     assert opened.table.count_keys() == 0
     assert opened.limit < options(tmp_path).max_size - 70_000
-    opened.close()
+    end(opened)
 
 
 @pytest.mark.parametrize("why", ["large", "old"])
@@ -62,7 +68,7 @@ def test_a_database_moved_aside_goes_when_it_is_large_or_old(
         monkeypatch.setattr(folder, "_KEEP_DAMAGED", -1.0)
     opened = Folder(options(tmp_path))
     assert not (tmp_path / disk.DAMAGED).exists()
-    opened.close()
+    end(opened)
 
 
 def test_one_replaces_the_database_and_the_other_follows(tmp_path: Path) -> None:
@@ -80,8 +86,7 @@ def test_one_replaces_the_database_and_the_other_follows(tmp_path: Path) -> None
     one.replace_database(OSError("damaged"))  # its table is the old one: it only follows
     assert one.table.record("new") is None
     assert one.epoch == two.epoch
-    for opened in (one, two):
-        opened.close()
+    end(one, two)
 
 
 def test_only_files_without_a_row_are_orphans(tmp_path: Path) -> None:
@@ -95,4 +100,4 @@ def test_only_files_without_a_row_are_orphans(tmp_path: Path) -> None:
     with opened.table.transaction():
         opened.remove_orphans(["body-a", "body-zz", "body-unknown"])
     assert [file.name for file in body_files(tmp_path)] == ["body-a"]
-    opened.close()
+    end(opened)

@@ -1,0 +1,138 @@
+"""What has arrived from the origin: it is stored and read along with others, or passed on."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from proxy.exchange import errors
+from proxy.exchange.answer import Outcome
+from proxy.exchange.flights import Uncacheable
+from proxy.exchange.voice import Forwarded
+from proxy.policy import storing
+from proxy.policy.reasons import Reason
+from proxy.semantics import ranges
+from proxy.store.base import StoreFailed, TooLarge
+
+if TYPE_CHECKING:
+    from proxy.exchange.answer import Inbound
+    from proxy.exchange.delivery import Delivery
+    from proxy.exchange.fill import Fill
+    from proxy.exchange.flights import Flight, Flights
+    from proxy.exchange.keeping import Keeping
+    from proxy.exchange.origin import Asked, Wanted
+    from proxy.exchange.validating import Validating
+    from proxy.policy.options import Options
+    from proxy.semantics.messages import Request
+    from proxy.store.base import Found
+    from proxy.upstream.base import UpstreamError
+
+
+class Arriving:
+    """Each method makes the outcome for the client who had the origin asked."""
+
+    def __init__(
+        self,
+        options: Options,
+        flights: Flights,
+        *,
+        delivery: Delivery,
+        keeping: Keeping,
+        validating: Validating,
+    ) -> None:
+        self._options = options
+        self._flights = flights
+        self._delivery = delivery
+        self._keeping = keeping
+        self._validating = validating
+
+    async def final(
+        self,
+        inbound: Inbound,
+        key: str,
+        found: Found,
+        wanted: Wanted,
+        flying: tuple[Asked, Flight | None, int],
+    ) -> Outcome:
+        """Any other final response: store it, or pass it on."""
+        asked, flight, since = flying
+        request = inbound.request
+        if request.method == "HEAD":
+            await self._validating.learn_from_head(request, key, found, asked)
+        verdict = self._may_store(request, asked)
+        if isinstance(verdict, storing.Store):
+            try:
+                return self.keep(inbound, key, wanted.reason, (asked, flight, since), verdict)
+            except TooLarge:
+                reason = Reason.NOT_STORED_TOO_LARGE
+            except StoreFailed:
+                reason = Reason.NOT_STORED_STORE_FAILED
+        else:
+            reason = verdict.reason
+        if flight is not None:
+            self._flights.uncacheable(flight.key, time.time())
+            self._flights.over(flight, Uncacheable())
+        return self.pass_on(asked, wanted.reason, reason)
+
+    def _may_store(self, request: Request, asked: Asked) -> storing.Storing:
+        """What policy says; of a 206 only exactly what was asked for can be shared out again."""
+        verdict = storing.may_store(request, asked.head, asked.response_time, self._options)
+        if asked.head.status != 206 or isinstance(verdict, storing.DoNotStore):
+            return verdict
+        said = ranges.parse_content_range(asked.head.fields.get("content-range") or "")
+        span = content_range(asked)
+        if span is None or said is None or said.complete is None:
+            return storing.DoNotStore(Reason.NOT_STORED_RANGE)
+        if ranges.plan(request, asked.head, said.complete) != ranges.Single(*span):
+            return storing.DoNotStore(Reason.NOT_STORED_RANGE)
+        return verdict
+
+    def pass_on(self, asked: Asked, why: Reason, reason: Reason) -> Outcome:
+        """To this client alone."""
+        status = asked.head.status
+        answer = self._delivery.passing(asked, reason, Forwarded(why, status))
+        return Outcome(answer, reason, status)
+
+    def keep(
+        self,
+        inbound: Inbound,
+        key: str,
+        why: Reason,
+        flying: tuple[Asked, Flight | None, int],
+        verdict: storing.Store,
+    ) -> Outcome:
+        """Store it, and answer from the fill. Raises StoreFailed, TooLarge."""
+        asked, flight, since = flying
+        request, status = inbound.request, asked.head.status
+        stored = storing.from_response(
+            request,
+            asked.head,
+            self._options,
+            uuid4().hex,
+            asked.request_time,
+            asked.response_time,
+        )
+        fill = self._keeping.begin(
+            key, stored, asked.response, since, flight, verdict.max_object_size
+        )
+        return self.filled(request, fill, why, status)
+
+    def filled(self, request: Request, fill: Fill, why: Reason, status: int) -> Outcome:
+        """The answer to the client for whom the fill began."""
+        asked = Forwarded(why, status, stored=True)
+        answer = self._delivery.filling(request, fill, fill.stored.response_time, why, asked)
+        return Outcome(answer, why, status)
+
+    def failed(self, error: UpstreamError) -> Outcome:
+        """Our own answer for an error on the way to the origin."""
+        reason = errors.reason_of(error)
+        return Outcome(self._delivery.own(errors.from_upstream(error), reason), reason)
+
+
+def content_range(asked: Asked) -> tuple[int, int] | None:
+    """The first and last octet of a 206 whose body is as long as that."""
+    said = ranges.parse_content_range(asked.head.fields.get("content-range") or "")
+    if said is None or asked.response.length not in {None, said.last - said.first + 1}:
+        return None
+    return said.first, said.last

@@ -1,0 +1,60 @@
+"""``kill -9`` at any time: never a wrong octet, and nothing left behind."""
+
+import asyncio
+import random
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from proxy.store.tiered import TieredStore
+from tests.support.stores import bodies_of, body_files, disk_usage, opened, spool_files
+from tests.support.storing import KEYS, body_of
+
+ROOT = Path(__file__).parents[2]
+
+
+async def store_and_be_killed(folder: Path, seed: int, after: int) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "tests.support.storing", str(folder), str(seed)),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    for _ in range(after):
+        assert await process.stdout.readline(), "it ended by itself"
+    process.send_signal(signal.SIGKILL)
+    await process.communicate()
+
+
+async def check_all(store: TieredStore) -> tuple[int, set[str]]:
+    """How many responses there are, each with the right body, and the ids of all."""
+    ids = set()
+    for key in KEYS:
+        found = await store.lookup(key)
+        bodies = await bodies_of(store, key)
+        for stored, body in zip(found.variants, bodies, strict=True):
+            assert body == body_of(stored.id)
+            ids.add(stored.id)
+    return len(ids), ids
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    "rounds", [pytest.param(12, id="a dozen"), pytest.param(200, marks=pytest.mark.slow, id="200")]
+)
+async def test_killed_again_and_again(tmp_path: Path, rounds: int) -> None:
+    chance = random.Random(rounds)
+    stored = 0
+    for seed in range(rounds):
+        await store_and_be_killed(tmp_path, seed, chance.randrange(1, 120))
+        async with opened(tmp_path, size=32 * 2**20) as store:
+            await store.remove_orphans()
+            count, ids = await check_all(store)
+            assert {path.name for path in body_files(tmp_path)} <= ids
+            assert spool_files(tmp_path) == []
+        assert disk_usage(tmp_path) < 33 * 2**20
+        stored += count
+    assert stored > rounds
