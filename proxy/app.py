@@ -26,11 +26,6 @@ from proxy.frontend.options import Listener, parse_listener
 from proxy.store.tiered import TieredStore, open_store
 from proxy.upstream.fetch import Upstream
 
-try:
-    import uvloop
-except ImportError:  # not made for this platform
-    uvloop = None  # type: ignore[assignment]
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -71,7 +66,7 @@ class Running:
         for server in self.servers:
             server.close()
         self.door.drain()
-        left = self.settings.server.shutdown_timeout
+        left = float(self.settings.server.shutdown_timeout)
         while left > 0 and (self.door.connections or self.door.tunnels):
             await asyncio.sleep(_LOOK)
             left -= _LOOK
@@ -92,15 +87,14 @@ class Running:
 
 async def start(settings: Settings) -> Running:
     """Build and serve. Raises OSError with what to do when an address cannot be listened on."""
-    sockets = [_bound(parse_listener(text)) for text in settings.server.listen]
-    try:
-        listening = [sock.getsockname()[:2] for sock in sockets]
+    async with contextlib.AsyncExitStack() as opened:
+        listeners = map(parse_listener, settings.server.listen)
+        sockets = [opened.enter_context(_bound(listener)) for listener in listeners]
         store = await open_store(settings.store)
+        opened.push_async_callback(store.close)
         access_log = open_log(settings.log)
-    except BaseException:
-        for sock in sockets:
-            sock.close()
-        raise
+        opened.pop_all()
+    listening = [sock.getsockname()[:2] for sock in sockets]
     rules = Rules(settings.access, listening)
     fetcher = Upstream(settings.upstream, rules.destination)
     voice = Voice(f"forecache-{secrets.token_hex(4)}", settings.server.x_cache)
@@ -144,8 +138,7 @@ def run(settings: Settings) -> int:
         stream=sys.stderr,
     )
     _allow_files(settings.server.max_connections)
-    factory = None if uvloop is None else uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         try:
             return runner.run(_serve(settings))
         except OSError as error:
@@ -153,31 +146,28 @@ def run(settings: Settings) -> int:
             return 1
 
 
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop where there is one for the platform, else asyncio's own."""
+    try:
+        import uvloop  # noqa: PLC0415
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
 async def _serve(settings: Settings) -> int:
     running = await start(settings)
+    asked, again = asyncio.Event(), asyncio.Event()
+
+    def stop() -> None:
+        (again if asked.is_set() else asked).set()
+
+    _on_signals(running, stop)
     used, _, _ = running.store.usage()
     if sys.stdout.isatty():
         sys.stdout.write(banner.banner(settings, used, running.addresses))
         sys.stdout.flush()
     log.info("%s", banner.line(settings, used, running.addresses))
-    await _asked_to_stop(running)
-    return 0
-
-
-async def _asked_to_stop(running: Running) -> None:
-    loop, asked, again = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
-
-    def stop() -> None:
-        (again if asked.is_set() else asked).set()
-
-    handlers: dict[signal.Signals, Callable[[], object]] = {
-        signal.SIGTERM: stop,
-        signal.SIGINT: stop,
-    }
-    if running.access_log is not None:
-        handlers[signal.SIGUSR1] = running.access_log.reopen
-    for number, handler in handlers.items():
-        loop.add_signal_handler(number, handler)
     await asked.wait()
     log.info("stopping: finishing what is under way; a second signal stops at once")
     drained = tasks.spawn(running.drain(), "drain")
@@ -185,10 +175,23 @@ async def _asked_to_stop(running: Running) -> None:
     await asyncio.wait((drained, hurried), return_when=asyncio.FIRST_COMPLETED)
     if not drained.done():
         drained.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await drained
+        await asyncio.wait((drained,))
         await running.stop()
     hurried.cancel()
+    return 0
+
+
+def _on_signals(running: Running, stop: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+    reopen = _unheard if running.access_log is None else running.access_log.reopen
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    loop.add_signal_handler(signal.SIGUSR1, reopen)
+    loop.add_signal_handler(signal.SIGHUP, _unheard)
+
+
+def _unheard() -> None:
+    log.info("nothing to do for this signal; restart to change the configuration")
 
 
 async def _wait(event: asyncio.Event) -> None:

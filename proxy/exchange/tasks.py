@@ -34,7 +34,8 @@ def _ended(task: asyncio.Task[Any]) -> None:
 
 async def finish(names: str, seconds: float) -> None:
     """Wait so long for the tasks whose name starts with ``names``, then cancel them."""
-    waited = [task for task in _running if task.get_name().startswith(names)]
+    own = asyncio.current_task()
+    waited = [t for t in _running if t is not own and t.get_name().startswith(names)]
     if not waited:
         return
     _, late = await asyncio.wait(waited, timeout=seconds)

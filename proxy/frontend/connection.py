@@ -80,12 +80,12 @@ class Connection(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
         self.sender = Sender(self.transport)
         door, self.since = self._door, time.time()
-        door.connections.add(self)
         peer = transport.get_extra_info("peername")
         if peer is not None:
             self._admit(str(peer[0]))
         else:
-            transport.abort()  # it left before it was accepted
+            self.transport.abort()  # it left before it was accepted
+        door.connections.add(self)
         door.enter(self.client)
 
     def _admit(self, client: str) -> None:
@@ -122,7 +122,7 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self.sender.resume()
         self.since = time.time()
-        if self.phase is Phase.HEAD and self._buffer:
+        if self.phase is Phase.HEAD and (self._buffer or self.half_closed):
             self._go_on()
 
     def eof_received(self) -> bool:
@@ -140,17 +140,25 @@ class Connection(asyncio.Protocol):
                 self.since = now
             elif waited > limits.write_timeout:
                 self.abort()
-        elif self.phase is Phase.HEAD and self._buffer:
-            if waited > (limits.header_timeout if self._denied is None else LINGER):
-                self.refuse(_LATE)
-        elif self.phase is Phase.HEAD or self.phase is Phase.SNIFF:
-            if waited > (limits.idle_timeout if self._denied is None else LINGER):
-                self.transport.close()
+        elif self.phase is Phase.BUSY:
+            if self._body is not None and self._body.starving and waited > limits.idle_timeout:
+                self._body.lost()
         elif self.phase is Phase.LINGER:
             if waited > LINGER:
                 self.abort()
-        elif self._body is not None and self._body.starving and waited > limits.idle_timeout:
-            self._body.lost()
+        elif waited > self._patience():
+            if self._buffer and self.phase is Phase.HEAD:
+                self.refuse(self._denied or _LATE)
+            else:
+                self.transport.close()
+
+    def _patience(self) -> float:
+        """Seconds that the client has to say what it wants."""
+        limits = self._door.options.limits
+        if self._denied is not None:
+            return LINGER
+        head = self.phase is Phase.HEAD and self._buffer
+        return limits.header_timeout if head else limits.idle_timeout
 
     def drain(self) -> None:
         """No more requests on this connection."""
@@ -343,12 +351,12 @@ class Connection(asyncio.Protocol):
     def sniff(self) -> None:
         """CONNECT was granted: wait for what comes first."""
         self.phase, self.since = Phase.SNIFF, time.time()
+        if not self.half_closed:
+            self.transport.resume_reading()
+        elif not self._buffer:
+            self.transport.close()
         if self._buffer:
             self._sniffed()
-        elif self.half_closed:
-            self.transport.close()
-        else:
-            self.transport.resume_reading()
 
     def _sniffed(self) -> None:
         conversation = self.conversation

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 import time
@@ -23,13 +22,14 @@ from proxy.upstream.base import ClientGone, UpstreamError
 from proxy.wire.framing import Sized
 
 if TYPE_CHECKING:
-    from proxy.semantics.messages import RequestHead, ResponseHead
+    import asyncio
+
     from proxy.exchange.answer import Answer
     from proxy.frontend.connection import Connection
     from proxy.frontend.door import Door
     from proxy.frontend.inbound import InboundBody
     from proxy.frontend.reception import Connect
-    from proxy.semantics.messages import Request
+    from proxy.semantics.messages import Request, RequestHead, ResponseHead
     from proxy.wire.framing import Framing
 
 log = logging.getLogger("forecache")

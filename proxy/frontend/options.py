@@ -33,7 +33,7 @@ class ServerOptions:
 
     listen: tuple[str, ...] = ("127.0.0.1:3128",)
     max_connections: int = 10000
-    max_connections_per_client: int = 256
+    max_connections_per_client: int = 1024
     shutdown_timeout: Seconds = Seconds(30)
     connect_other: Literal["tunnel", "refuse"] = "tunnel"
     x_cache: bool = False

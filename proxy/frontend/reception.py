@@ -19,8 +19,8 @@ from proxy.semantics.targets import Absolute, Asterisk, Authority, BadTarget, Or
 if TYPE_CHECKING:
     from proxy.access.rules import Rules
     from proxy.semantics.messages import RequestHead
-    from proxy.wire.heads import BadMessage
     from proxy.semantics.targets import TargetURI
+    from proxy.wire.heads import BadMessage
 
 # Connection-specific fields that the exchange looks at before they go.
 _OURS: Final = frozenset({"te", "upgrade"})

@@ -1,0 +1,107 @@
+"""Roles in a flight, what ends it, and the memory of what proved uncacheable."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxy.exchange import flights
+from proxy.exchange.flights import (
+    REMEMBER,
+    Alone,
+    Failing,
+    Flight,
+    Flights,
+    Follow,
+    Lead,
+    Left,
+    Uncacheable,
+)
+
+KEY = "http://a.example/x"
+NOW = 1000.0
+
+
+def lead(under_test: Flights, key: str = KEY, removals: int = 0, now: float = NOW) -> Flight:
+    role = under_test.join(key, now, removals)
+    assert isinstance(role, Lead)
+    return role.flight
+
+
+async def test_the_first_leads_and_the_others_follow() -> None:
+    under_test = Flights()
+    flight = lead(under_test)
+    assert under_test.join(KEY, NOW, 0) == Follow(flight, early=True)
+    assert isinstance(under_test.join("http://a.example/y", NOW, 0), Lead)
+
+
+async def test_who_joins_after_the_head_is_not_early() -> None:
+    under_test = Flights()
+    flight = lead(under_test)
+    assert not under_test.landed(KEY, 0)
+    flight.land(Uncacheable())
+    assert under_test.landed(KEY, 0)
+    assert under_test.join(KEY, NOW, 0) == Follow(flight, early=False)
+
+
+async def test_a_flight_lands_once() -> None:
+    flight = lead(Flights())
+    flight.land(Left())
+    flight.land(Uncacheable())
+    assert flight.landed.result() == Left()
+
+
+async def test_over_lands_and_lets_another_lead() -> None:
+    under_test = Flights()
+    flight = lead(under_test)
+    under_test.over(flight, Failing(503))
+    assert flight.landed.result() == Failing(503)
+    assert lead(under_test) is not flight
+
+
+async def test_nobody_joins_what_began_before_a_removal() -> None:
+    # RFC 9111 §4.4: what was asked before the POST answers nobody who asks after it.
+    under_test = Flights()
+    old = lead(under_test)
+    old.land(Uncacheable())
+    assert not under_test.landed(KEY, 1)
+    new = lead(under_test, removals=1)
+    under_test.over(old, Uncacheable())
+    assert under_test.join(KEY, NOW, 1) == Follow(new, early=True)
+
+
+@pytest.mark.parametrize(
+    ("later", "role"),
+    [
+        pytest.param(0.0, Alone, id="at once"),
+        pytest.param(REMEMBER - 1, Alone, id="for a while"),
+        pytest.param(REMEMBER, Lead, id="not for ever"),
+    ],
+)
+async def test_an_uncacheable_key_is_remembered(later: float, role: type) -> None:
+    under_test = Flights()
+    under_test.uncacheable(KEY, NOW)
+    assert isinstance(under_test.join(KEY, NOW + later, 0), role)
+
+
+async def test_uncacheable_until_it_was_stored_after_all() -> None:
+    under_test = Flights()
+    under_test.uncacheable(KEY, NOW)
+    under_test.cacheable(KEY)
+    under_test.cacheable("http://a.example/never")
+    lead(under_test)
+
+
+async def test_a_flight_under_way_is_joined_even_so() -> None:
+    under_test = Flights()
+    flight = lead(under_test)
+    under_test.uncacheable(KEY, NOW)
+    assert under_test.join(KEY, NOW, 0) == Follow(flight, early=True)
+
+
+async def test_the_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flights, "REMEMBERED", 2)
+    under_test = Flights()
+    for key in ("a", "b", "a", "c"):
+        under_test.uncacheable(key, NOW)
+    roles = {key: type(under_test.join(key, NOW, 0)) for key in ("a", "b", "c")}
+    assert roles == {"a": Alone, "b": Lead, "c": Alone}
