@@ -23,7 +23,7 @@ from proxy.exchange.voice import Voice
 from proxy.frontend.connection import Connection
 from proxy.frontend.door import Door
 from proxy.frontend.options import Listener, parse_listener
-from proxy.store.tiered import TieredStore, open_store
+from proxy.store.waiting import Opened, open_or_wait
 from proxy.upstream.fetch import Upstream
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Running:
         self,
         settings: Settings,
         door: Door,
-        store: TieredStore,
+        store: Opened,
         fetcher: Upstream,
         access_log: AccessLog | None,
     ) -> None:
@@ -90,7 +90,7 @@ async def start(settings: Settings) -> Running:
     async with contextlib.AsyncExitStack() as opened:
         listeners = map(parse_listener, settings.server.listen)
         sockets = [opened.enter_context(_bound(listener)) for listener in listeners]
-        store = await open_store(settings.store)
+        store = await open_or_wait(settings.store)
         opened.push_async_callback(store.close)
         access_log = open_log(settings.log)
         opened.pop_all()

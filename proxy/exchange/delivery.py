@@ -41,6 +41,8 @@ class Assembled:
         if isinstance(piece, bytes):
             return piece
         octets = await self._body.read_at(piece.offset, min(PIECE, piece.length))
+        if not octets:
+            raise BodyLost("shorter than its stored length")
         if rest := piece.length - len(octets):
             self._pieces.insert(0, Slice(piece.offset + len(octets), rest))
         return octets
@@ -104,7 +106,8 @@ class Delivery:
     ) -> Answer:
         """From a fill: what has come already, and the rest as it comes."""
         shaped = respond.shape(request, fill.stored, fill.length, now)
-        if len(shaped.pieces) > 1:
+        octets = fill.at_hand
+        if octets is None and len(shaped.pieces) > 1:
             # Several ranges would have to be read in their order, not in that of the fill.
             request = replace(request, fields=request.fields.without({"range"}))
             shaped = respond.shape(request, fill.stored, fill.length, now)
@@ -118,10 +121,10 @@ class Delivery:
             head = self._voice.of_origin(shaped.status, phrase, lines, reason, asked)
         if not shaped.pieces:
             return Answer(head, Inline(b""))
+        if octets is not None:
+            return Answer(head, Inline(respond.cut(shaped.pieces, octets)))
         (piece,) = shaped.pieces
         assert isinstance(piece, Slice)
-        if fill.at_hand is not None:
-            return Answer(head, Inline(respond.cut(shaped.pieces, fill.at_hand)))
         length = piece.length if shaped.length is not None else None
         return Answer(head, Flow(fill.reader(piece.offset, length), length))
 

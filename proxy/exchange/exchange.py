@@ -54,13 +54,14 @@ class Exchange:
         self._voice = voice
         self._asking = Asking(fetcher, voice)
         self._delivery = Delivery(store, options, voice)
+        self._keeping = Keeping(store, self.flights, own.finish_fill)
         self._fetching = Fetching(
             store,
             options,
             self.flights,
             asking=self._asking,
             delivery=self._delivery,
-            keeping=Keeping(store, self.flights, own.finish_fill),
+            keeping=self._keeping,
         )
         self._arriving = self._fetching.arriving
 
@@ -84,12 +85,30 @@ class Exchange:
 
     async def _cached(self, inbound: Inbound) -> Outcome:
         key = self.key(inbound.request.uri)
+        if (outcome := await self._just_arrived(inbound.request, key)) is not None:
+            return outcome
         for _ in range(_ATTEMPTS):
             found = self._store.peek(key) or await self._store.lookup(key)
             if (outcome := await self._decided(inbound, key, found)) is not None:
                 return outcome
         asked = await self._asking.ask(inbound, None)
         return self._arriving.pass_on(asked, Reason.MISS, Reason.MISS)
+
+    async def _just_arrived(self, request: Request, key: str) -> Outcome | None:
+        """A client who has read a body to its end may expect it to be stored.
+
+        While it is being committed it is the answer, or worth waiting for: None, look it up.
+        """
+        fill = self._keeping.arrived(key)
+        if fill is None:
+            return None
+        now = time.time()
+        decision = reuse.decide(request, (fill.stored,), now, self._options)
+        if not isinstance(decision, reuse.Serve):
+            await fill.settled()
+            return None
+        answer = self._delivery.filling(request, fill, now, decision.reason, None)
+        return Outcome(answer, decision.reason)
 
     async def _decided(self, inbound: Inbound, key: str, found: Found) -> Outcome | None:
         """Do what policy says; None: something changed meanwhile, look again."""

@@ -317,7 +317,8 @@ class Fetching:
             held = await self._store.open(key, part)
         except BodyLost:
             return None
-        joined = Joined(held, asked.response, found_first=_precedes(decision))
+        octets = missing.last - missing.first + 1
+        joined = Joined(held, asked.response, octets, found_first=_precedes(decision))
         try:
             return self._keeping.begin(key, stored, joined, since, None, verdict.max_object_size)
         except (StoreFailed, TooLarge) as failure:

@@ -125,6 +125,12 @@ class Fill:
         """It is in the store, or never will be: the spool goes when the last reader has gone."""
         self._settled = True
         self._abandon_unread()
+        self._wake()
+
+    async def settled(self) -> None:
+        """Wait until it is in the store, or never will be."""
+        while not self._settled:
+            await self._changed()
 
     def _abandon_unread(self) -> None:
         if self._readers or self._spool is None or self._abandoned:

@@ -15,16 +15,23 @@ PIECE: Final = 256 * 1024
 
 
 class Joined:
-    """A ``Source``: the part held and the part coming, in the order of their octets."""
+    """A ``Source``: the part held and the part coming, in the order of their octets.
+
+    ``missing`` is how many octets are to come, whether or not their framing says so.
+    """
 
     __slots__ = ("_coming", "_first", "_held", "_offset", "length")
 
-    def __init__(self, held: StoredBody, coming: UpstreamResponse, *, found_first: bool) -> None:
+    length: int | None
+
+    def __init__(
+        self, held: StoredBody, coming: UpstreamResponse, missing: int, *, found_first: bool
+    ) -> None:
         self._held = held
         self._coming = coming
         self._first = found_first
         self._offset = 0
-        self.length = None if coming.length is None else held.length + coming.length
+        self.length = held.length + missing
 
     def at_hand(self) -> bytes | None:
         """Never: the part held has to be read first."""

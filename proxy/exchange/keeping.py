@@ -43,6 +43,7 @@ class Keeping:
         self._store = store
         self._flights = flights
         self._finish_fill = finish_fill  # seconds that a fill may go on without a client
+        self._fills: dict[str, tuple[Fill, int]] = {}  # the latest by key, and ``since``
 
     def begin(
         self,
@@ -70,8 +71,16 @@ class Keeping:
             work = self._pump(key, fill, response, since, flight)
         if flight is not None:
             flight.land(Filling(fill))
+        self._fills[key] = (fill, since)
         launch(work, PUMP + key)
         return fill
+
+    def arrived(self, key: str) -> Fill | None:
+        """The latest fill for this key if it is whole, and about to be found in the store."""
+        fill, since = self._fills.get(key, (None, 0))
+        if fill is None or fill.state is not FillState.WHOLE or not fill.storing:
+            return None
+        return fill if since == self._store.removals(key) else None
 
     async def _pump(
         self,
@@ -119,6 +128,8 @@ class Keeping:
             log.info("%s is not stored: %s", key, failure)
         finally:
             self._over(flight)
+            if self._fills.get(key, (None, 0))[0] is fill:
+                del self._fills[key]
             fill.settle()
 
     def _over(self, flight: Flight | None) -> None:

@@ -122,7 +122,7 @@ def _inside(head: RequestHead, inside: Origin, path: str) -> Reception:
 
 
 def _exchanged(head: RequestHead, uri: TargetURI) -> Exchanged:
-    """RFC 9110 §7.6.1: what Connection takes out of the message must not select a variant either."""
+    """RFC 9110 §7.6.1: what Connection takes out must not select a variant either."""
     fields = head.fields
     if "connection" in fields and (names := nominated(fields) - _OURS):
         fields = fields.without(names)

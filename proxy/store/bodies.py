@@ -9,6 +9,7 @@ that is cut short ends the process.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections import OrderedDict
@@ -164,7 +165,7 @@ class Verifier:
     def _open(self, stored: StoredResponse) -> Descriptor:
         path = body_path(self._folder, check_id(stored.id))
         file = Descriptor(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW))
-        seen = _identity(file)
+        seen = _identity(os.fstat(file.number))
         if seen[0] != stored.length:
             raise BodyLost(f"{seen[0]} octets instead of {stored.length}")
         if self._verified.get(stored.id) != seen:
@@ -179,8 +180,9 @@ class Verifier:
 
     def wrote(self, id_: str) -> None:
         """The file was just written by us, its checksum counted on the way."""
-        path = body_path(self._folder, id_)
-        self._remember(id_, _identity(Descriptor(os.open(path, os.O_RDONLY | os.O_CLOEXEC))))
+        with contextlib.suppress(OSError):  # another process may have removed it already
+            status = os.stat(body_path(self._folder, id_))  # noqa: PTH116
+            self._remember(id_, _identity(status))
 
     def _remember(self, id_: str, seen: tuple[int, int, int]) -> None:
         self._verified[id_] = seen
@@ -188,8 +190,7 @@ class Verifier:
             self._verified.popitem(last=False)
 
 
-def _identity(file: Descriptor) -> tuple[int, int, int]:
-    status = os.fstat(file.number)
+def _identity(status: os.stat_result) -> tuple[int, int, int]:
     return (status.st_size, status.st_mtime_ns, status.st_ino)
 
 

@@ -256,8 +256,10 @@ class Table:
             return 0
 
     def checkpoint(self) -> None:
-        """Empty the write-ahead log; waits for readers a little."""
+        """Empty the write-ahead log, unless readers keep it for longer than a moment."""
+        self._sql("PRAGMA busy_timeout = 50")
         self._sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._sql(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000}")
 
     def leave(self) -> None:
         """Close the connection of the calling thread."""

@@ -3,8 +3,8 @@
 A hand walks from the oldest key to the newest and around again; it spares the keys that were
 reused since it last passed and evicts the others, record and bodies together. Chosen over LRU
 because a reuse costs one octet in shared memory instead of a write to the database, and over
-S3-FIFO because it needs no ghost queue on disk and misses no more on web traces. The hand and the
-marks are shared, so all processes turn one sieve.
+S3-FIFO because it needs no ghost queue on disk. The hand and the marks are shared, so all
+processes turn one sieve.
 """
 
 from __future__ import annotations

@@ -325,14 +325,16 @@ class Writer:
         return len(before) - len(rest)
 
     def _make_room(self, group: list[_Job]) -> None:
-        """Raises StoreFailed when nothing is left to evict and it still does not fit."""
+        """Raises StoreFailed when nothing is left to evict and something still does not fit."""
         inline = sum(_inline(job.operation) for job in group)
         needed = inline + sum(_in_files(job.operation) for job in group)
         over = self._measure(inline, needed)
         while over > 0:
             some_left = self._evict(self._folder.limit - self._folder.margin - needed)
             over = self._measure(inline, needed)
-            if over > 0 and not some_left:
+            if not some_left:
+                if over <= 0 or all(isinstance(job.operation, Remove) for job in group):
+                    return
                 raise StoreFailed("no room: all of it is taken by bodies on their way in")
 
     def _evict(self, target: int) -> bool:

@@ -90,7 +90,7 @@ class Upgraded(Protocol):
     """A connection that stopped being HTTP: after a 101, or dialled for CONNECT.
 
     Whoever takes it calls ``detach`` once, and from then on owns the transport; the bytes that
-    had already arrived come with it.
+    had already arrived come with it. Its reading is paused. ``close`` is for whoever does not.
     """
 
     head: ResponseHead | None
@@ -111,8 +111,9 @@ class Fetcher(Protocol):
     async def fetch(
         self, request: Outgoing, on_interim: OnInterim | None = None
     ) -> UpstreamResponse | Upgraded:
-        """The final response (Upgraded only for ``request.upgrade`` and 101). Raises UpstreamError.
+        """The final response (Upgraded only for ``request.upgrade`` and 101). Raises UpstreamError,
 
+        and ClientGone if reading the request body does. Cancelled, it closes the connection.
         Each interim response (1xx but 101) is handed to ``on_interim`` in order.
         """
 

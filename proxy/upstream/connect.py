@@ -12,7 +12,6 @@ import socket
 import ssl
 from collections.abc import Callable
 from contextlib import contextmanager
-from functools import cached_property
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -90,13 +89,9 @@ class Connector:
         self._options = options
         self._resolver = resolver
         self._admit = admit
-        self._given_tls = tls
-
-    @cached_property
-    def _tls(self) -> ssl.SSLContext:
-        context = self._given_tls or ssl.create_default_context()
-        context.set_alpn_protocols(["http/1.1"])
-        return context
+        # Made now: to read the system's certificates takes tens of milliseconds.
+        self._tls = tls or ssl.create_default_context()
+        self._tls.set_alpn_protocols(["http/1.1"])
 
     async def connect(self, host: str, port: int, protocol: P, *, judge: bool = True) -> P:
         """A TCP connection for ``protocol``; ``judge``: ask access first. Raises NotReached."""
@@ -140,6 +135,8 @@ class Connector:
 
     async def secure(self, connection: Connection, host: str) -> None:
         """Speak TLS with ``host`` on this connection, or close it. Raises NotReached."""
+        if connection.closed:
+            raise _blame(ssl.SSLError("it spoke first, or went"), host)
         loop, plain = asyncio.get_running_loop(), connection.transport
         try:
             with blaming(host):

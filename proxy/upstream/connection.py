@@ -176,10 +176,14 @@ class Connection(asyncio.Protocol):
         else:
             self.abort()
 
-    def switched(self, head: ResponseHead | None, early: bytes) -> Raw:
-        """Stop being HTTP: nothing more is read until somebody takes the transport."""
+    def switched(self, head: ResponseHead, early: bytes) -> None:
+        """What comes now is not HTTP: no more is read until somebody takes the transport."""
         self._current = None
+        self.raw(head, early)
         self.transport.pause_reading()
+
+    def raw(self, head: ResponseHead | None = None, early: bytes = b"") -> Raw:
+        """Keep what comes for whoever takes the transport."""
         self._raw = Raw(self, head, early)
         return self._raw
 

@@ -42,11 +42,17 @@ class Opener:
 
     async def dial(self, origin: Origin, parent: Parent | None) -> Raw:
         """A connection for a tunnel, through the parent if there is one. Raises NotReached."""
-        route = Direct(origin) if parent is None else Tunnelled(parent, origin)
-        with blaming(_peer(route)):
+        with blaming(origin.authority):
             async with asyncio.timeout(self._options.connect_total_timeout):
-                connection = await self._to_origin(route)
-        return connection.switched(None, b"")
+                if parent is not None:
+                    raw = await self._tunnel(Tunnelled(parent, origin))
+                    raw.head = None  # the answer to our CONNECT, not to the client's
+                    return raw
+                connection = Connection(self._options, Direct(origin), origin.authority)
+                raw = connection.raw()  # before it is connected: some origins speak first
+                await self._connector.connect(origin.host, origin.port, connection)
+        connection.transport.pause_reading()
+        return raw
 
     async def _to_origin(self, route: Direct | Tunnelled) -> Connection:
         connection = Connection(self._options, route, _peer(route))

@@ -45,7 +45,7 @@ FLOORS = {
     "by the book": Floor(
         BY_THE_BOOK, {"required": 160, "optimal": 98}, {"required": 150, "optimal": 80}
     ),
-    "defaults": Floor({}, {"required": 149, "optimal": 90}, {"required": 140, "optimal": 75}),
+    "defaults": Floor({}, {"required": 148, "optimal": 90}, {"required": 140, "optimal": 75}),
 }
 
 

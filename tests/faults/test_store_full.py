@@ -12,7 +12,8 @@ import pytest
 
 from proxy.store import writer
 from proxy.store.base import StoreFailed
-from tests.support.stores import KEY, bodies_of, opened, put, put_spooled, spool_files
+from proxy.store.waiting import open_or_wait
+from tests.support.stores import KEY, bodies_of, opened, options, put, put_spooled, spool_files
 
 ROOT = Path(__file__).parents[2]
 MOUNT = ["mount", "-t", "tmpfs", "-o", "size=24m,mode=0700", "forecache-test"]
@@ -100,6 +101,7 @@ LIMITED = """
 import asyncio, os, resource, signal, sys
 from pathlib import Path
 from proxy.store.base import StoreFailed
+from proxy.store.waiting import open_or_wait
 from tests.support.stores import KEY, bodies_of, opened, put, put_spooled
 
 async def main() -> None:
@@ -124,3 +126,17 @@ def test_a_disk_that_fails_writes_of_files(tmp_path: Path) -> None:
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (run.returncode, run.stdout) == (0, "b True\nc True\n"), run.stderr
     assert run.stderr.count("storing has failed") == 1
+
+
+async def test_a_start_on_a_full_disk(small_disk: Path) -> None:
+    async with opened(small_disk) as store:
+        await put(store, KEY, "a", b"A")
+    await fill_up(small_disk)
+    waiting = await open_or_wait(options(small_disk))
+    assert (await waiting.lookup(KEY)).variants == ()
+    with pytest.raises(StoreFailed):
+        waiting.reserve(None)
+    await waiting.close()
+    (small_disk / "filler").unlink()
+    async with opened(small_disk) as store:
+        assert await bodies_of(store, KEY) == [b"A"]

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from proxy.store.disk import DATABASE
+from proxy.store.writer import ReplaceDatabase
 from tests.support.stores import (
     KEY,
     SMALLEST,
@@ -116,3 +117,13 @@ async def test_a_damaged_database_is_replaced_for_both(tmp_path: Path) -> None:
         assert await bodies_of(two, KEY) == [b"new"]
         await two.remove(KEY)
         assert (await one.lookup(KEY)).variants == ()
+
+
+async def test_who_has_seen_no_damage_follows_to_the_new_database(tmp_path: Path) -> None:
+    async with opened(tmp_path) as one, opened(tmp_path, memory=0) as two:
+        await put(two, KEY, "a", b"A")
+        replaced = ReplaceDatabase(one._folder.table, OSError("damaged"))
+        await one._writer.submit(replaced)
+        assert (await two.lookup(KEY)).variants == ()
+        await put(two, KEY, "b", b"B")
+        assert await bodies_of(one, KEY) == [b"B"]

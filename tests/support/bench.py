@@ -18,6 +18,8 @@ from tests.support.build import req
 from tests.support.fakes import FakeFetcher, FakeStore
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from proxy.exchange.answer import Outcome
     from proxy.policy.reasons import Reason
     from proxy.semantics.fields import Fields
@@ -92,6 +94,11 @@ async def whole(outcome: Outcome) -> Got:
         release(answer.body)
     head = answer.head
     return Got(head.status, body, head.fields, outcome.reason, outcome.forward_status)
+
+
+async def answers(clients: Sequence[asyncio.Task[Outcome]]) -> list[Got]:
+    """What each of them got."""
+    return [await whole(await client) for client in clients]
 
 
 async def _octets(outcome: Outcome) -> bytes:

@@ -79,7 +79,8 @@ class FakeStore:
     """A ``base.Store`` in memory.
 
     ``down``: whatever writes raises StoreFailed. ``room``: octets after which a spool fails.
-    ``lost``: ids of bodies that are gone. ``hot`` False: nothing is in the memory tier. ``commits``
+    ``lost``: ids of bodies that are gone; unless it ``forgets`` them it goes on to list them.
+    ``hot`` False: nothing is in the memory tier. ``commits``
     is a gate that a commit waits at, where there is one.
     """
 
@@ -88,6 +89,7 @@ class FakeStore:
         self.room: int | None = None
         self.largest = 2**30
         self.lost: set[str] = set()
+        self.forgets = True
         self.hot = True
         self.commits: Gate | None = None
         self.opens: Gate | None = None
@@ -133,7 +135,8 @@ class FakeStore:
         if self.opens is not None:
             await self.opens.wait()
         if stored.id in self.lost or stored.id not in self.bodies:
-            await self.remove(key, frozenset({stored.id}))
+            if self.forgets:
+                await self.remove(key, frozenset({stored.id}))
             raise BodyLost("lost")
         body = FakeBody(self.bodies[stored.id])
         self.opened.append(body)

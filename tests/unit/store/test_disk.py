@@ -1,6 +1,7 @@
 import os
 import pickle
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -114,6 +115,21 @@ def test_pages_are_counted_as_they_are_used_and_given_back(table: Table, tmp_pat
     table.checkpoint()
     assert table.usage().free < 10 * disk.PAGE
     assert (tmp_path / disk.DATABASE).stat().st_size < empty.pages + 20 * disk.PAGE
+    assert table.journal() == 0
+
+
+def test_a_checkpoint_does_not_wait_for_a_long_reader(table: Table, tmp_path: Path) -> None:
+    with table.transaction():
+        table.write_record(KEY, b"x")
+    reader = sqlite3.connect(tmp_path / disk.DATABASE, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT COUNT(*) FROM Cache").fetchall()
+    begun = time.perf_counter()
+    table.checkpoint()
+    assert time.perf_counter() - begun < 1
+    assert table.journal() > 0
+    reader.close()
+    table.checkpoint()
     assert table.journal() == 0
 
 

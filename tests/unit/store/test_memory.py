@@ -11,7 +11,7 @@ def found(*names: str, generation: int = 2) -> Found:
 
 def fill(memory: MemoryTier, *keys: str) -> None:
     for key in keys:
-        memory.keep(key, found(key), {f"body-{key}": b"x" * 10_000}, 300)
+        memory.keep(key, found(key), {f"body-{key}": b"x" * 10_000}, 100)
 
 
 def present(memory: MemoryTier, keys: str) -> str:
@@ -63,13 +63,13 @@ def test_a_body_is_added_once_and_weighed() -> None:
 
 
 def test_the_oldest_leave_first() -> None:
-    memory = MemoryTier(40_000)
+    memory = MemoryTier(36_000)
     fill(memory, *"abcde")
     assert present(memory, "abcde") == "cde"
 
 
 def test_sieve_spares_what_was_touched_once() -> None:
-    memory = MemoryTier(40_000)
+    memory = MemoryTier(36_000)
     fill(memory, *"abc")
     memory.touch("a")
     fill(memory, *"de")
@@ -79,7 +79,7 @@ def test_sieve_spares_what_was_touched_once() -> None:
 
 
 def test_all_touched_one_has_to_leave() -> None:
-    memory = MemoryTier(40_000)
+    memory = MemoryTier(36_000)
     fill(memory, *"abc")
     for key in "abc":
         memory.touch(key)
@@ -112,7 +112,7 @@ def test_the_budget_holds_whatever_happens() -> None:
 
 
 def test_drop_of_the_entry_under_the_hand() -> None:
-    memory = MemoryTier(40_000)
+    memory = MemoryTier(36_000)
     fill(memory, *"abc")
     memory.touch("a")
     fill(memory, "d")  # the hand now stands after b

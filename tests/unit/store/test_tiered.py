@@ -12,7 +12,6 @@ from proxy.store.base import BodyLost, Found, Spool, Store, StoredBody, StoreFai
 from proxy.store.bodies import LARGEST_INLINE
 from proxy.store.memory import LARGEST_BODY
 from proxy.store.tiered import TieredStore, open_store
-from proxy.store.writer import Put
 from tests.support.stores import (
     KEY,
     SMALLEST,
@@ -277,19 +276,15 @@ async def test_an_id_that_cannot_name_a_file_is_refused(tmp_path: Path) -> None:
             await store.adopt(KEY, response("a"), object(), 0)  # type: ignore[arg-type]
 
 
-async def test_one_bad_operation_does_not_take_its_group_down(tmp_path: Path) -> None:
+async def test_what_is_read_during_a_change_is_not_kept(tmp_path: Path) -> None:
+    """Also when whoever changes it is killed before it can say that it is done."""
     async with opened(tmp_path) as store:
-        keys = [f"http://a.example/{n}" if n != 5 else "http://a.example/\ud800" for n in range(10)]
-        puts = [store._writer.submit(_put(key, f"{n}0")) for n, key in enumerate(keys)]
-        results = await asyncio.gather(*puts, return_exceptions=True)
-        assert [n for n, result in enumerate(results) if isinstance(result, Exception)] == [5]
-        assert isinstance(results[5], ValueError)
-        for key in keys[:5] + keys[6:]:
-            assert len((await store.lookup(key)).variants) == 1
-
-
-def _put(key: str, name: str) -> Put:
-    return Put(key, response(name), b"", 0)
+        await put(store, KEY, "a", b"A")
+        store._generations.changing(KEY)
+        found = await store.lookup(KEY)
+        assert names(found) == ["body-a"]
+        assert found.generation != store.generation(KEY)
+        assert store.peek(KEY) is None
 
 
 async def test_close_commits_what_is_queued(tmp_path: Path) -> None:

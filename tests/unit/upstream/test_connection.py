@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING
 
 import pytest
 
-from proxy.semantics.messages import ResponseHead
 from proxy.semantics.targets import Origin
 from proxy.semantics.units import Octets
 from proxy.upstream.base import BadResponse, Lost, Outgoing
@@ -17,6 +17,9 @@ from proxy.upstream.options import UpstreamOptions
 from proxy.upstream.response import Response
 from proxy.upstream.routes import Direct
 from tests.support.build import fields, uri
+
+if TYPE_CHECKING:
+    from proxy.semantics.messages import ResponseHead
 
 TARGET = uri("http://a.example/")
 OPTIONS = UpstreamOptions(interim_responses=2, response_head=Octets(1024))
@@ -299,7 +302,7 @@ async def test_an_upgrade_may_be_declined(rig: Rig) -> None:
 
 
 async def test_a_raw_connection_can_be_closed(rig: Rig) -> None:
-    raw = rig.connection.switched(None, b"")
+    raw = rig.connection.raw()
     raw.close()
     raw.close()
     assert rig.keeper.told == ["gone"]
@@ -329,7 +332,7 @@ class Taker(asyncio.Protocol):
 async def test_who_takes_a_connection_hears_that_it_has_ended(
     rig: Rig, keep: bool, reset: bool, heard: list[str]
 ) -> None:
-    raw = rig.connection.switched(None, b"")
+    raw = rig.connection.raw()
     if reset:
         rig.connection.abort()
     else:

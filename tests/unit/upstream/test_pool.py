@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,7 +14,22 @@ from proxy.upstream.options import UpstreamOptions
 from proxy.upstream.pool import Pool
 from proxy.upstream.routes import Direct
 
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
 A, B = (Direct(Origin("http", host, 80)) for host in ("a.example", "b.example"))
+
+
+class Told(Pool):
+    """A pool that says when a connection is gone."""
+
+    def __init__(self, options: UpstreamOptions) -> None:
+        super().__init__(options)
+        self.lost: asyncio.Queue[Connection] = asyncio.Queue()
+
+    def gone(self, connection: Connection) -> None:
+        super().gone(connection)
+        self.lost.put_nowait(connection)
 
 
 class Rig:
@@ -22,7 +37,7 @@ class Rig:
 
     def __init__(self, options: UpstreamOptions) -> None:
         self.options = options
-        self.pool = Pool(options)
+        self.pool = Told(options)
         self.ends: dict[Connection, socket.socket] = {}
 
     async def connection(self, route: Direct) -> Connection:
@@ -40,10 +55,6 @@ class Rig:
         await asyncio.get_running_loop().create_connection(lambda: connection, sock=ours)
         self.ends[connection] = theirs
         return connection
-
-    async def lost(self, connection: Connection) -> None:
-        while not connection.closed:
-            await asyncio.sleep(0)
 
 
 @pytest.fixture
@@ -145,7 +156,7 @@ async def test_an_idle_connection_that_ends_is_forgotten(rig: Rig, octets: bytes
     rig.pool.released(first)
     rig.ends[first].send(octets)
     rig.ends[first].shutdown(socket.SHUT_WR)
-    await rig.lost(first)
+    assert await rig.pool.lost.get() is first
     assert repr(rig.pool) == "<Pool open=0 idle=0 waiting=0>"
 
 
@@ -164,8 +175,7 @@ async def test_idle_connections_expire(rig: Rig) -> None:
     for connection in connections:
         rig.pool.released(connection)
         await asyncio.get_running_loop().run_in_executor(None, lambda: None)
-    for connection in connections:
-        await rig.lost(connection)
+    assert [await rig.pool.lost.get() for _ in connections] == connections
     assert repr(rig.pool) == "<Pool open=0 idle=0 waiting=0>"
 
 

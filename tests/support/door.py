@@ -1,0 +1,265 @@
+"""What stands behind a ``Door`` in tests: an exchange, a memo, a dialler, each told what to do."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+from proxy.access.rules import AccessOptions, Rules
+from proxy.exchange.answer import Answer, Flow, Inline, Outcome
+from proxy.frontend.connection import Connection, Phase
+from proxy.frontend.door import Door
+from proxy.frontend.options import ServerOptions
+from proxy.policy.reasons import Reason
+from proxy.semantics.messages import PHRASES, ResponseHead
+from tests.support.build import fields
+from tests.support.transport import FakeTransport, turns
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from proxy.exchange.answer import Body, Inbound
+    from proxy.exchange.exchange import Exchange
+    from proxy.exchange.hot import Hot, Prepared
+    from proxy.exchange.record import ExchangeRecord
+    from proxy.semantics.messages import Request
+    from proxy.semantics.targets import Origin
+    from proxy.upstream.base import Fetcher, Upgraded
+
+
+def outcome(body: Body | bytes, *lines: str, status: int = 200) -> Outcome:
+    """An answer that came from the origin."""
+    head = ResponseHead(status, PHRASES[status], fields(*lines))
+    return Outcome(
+        Answer(head, Inline(body) if isinstance(body, bytes) else body), Reason.MISS, 200
+    )
+
+
+class Reader:
+    """A ``BodyReader``: these pieces, then the end or an error; waits where an event stands."""
+
+    def __init__(self, *steps: bytes | asyncio.Event | Exception) -> None:
+        self._steps = list(steps)
+        self.closed = False
+
+    async def read(self) -> bytes:
+        while self._steps:
+            step = self._steps.pop(0)
+            if isinstance(step, bytes):
+                return step
+            if isinstance(step, Exception):
+                raise step
+            await step.wait()
+        return b""
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class StoredOctets:
+    """A ``StoredBody`` in memory, or with the descriptor of a file."""
+
+    def __init__(self, octets: bytes = b"", descriptor: int | None = None) -> None:
+        self.length = len(octets)
+        self.closed = False
+        self._octets = octets
+        self._descriptor = descriptor
+
+    def fileno(self) -> int | None:
+        return self._descriptor
+
+    async def read_at(self, offset: int, size: int) -> bytes:
+        return self._octets[offset : offset + size]
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Dialled:
+    """An ``Upgraded`` over a fake transport, its reading paused, as the port promises."""
+
+    def __init__(self, early: bytes = b"", head: ResponseHead | None = None) -> None:
+        self.transport = FakeTransport(("203.0.113.1", 443))
+        self.transport.pause_reading()
+        self.transport.set_protocol(asyncio.Protocol())
+        self.early = early
+        self.head = head
+        self.detached = self.closed = False
+
+    def detach(self) -> tuple[asyncio.Transport, bytes]:
+        self.detached = True
+        return self.transport, self.early
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeExchange:
+    """Echoes the request, unless there is a handler for its path."""
+
+    def __init__(self) -> None:
+        self.handlers: dict[str, Callable[[Inbound], Awaitable[Outcome]]] = {}
+        self.requests: list[Request] = []
+        self.bodies: list[bytes] = []  # the whole ones
+        self.cancelled = 0
+
+    async def handle(self, inbound: Inbound) -> Outcome:
+        self.requests.append(inbound.request)
+        handler = self.handlers.get(inbound.request.uri.path, self._echo)
+        try:
+            return await handler(inbound)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+
+    async def _echo(self, inbound: Inbound) -> Outcome:
+        request = inbound.request
+        body = await self.read(inbound)
+        return outcome(f"{request.method} {request.uri} ".encode() + body)
+
+    async def read(self, inbound: Inbound) -> bytes:
+        """The whole request body."""
+        pieces = []
+        while inbound.body is not None and (piece := await inbound.body.read()):
+            pieces.append(piece)
+        self.bodies.append(b"".join(pieces))
+        return self.bodies[-1]
+
+    def answer(self, path: str, answer: Outcome, gate: asyncio.Event | None = None) -> None:
+        """Answer requests for that path so, after the gate; their bodies are not read."""
+
+        async def handler(_: Inbound) -> Outcome:
+            if gate is not None:
+                await gate.wait()
+            return answer
+
+        self.handlers[path] = handler
+
+    def own(self, answer: Answer, reason: Reason) -> Outcome:
+        return Outcome(answer, reason)
+
+
+class FakePrepared:
+    """A memoised answer with everything of ``Prepared`` that the door looks at."""
+
+    def __init__(self, block: bytes, follows: bytes = b"") -> None:
+        self.valid = True
+        self.follows = follows
+        self.sent = len(block) + len(follows)
+        self.method, self.target, self.status = "GET", "http://a.example/hot", 200
+        self.content_type = "-"
+        self._block = block
+
+    def block(self, now: float) -> bytes | None:
+        return self._block if self.valid else None
+
+
+class FakeHot:
+    """Remembers by head what ``answers`` has for a URI."""
+
+    def __init__(self) -> None:
+        self.memo: dict[bytes, Prepared] = {}
+        self.answers: dict[str, FakePrepared] = {}
+        self.asked = 0
+
+    def prepare(self, raw: bytes, request: Request, now: float) -> Prepared | None:
+        self.asked += 1
+        prepared = self.answers.get(str(request.uri))
+        if prepared is None:
+            return None
+        self.memo[raw] = cast("Prepared", prepared)
+        return self.memo[raw]
+
+
+class FakeFetcher:
+    """Dials what ``result`` is: a connection or an error, after ``gate``."""
+
+    def __init__(self) -> None:
+        self.result: Dialled | Exception = Dialled()
+        self.gate: asyncio.Event | None = None
+        self.origins: list[Origin] = []
+        self.cancelled = 0
+
+    async def dial(self, origin: Origin) -> Upgraded:
+        self.origins.append(origin)
+        try:
+            if self.gate is not None:
+                await self.gate.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result
+
+
+ACCESS = AccessOptions(clients=("192.0.2.0/24", "127.0.0.0/8"), connect_ports=(80, 443, 8080))
+
+
+class Behind:
+    """A door and what is behind it."""
+
+    def __init__(self, options: ServerOptions | None = None) -> None:
+        self.exchange = FakeExchange()
+        self.hot = FakeHot()
+        self.fetcher = FakeFetcher()
+        self.records: list[ExchangeRecord] = []
+        self.door = Door(
+            options or ServerOptions(),
+            Rules(ACCESS),
+            cast("Exchange", self.exchange),
+            cast("Hot", self.hot),
+            cast("Fetcher", self.fetcher),
+            self.records.append,
+        )
+
+    def client(self, address: str = "192.0.2.1") -> Client:
+        """A client that has just connected."""
+        return Client(self.door, address)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is counted any more."""
+        door = self.door
+        return not (door.connections or door.tunnels or door.per_client)
+
+
+class Client:
+    """The other side of one ``Connection``, without a socket between."""
+
+    def __init__(self, door: Door, address: str) -> None:
+        self.transport = FakeTransport((address, 40000))
+        self.connection = Connection(door)
+        self.transport.attach(self.connection)
+
+    async def send(self, octets: bytes) -> bytes:
+        """Send them at once, let everything happen, and give back all that was answered since."""
+        before = len(self.transport.written)
+        self.transport.feed(octets)
+        await turns()
+        return bytes(self.transport.written[before:])
+
+    async def drip(self, octets: bytes) -> bytes:
+        """The same octet by octet."""
+        before = len(self.transport.written)
+        for at in range(len(octets)):
+            self.transport.feed(octets[at : at + 1])
+            await turns(3)
+        await turns()
+        return bytes(self.transport.written[before:])
+
+    @property
+    def open(self) -> bool:
+        """Whether it could send another request."""
+        return self.connection.phase is Phase.HEAD and not self.transport.ended
+
+
+def get(path: str = "/a", *lines: str, method: str = "GET", minor: int = 1) -> bytes:
+    """A request for a.example, in absolute-form."""
+    head = [f"{method} http://a.example{path} HTTP/1.{minor}", "Host: a.example", *lines, "", ""]
+    return "\r\n".join(head).encode("latin-1")
+
+
+def flow(*steps: bytes | asyncio.Event | Exception, length: int | None = None) -> Flow:
+    """A streamed body."""
+    return Flow(Reader(*steps), length)

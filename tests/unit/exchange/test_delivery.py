@@ -1,0 +1,52 @@
+"""Bodies put together from pieces of a stored one."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxy.exchange.delivery import PIECE, Assembled, lengthy
+from proxy.exchange.respond import Shape, Slice
+from proxy.store.base import BodyLost
+from tests.support.build import req
+from tests.support.fakes import FakeBody
+from tests.support.stored import URL
+
+
+async def test_pieces_in_their_order() -> None:
+    body = FakeBody(b"0123456789")
+    reader = Assembled(body, (b"<", Slice(8, 2), b"|", Slice(0, 3), b">"))
+    octets = b""
+    while piece := await reader.read():
+        octets += piece
+    assert octets == b"<89|012>"
+    reader.close()
+    assert body.closed == 1
+
+
+async def test_a_large_piece_is_read_in_turns() -> None:
+    reader = Assembled(FakeBody(bytes(PIECE + 5)), (Slice(2, PIECE + 3),))
+    sizes = [len(await reader.read()), len(await reader.read()), len(await reader.read())]
+    assert sizes == [PIECE, 3, 0]
+
+
+async def test_a_body_that_is_shorter_than_it_says_is_lost() -> None:
+    # b"" would say that the answer has ended whole.
+    reader = Assembled(FakeBody(b"0123"), (Slice(2, 4),))
+    assert await reader.read() == b"23"
+    with pytest.raises(BodyLost):
+        await reader.read()
+
+
+@pytest.mark.parametrize(
+    ("method", "length", "said"),
+    [
+        pytest.param("HEAD", 7, [("Content-Length", "7")], id="9110-8.6 HEAD"),
+        pytest.param("HEAD", None, [], id="HEAD, unknown"),
+        pytest.param("GET", 7, [], id="GET: the door's"),
+    ],
+)
+def test_the_length_of_what_is_not_sent(
+    method: str, length: int | None, said: list[tuple[str, str]]
+) -> None:
+    shaped = Shape(200, (("A", "b"),), (), length)
+    assert lengthy(req(f"{method} {URL}"), shaped) == (("A", "b"), *said)

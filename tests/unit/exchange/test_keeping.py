@@ -1,0 +1,271 @@
+"""Fills from begin to commit: what is stored, what never is, and who ends what."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from proxy.exchange import tasks
+from proxy.exchange.fill import WINDOW, Fill, FillState
+from proxy.exchange.flights import Filling, Flights, Lead
+from proxy.exchange.keeping import PUMP, Keeping
+from proxy.policy.stored import Part
+from proxy.store.base import StoreFailed, TooLarge
+from proxy.upstream.base import Lost
+from tests.support.build import resp
+from tests.support.fakes import FakeResponse, FakeStore, Step
+from tests.support.origin import Gate
+from tests.support.stored import stored
+
+KEY = "http://a.example/x"
+CUT = Lost(502, "connection_terminated", "cut")
+STORED = stored("max-age=60")
+BLOCK = bytes(65536)
+
+
+class Place:
+    """A store, flights and what keeps; one flight to land."""
+
+    def __init__(self, finish_fill: float = 600.0) -> None:
+        self.store = FakeStore()
+        self.flights = Flights()
+        self.keeping = Keeping(self.store, self.flights, finish_fill)
+        role = self.flights.join(KEY, 0.0, 0)
+        assert isinstance(role, Lead)
+        self.flight = role.flight
+
+    def begin(self, response: FakeResponse, largest: int | None = None) -> Fill:
+        return self.keeping.begin(KEY, STORED, response, 0, self.flight, largest)
+
+    @property
+    def bodies(self) -> list[bytes]:
+        return [self.store.bodies[one.id] for one in self.store.at(KEY)]
+
+    @property
+    def is_over(self) -> bool:
+        """Nobody follows any more."""
+        return not self.flights.landed(KEY, 0)
+
+
+def answer(*steps: Step, length: int | None = None) -> FakeResponse:
+    return FakeResponse(resp(200), steps, length)
+
+
+async def ended() -> None:
+    await tasks.finish(PUMP, 5.0)
+
+
+async def test_a_body_at_hand_is_committed() -> None:
+    place = Place()
+    fill = place.begin(answer(b"abc"))
+    assert (fill.at_hand, fill.length) == (b"abc", 3)
+    assert place.flight.landed.result() == Filling(fill)
+    await ended()
+    assert (place.bodies, place.is_over) == ([b"abc"], True)
+
+
+@pytest.mark.parametrize(
+    "size", [pytest.param(3, id="in memory"), pytest.param(8 * 65536, id="spooled")]
+)
+async def test_a_streamed_body_is_committed(size: int) -> None:
+    place, gate = Place(), Gate()
+    chunks = [bytes(min(65536, size - start)) for start in range(0, size, 65536)]
+    response = answer(gate, *chunks)
+    fill = place.begin(response)
+    assert place.flight.landed.result() == Filling(fill)
+    gate.open()
+    await ended()
+    assert place.bodies == [bytes(size)]
+    assert (place.is_over, response.closed) == (True, 1)
+    assert [spool.abandoned for spool in place.store.spools] == [1] * (size > WINDOW)
+
+
+async def test_it_may_be_followed_until_it_is_committed() -> None:
+    place = Place()
+    place.store.commits = Gate()
+    fill = place.begin(answer(b"abc"))
+    assert place.keeping.arrived(KEY) is fill
+    await place.store.commits.reached()
+    assert not place.is_over
+    place.store.commits.open()
+    await ended()
+    assert (place.is_over, place.keeping.arrived(KEY)) == (True, None)
+
+
+async def test_what_flows_has_not_arrived() -> None:
+    place, gate = Place(), Gate()
+    place.begin(answer(b"abc", gate))
+    await gate.reached()
+    assert place.keeping.arrived(KEY) is None
+    gate.open()
+    await ended()
+
+
+async def test_what_was_removed_meanwhile_does_not_count_as_arrived() -> None:
+    place = Place()
+    place.store.commits = Gate()
+    place.begin(answer(b"abc"))
+    await place.store.remove(KEY)
+    assert place.keeping.arrived(KEY) is None
+    place.store.commits.open()
+    await ended()
+    assert place.bodies == []
+
+
+@pytest.mark.parametrize(
+    ("down", "largest", "rule", "error"),
+    [
+        pytest.param(True, 100, None, StoreFailed, id="store down"),
+        pytest.param(False, 9, None, TooLarge, id="larger than the store takes"),
+        pytest.param(False, 100, 9, TooLarge, id="larger than the rule lets"),
+    ],
+)
+async def test_refused_before_anything_is_taken(
+    down: bool, largest: int, rule: int | None, error: type[Exception]
+) -> None:
+    place = Place()
+    place.store.down, place.store.largest = down, largest
+    response = answer(b"0123456789", length=10)
+    with pytest.raises(error):
+        place.begin(response, rule)
+    assert response.at_hand() == b"0123456789"
+    assert not place.flight.landed.done()
+
+
+@pytest.mark.parametrize("steps", [pytest.param(1, id="at hand"), pytest.param(2, id="streamed")])
+async def test_a_rules_limit_holds_for_unknown_lengths_too(steps: int) -> None:
+    place, gate = Place(), Gate()
+    gate.open()
+    response = answer(b"01234", b"56789") if steps == 1 else answer(b"01234", gate, b"56789")
+    fill = place.begin(response, 9)
+    reader = fill.reader()
+    await ended()
+    assert await reader.read() + await reader.read() == b"0123456789"
+    assert (place.bodies, place.is_over) == ([], True)
+
+
+@pytest.mark.parametrize("size", [pytest.param(3, id="in memory"), pytest.param(5, id="spooled")])
+async def test_a_store_that_fails_at_the_commit(size: int) -> None:
+    place, gate = Place(), Gate()
+    fill = place.begin(answer(gate, *[BLOCK] * size))
+    reader = fill.reader()
+    place.store.down = True
+    gate.open()
+    await ended()
+    octets = b""
+    while piece := await reader.read():
+        octets += piece
+    assert octets == BLOCK * size
+    assert (place.bodies, place.is_over) == ([], True)
+    assert [spool.abandoned for spool in place.store.spools] == [1] * (size > 4)
+
+
+@pytest.mark.parametrize(
+    ("room", "largest"),
+    [
+        pytest.param(0, 2**30, id="disk full"),
+        pytest.param(None, 4 * 65536, id="longer than the store takes"),
+    ],
+)
+async def test_a_spool_that_fails_goes_on_for_its_readers(room: int | None, largest: int) -> None:
+    place, gate = Place(), Gate()
+    place.store.room, place.store.largest = room, largest
+    fill = place.begin(answer(*[BLOCK] * 8, gate, BLOCK))
+    reader = fill.reader()
+    octets = b""
+    while len(octets) < 8 * len(BLOCK):
+        octets += await reader.read()
+    await gate.reached()
+    assert place.is_over
+    gate.open()
+    while piece := await reader.read():
+        octets += piece
+    await ended()
+    assert octets == BLOCK * 9
+    assert (place.bodies, place.store.spools[0].abandoned) == ([], 1)
+
+
+async def test_a_cut_body_is_never_stored() -> None:
+    place, gate = Place(), Gate()
+    response = answer(b"abc", gate, CUT, length=6)
+    fill = place.begin(response)
+    gate.open()
+    await ended()
+    assert (fill.state, fill.error, response.closed) == (FillState.BROKEN, CUT, 1)
+    assert (place.bodies, place.is_over) == ([], True)
+
+
+async def test_a_deserted_fill_is_finished_within_its_bounds() -> None:
+    place, gate = Place(), Gate()
+    fill = place.begin(answer(b"abc", gate, b"def"))
+    fill.reader().close()
+    gate.open()
+    await ended()
+    assert place.bodies == [b"abcdef"]
+
+
+async def test_a_deserted_fill_is_ended_after_its_bounds() -> None:
+    place = Place(finish_fill=0.0)
+    never = Gate()
+    response = answer(*[b"x"] * 1000, never)
+    fill = place.begin(response)
+    await ended()
+    assert (fill.state, place.bodies, response.closed) == (FillState.BROKEN, [], 1)
+
+
+async def test_a_reader_that_comes_back_saves_it() -> None:
+    place, gates = Place(finish_fill=0.0), [Gate(), Gate()]
+    fill = place.begin(answer(b"a", gates[0], *[b"x"] * 100, gates[1]))
+    await gates[0].reached()
+    reader = fill.reader()
+    gates[0].open()
+    await gates[1].reached()
+    gates[1].open()
+    await ended()
+    reader.close()
+    assert place.bodies == [b"a" + b"x" * 100]
+
+
+async def test_a_window_that_nobody_reads_is_cut() -> None:
+    place, never = Place(), Gate()
+    place.store.room = 0
+    response = answer(*[BLOCK] * 5, BLOCK, never)
+    place.begin(response)
+    await ended()
+    assert response.closed == 1
+
+
+async def test_a_cancelled_fill_is_broken_and_over() -> None:
+    place, never = Place(), Gate()
+    response = answer(b"abc", never)
+    fill = place.begin(response)
+    await never.reached()
+    await tasks.finish(PUMP, 0)
+    assert (fill.state, place.is_over, response.closed) == (FillState.BROKEN, True, 1)
+    assert place.bodies == []
+
+
+@pytest.mark.parametrize(
+    ("body", "stored_bodies"),
+    [
+        pytest.param(b"0123", [b"0123"], id="as long as its range"),
+        pytest.param(b"012", [], id="shorter"),
+        pytest.param(b"01234", [], id="longer"),
+    ],
+)
+async def test_a_part_is_as_long_as_its_range(body: bytes, stored_bodies: list[bytes]) -> None:
+    # RFC 9110 §14.4; a chunked 206 says nothing about its length.
+    place = Place()
+    part = replace(STORED, part=Part(0, 3, 10))
+    place.keeping.begin(KEY, part, answer(body), 0, None, None)
+    await ended()
+    assert place.bodies == stored_bodies
+
+
+async def test_stored_after_all_ends_the_memory_of_uncacheable() -> None:
+    place = Place()
+    place.flights.uncacheable(KEY, 1e12)
+    place.begin(answer(b"abc"))
+    await ended()
+    assert isinstance(place.flights.join(KEY, 0.0, 0), Lead)

@@ -1,0 +1,126 @@
+"""The request as it goes to the origin, and the head as it comes back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from proxy.exchange.answer import Inbound
+from proxy.exchange.origin import Asking
+from proxy.exchange.voice import Voice
+from proxy.semantics.fields import NO_FIELDS, Fields
+from proxy.upstream.base import BadResponse
+from tests.support.bench import PSEUDONYM, URL
+from tests.support.build import fields, req, resp
+from tests.support.fakes import FakeFetcher
+
+if TYPE_CHECKING:
+    from proxy.semantics.messages import ResponseHead
+
+CONDITION = fields('If-None-Match: "1"')
+
+
+def ignore(_: ResponseHead) -> None:
+    """Interim responses."""
+
+
+class Place:
+    """What asks, and what it asks."""
+
+    def __init__(self) -> None:
+        self.fetcher = FakeFetcher()
+        self.asking = Asking(self.fetcher, Voice(PSEUDONYM))
+
+    async def sent(self, line: str, *lines: str, conditional: Fields | None = None) -> Fields:
+        inbound = Inbound(req(f"{line} {URL}", *lines), None, None, ignore)
+        self.fetcher.says(URL, resp(200), b"")
+        await self.asking.ask(inbound, conditional)
+        return self.fetcher.requests[-1].fields
+
+    async def received(self, head: ResponseHead, line: str = "GET") -> ResponseHead:
+        self.fetcher.says(URL, head, b"")
+        inbound = Inbound(req(f"{line} {URL}", "If-None-Match: *"), None, None, ignore)
+        return (await self.asking.ask(inbound, None)).head
+
+
+async def test_forwarded_as_a_proxy_does() -> None:
+    sent = await Place().sent("GET", "Host: other.example", "Proxy-Authorization: x", "X: y")
+    said = [("Host", "a.example"), ("X", "y"), ("Via", f"1.1 {PSEUDONYM}")]
+    assert list(sent) == said
+
+
+CLIENTS = ["If-None-Match", "If-Match", "If-Modified-Since", "If-Unmodified-Since", "Range"]
+
+
+@pytest.mark.parametrize("name", [*CLIENTS, "If-Range"])
+@pytest.mark.parametrize(
+    ("conditional", "tag"),
+    [
+        pytest.param(None, None, id="the client's own stay"),
+        pytest.param(CONDITION, '"1"', id="9111-4.3.1 ours instead"),
+        pytest.param(NO_FIELDS, None, id="none at all"),
+    ],
+)
+async def test_conditions(name: str, conditional: Fields | None, tag: str | None) -> None:
+    sent = await Place().sent("GET", f"{name}: theirs", conditional=conditional)
+    assert ("theirs" in [value for _, value in sent]) is (conditional is None)
+    if conditional is not None:
+        assert sent.get("if-none-match") == tag
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        pytest.param("OPTIONS", "4", id="7.6.2 OPTIONS"),
+        pytest.param("TRACE", "4", id="7.6.2 TRACE"),
+        pytest.param("GET", "5", id="7.6.2 means nothing to others"),
+    ],
+)
+async def test_max_forwards(method: str, said: str) -> None:
+    assert (await Place().sent(method, "Max-Forwards: 5")).get("max-forwards") == said
+
+
+@pytest.mark.parametrize(
+    ("line", "head", "length"),
+    [
+        pytest.param("GET", resp(200, "Content-Length: 7"), None, id="framing is the sender's"),
+        pytest.param("HEAD", resp(200, "Content-Length: 7"), "7", id="8.6 HEAD keeps it"),
+        pytest.param("GET", resp(304, "Content-Length: 7"), "7", id="8.6 a 304 keeps it"),
+    ],
+)
+async def test_content_length(line: str, head: ResponseHead, length: str | None) -> None:
+    assert (await Place().received(head, line)).fields.get("content-length") == length
+
+
+@pytest.mark.parametrize(
+    ("lines", "added"),
+    [
+        pytest.param(["Date: Sun, 06 Nov 1994 08:49:37 GMT"], False, id="the origin's"),
+        pytest.param([], True, id="6.6.1 ours where there is none"),
+    ],
+)
+async def test_date(lines: list[str], added: bool) -> None:
+    head = await Place().received(resp(200, "", *lines, minor=0))
+    assert (head.fields.get("date") != "Sun, 06 Nov 1994 08:49:37 GMT") is added
+    assert head.fields.get("via") == f"1.0 {PSEUDONYM}"
+    assert head.minor == 0
+
+
+@pytest.mark.parametrize("line", ["X: y", "Range: bytes=0-1", 'If-Match: "1"'])
+async def test_an_unasked_304_is_malformed(line: str) -> None:
+    # Promise 11.
+    place = Place()
+    response = place.fetcher.says(URL, resp(304), b"")
+    inbound = Inbound(req(f"GET {URL}", line), None, None, ignore)
+    with pytest.raises(BadResponse):
+        await place.asking.ask(inbound, None)
+    assert response.closed == 1
+
+
+async def test_switching() -> None:
+    head = resp(101, "Connection: Upgrade, X", "Upgrade: chat", "X: y", "Z: z")
+    said = Place().asking.switching(head)
+    assert list(said) == [
+        ("Z", "z"), ("Via", f"1.1 {PSEUDONYM}"), ("Connection", "Upgrade"), ("Upgrade", "chat"),
+    ]  # fmt: skip

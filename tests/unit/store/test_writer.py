@@ -1,0 +1,163 @@
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from proxy.store import writer
+from proxy.store.base import StoreFailed
+from proxy.store.disk import SpooledBody
+from proxy.store.folder import Folder
+from proxy.store.threads import Handover
+from proxy.store.writer import Committed, MakeRoom, Put, Remove, Update, Writer
+from tests.support.stores import KEY, SMALLEST, body_files, options, response, spool_files
+
+
+class Place:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.folder = Folder(options(path, SMALLEST))
+        self.writer = Writer(self.folder, Handover(asyncio.get_running_loop()))
+
+    def put(self, key: str, name: str, body: bytes | SpooledBody = b"") -> asyncio.Future[object]:
+        length = body.length if isinstance(body, SpooledBody) else len(body)
+        stored = replace(response(name), length=length)
+        since = self.folder.generations.removals(key)
+        return self.writer.submit(Put(key, stored, body, since))
+
+
+def committed(answer: object) -> Committed:
+    assert isinstance(answer, Committed)
+    return answer
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncIterator[Place]:
+    """The writer has not started: what is submitted until then is one group."""
+    opened = Place(tmp_path)
+    yield opened
+    await asyncio.to_thread(opened.writer.join)
+    opened.folder.close()
+
+
+async def test_one_commit_for_all_that_waits(place: Place) -> None:
+    commits: list[int] = []
+    transaction = place.folder.table.transaction
+
+    def counted() -> AbstractContextManager[None]:
+        commits.append(1)
+        return transaction()
+
+    place.folder.table.transaction = counted  # type: ignore[method-assign,assignment]
+    puts = [place.put(f"{KEY}/{n}", f"{n}0", b"x" * 1000) for n in range(100)]
+    place.writer.start()
+    answers = await asyncio.gather(*puts)
+    assert all(isinstance(answer, Committed) for answer in answers)
+    assert len(commits) == 1
+
+
+async def test_operations_on_one_key_are_applied_in_order(place: Place) -> None:
+    first = place.put(KEY, "first")
+    update = place.writer.submit(Update(KEY, (response("first", time=2000.0),)))
+    second = place.put(KEY, "second")
+    remove = place.writer.submit(Remove(KEY, None))
+    late = place.put(KEY, "late")  # its fill began before the removal is applied
+    place.writer.start()
+    assert [s.response_time for s in committed(await update).variants] == [2000.0]
+    assert [stored.id for stored in committed(await second).variants] == ["body-second"]
+    assert (await remove, await late) == (1, None)
+    assert (await first) is not None
+
+
+async def test_one_bad_operation_does_not_take_its_group_down(place: Place) -> None:
+    keys = [f"{KEY}/{n}" for n in range(10)]
+    keys[5] += "\ud800"  # not to be encoded
+    sized = replace(response(""), length=50_000)
+    futures = [
+        place.writer.submit(Put(key, replace(sized, id=f"body-{n}0"), os.urandom(50_000), 0))
+        for n, key in enumerate(keys)
+    ]
+    place.writer.start()
+    answers = await asyncio.gather(*futures, return_exceptions=True)
+    assert [n for n, answer in enumerate(answers) if isinstance(answer, Exception)] == [5]
+    assert isinstance(answers[5], ValueError)
+    assert len(body_files(place.path)) == 9
+    assert spool_files(place.path) == []
+
+
+async def test_a_spooled_body_is_adopted_with_its_promise(place: Place) -> None:
+    path = Path(place.folder.spools.new_path())
+    await asyncio.to_thread(path.write_bytes, b"x" * 1_000_000)
+    place.folder.spools.promise(1_500_000)
+    stored = place.put(KEY, "a", SpooledBody(str(path), 1_000_000, 1_500_000))
+    place.writer.start()
+    await stored
+    assert spool_files(place.path) == []
+    assert place.folder.generations.in_flight() == 0
+
+
+async def test_a_vanished_spool_file_fails_alone_and_is_warned_of_once(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    vanished = [place.put(KEY, f"a{n}", SpooledBody("/nowhere", 10, 10)) for n in range(3)]
+    good = place.put(f"{KEY}/good", "b", b"B")
+    with caplog.at_level(logging.WARNING):
+        place.writer.start()
+        answers = await asyncio.gather(*vanished, return_exceptions=True)
+    assert {type(answer) for answer in answers} == {StoreFailed}
+    assert isinstance(await good, Committed)
+    assert len(caplog.messages) == 1
+    assert place.writer.is_down
+
+
+async def test_no_room_when_all_of_it_is_promised(place: Place) -> None:
+    place.folder.generations.set_in_flight(40, SMALLEST)  # by another process
+    refused, removed = place.put(KEY, "a", b"A"), place.writer.submit(Remove(KEY, None))
+    room = place.writer.submit(MakeRoom())
+    place.writer.start()
+    for future in (refused, room):
+        with pytest.raises(StoreFailed, match="no room"):
+            await future
+    assert await removed == 0
+    place.folder.generations.set_in_flight(40, 0)
+    assert isinstance(await place.put(KEY, "a", b"A"), Committed)
+
+
+async def test_a_long_journal_is_emptied(place: Place) -> None:
+    place.writer.start()
+    for n in range(10):
+        await place.put(f"{KEY}/{n}", f"{n}0", os.urandom(15_000))
+    assert place.folder.table.journal() > 150_000
+    place.folder.journal_limit = 0
+    await place.put(KEY, "a", b"A")
+    assert place.folder.table.journal() < 100_000
+
+
+async def test_what_nobody_expected_reaches_whoever_asked(place: Place) -> None:
+    kept = place.put(KEY, "a")
+    broken = place.writer.submit(Update(KEY, (None,)))  # type: ignore[arg-type]
+    place.writer.start()
+    with pytest.raises(AttributeError):
+        await broken
+    with pytest.raises(AttributeError):
+        await kept
+    assert isinstance(await place.put(KEY, "a"), Committed), "the thread lives on"
+
+
+async def test_join_commits_what_is_queued(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    futures = [place.put(f"{KEY}/{n}", f"{n}0", b"x") for n in range(300)]
+    place.writer.start()
+    await asyncio.to_thread(place.writer.join)
+    assert len(await asyncio.gather(*futures)) == 300
+    place.folder.close()
+    assert "store-writer" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_groups_are_bounded() -> None:
+    assert writer._MOST_IN_A_GROUP * (32 * 1024 + 1024) < 5 * 2**20
