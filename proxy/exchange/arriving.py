@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
 from proxy.exchange import errors
@@ -24,9 +24,13 @@ if TYPE_CHECKING:
     from proxy.exchange.origin import Asked, Wanted
     from proxy.exchange.validating import Validating
     from proxy.policy.options import Options
+    from proxy.semantics.fields import Fields
     from proxy.semantics.messages import Request
     from proxy.store.base import Found
     from proxy.upstream.base import UpstreamError
+
+# Answers to a validation which say that the representation is another one now, or none.
+_FULL: Final = frozenset({200, 203, 204, 300, 301, 302, 303, 307, 308, 404, 410})
 
 
 class Arriving:
@@ -70,6 +74,8 @@ class Arriving:
                 reason = Reason.NOT_STORED_STORE_FAILED
         else:
             reason = verdict.reason
+            if wanted.conditional and request.method == "GET" and asked.head.status in _FULL:
+                self._validating.superseded(request, key, found)
         if flight is not None:
             self._flights.uncacheable(flight.key, time.time())
             self._flights.over(flight, Uncacheable())
@@ -116,13 +122,14 @@ class Arriving:
         fill = self._keeping.begin(
             key, stored, asked.response, since, flight, verdict.max_object_size
         )
-        return self.filled(request, fill, why, status)
+        return self.filled(request, fill, why, status, asked.head.fields)
 
-    def filled(self, request: Request, fill: Fill, why: Reason, status: int) -> Outcome:
-        """The answer to the client for whom the fill began."""
-        asked = Forwarded(why, status, stored=True)
-        answer = self._delivery.filling(request, fill, fill.stored.response_time, why, asked)
-        return Outcome(answer, why, status)
+    def filled(
+        self, request: Request, fill: Fill, why: Reason, status: int, mine: Fields | None = None
+    ) -> Outcome:
+        """The answer to the client for whom the fill began; ``mine`` are the fields that came."""
+        asked, now = Forwarded(why, status, stored=True), fill.stored.response_time
+        return Outcome(self._delivery.filling(request, fill, now, why, asked, mine), why, status)
 
     def failed(self, error: UpstreamError) -> Outcome:
         """Our own answer for an error on the way to the origin."""

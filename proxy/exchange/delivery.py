@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from proxy.policy.options import Options
     from proxy.policy.reasons import Reason
     from proxy.policy.stored import StoredResponse
+    from proxy.semantics.fields import Fields
     from proxy.semantics.messages import Request
     from proxy.store.base import Store, StoredBody
 
@@ -102,18 +103,31 @@ class Delivery:
         return Flow(Assembled(body, shaped.pieces), shaped.length)
 
     def filling(
-        self, request: Request, fill: Fill, now: float, reason: Reason, asked: Forwarded | None
+        self,
+        request: Request,
+        fill: Fill,
+        now: float,
+        reason: Reason,
+        asked: Forwarded | None,
+        mine: Fields | None = None,
     ) -> Answer:
-        """From a fill: what has come already, and the rest as it comes."""
-        shaped = respond.shape(request, fill.stored, fill.length, now)
+        """From a fill: what has come already, and the rest as it comes.
+
+        ``mine``: the fields for the client whom the origin has answered, if they are more than
+        those that are stored (RFC 9111 §5.2.2.4, §5.2.2.7).
+        """
+        stored = fill.stored
+        if mine is not None:
+            stored = replace(stored, head=replace(stored.head, fields=mine))
+        shaped = respond.shape(request, stored, fill.length, now)
         octets = fill.at_hand
         if octets is None and len(shaped.pieces) > 1:
             # Several ranges would have to be read in their order, not in that of the fill.
             request = replace(request, fields=request.fields.without({"range"}))
-            shaped = respond.shape(request, fill.stored, fill.length, now)
-        lines, phrase = lengthy(request, shaped), respond.phrase(shaped, fill.stored)
+            shaped = respond.shape(request, stored, fill.length, now)
+        lines, phrase = lengthy(request, shaped), respond.phrase(shaped, stored)
         if asked is None or asked.collapsed:
-            terms = self._terms(request, fill.stored)
+            terms = self._terms(request, stored)
             head = self._voice.of_stored(
                 shaped.status, phrase, lines, terms=terms, now=now, reason=reason, asked=asked
             )

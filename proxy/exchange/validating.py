@@ -70,6 +70,13 @@ class Validating:
             judged = self._judged([changed], request, asked.response_time)
             await self._write(key, *judged, None)
 
+    def superseded(self, request: Request, key: str, found: Found) -> None:
+        """A full answer that may not be stored: what was nominated is not current (§4.3.3)."""
+        stored = selected(found.variants, request)
+        if stored is not None:
+            changed = (replace(stored, invalid=True),)
+            launch(self._write(key, changed, frozenset(), None), PUMP + key)
+
     def _freshened(self, stored: StoredResponse, asked: Asked, request: Request) -> StoredResponse:
         times = (asked.request_time, asked.response_time)
         return revalidation.freshened(stored, asked.head, request, self._options, *times)

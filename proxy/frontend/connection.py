@@ -20,7 +20,7 @@ from proxy.frontend.reception import Connect, Exchanged, Own, receive, unreadabl
 from proxy.frontend.sender import Sender, reset
 from proxy.policy.reasons import Reason
 from proxy.semantics.messages import RequestHead
-from proxy.wire.framing import NO_BODY, NoBody, keeps_alive, request_framing
+from proxy.wire.framing import NO_BODY, NoBody, Sized, keeps_alive, request_framing
 from proxy.wire.heads import BadMessage, check_partial, head_end, parse_request
 
 if TYPE_CHECKING:
@@ -218,6 +218,8 @@ class Connection(asyncio.Protocol):
         try:
             head = parse_request(raw, self._door.limits)
             framing = request_framing(head)
+            if framing == _EMPTY:
+                framing = NO_BODY
         except BadMessage as error:
             self.refuse(self._denied or unreadable(error))
             return
@@ -304,11 +306,11 @@ class Connection(asyncio.Protocol):
 
     def answered(self, keep: bool) -> None:
         """The conversation is over: on to the next request, or to the end."""
-        body, self._body, self.conversation = self._body, None, None
+        self._body = self.conversation = None
         if self.phase is Phase.GONE:
             return
         self.since = time.time()
-        if not keep or (body is not None and not body.complete):
+        if not keep:
             self.close()
             return
         self.phase = Phase.HEAD
@@ -381,6 +383,7 @@ class Connection(asyncio.Protocol):
         return early
 
 
+_EMPTY: Final = Sized(0)  # some clients say so with every GET
 _READING: Final = frozenset({"GET", "HEAD"})
 _UNREAD: Final = RequestHead("-", "-", 1, errors.own(400, Reason.BAD_REQUEST, "").head.fields)
 _LATE: Final = Own(

@@ -105,7 +105,7 @@ def decide(
     if reason := _passes_by(request, asked, options, rule):
         decision = Forward(reason)
     elif (stored := _select(request, found)) is None:
-        decision = Forward(Reason.VARY_MISS if found else Reason.MISS)
+        decision = _ask_for_variant(request, found)
     elif stored.part is not None and not partial.answers(stored, stored.part, request, now):
         gap = partial.missing(stored, stored.part, request)
         decision = Forward(Reason.PARTIAL_MISS) if gap is None else Complete(stored, gap)
@@ -120,6 +120,16 @@ def decide(
         decision = _ask(stored, conditional, reason, until, now)
     # §5.2.1.7.
     return Refuse(504, Reason.ONLY_IF_CACHED) if asked.only_if_cached else decision
+
+
+def _ask_for_variant(request: Request, found: Sequence[StoredResponse]) -> Revalidate | Forward:
+    """§4.1: the origin may say that one of the others is what this request gets."""
+    if not found:
+        return Forward(Reason.MISS)
+    conditional = revalidation.conditional_for_variant(found, request)
+    if not conditional:
+        return Forward(Reason.VARY_MISS)
+    return Revalidate(found[0], conditional, Reason.VARY_MISS, on_error_until=0.0)
 
 
 def _passes_by(

@@ -15,11 +15,13 @@ from proxy.semantics.fields import NO_FIELDS, Fields
 from proxy.semantics.validators import entity_tag, is_strong_last_modified
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from proxy.policy.options import Options
     from proxy.policy.stored import StoredResponse
+    from proxy.semantics.fields import Line
     from proxy.semantics.messages import Request, ResponseHead
+    from proxy.semantics.validators import ETag
 
 # The client's preconditions that give way to ours. If-Range stays where Range does.
 PRECONDITIONS: Final = frozenset(
@@ -41,14 +43,41 @@ def conditional(found: Sequence[StoredResponse], candidate: StoredResponse) -> F
     The entity tags are those of all that is ``found`` whole, so that the origin may choose, the
     date that of the ``candidate``, which the request selects.
     """
-    offered = (candidate, *(s for s in found if s is not candidate and s.part is None))
+    coding = _coding_asked(candidate)
+    others = (s for s in found if s is not candidate and s.part is None)
+    offered = (candidate, *(s for s in others if _coding_asked(s) == coding))
     known = (entity_tag(stored.head.fields) for stored in offered)
-    tags = dict.fromkeys(str(tag) for tag in known if tag is not None)
-    lines = [("If-None-Match", ", ".join(islice(tags, MOST_TAGS)))] if tags else []
+    lines = _none_match(tag for tag in known if tag is not None)
     modified = candidate.head.fields.get("last-modified")
     if modified is not None and parse_date(modified) is not None:
         lines.append(("If-Modified-Since", modified))
     return Fields(lines) if lines else NO_FIELDS
+
+
+def conditional_for_variant(found: Sequence[StoredResponse], request: Request) -> Fields:
+    """The same where the request selects none of what is ``found`` (§4.1, last paragraph).
+
+    Strong tags alone: a weak one may be common to variants that are no substitutes.
+    """
+    coding = dict(keys.selecting(("accept-encoding",), request.fields) or ())
+    offered = (s for s in found if s.part is None and _coding_asked(s) in (None, coding))
+    known = (entity_tag(stored.head.fields) for stored in offered)
+    return Fields(_none_match(tag for tag in known if tag is not None and not tag.weak))
+
+
+def _coding_asked(stored: StoredResponse) -> dict[str, str | None] | None:
+    """What the coding of the variant was negotiated by; None where it does not matter.
+
+    Many an origin gives all codings of a representation one tag: a variant that was negotiated
+    by another Accept-Encoding is never offered, as who asks may not be able to decode it.
+    """
+    asked = {name: value for name, value in stored.selecting if name == "accept-encoding"}
+    return asked or None
+
+
+def _none_match(tags: Iterable[ETag]) -> list[Line]:
+    texts = dict.fromkeys(map(str, tags))
+    return [("If-None-Match", ", ".join(islice(texts, MOST_TAGS)))] if texts else []
 
 
 def selected(found: Sequence[StoredResponse], head: ResponseHead) -> tuple[StoredResponse, ...]:

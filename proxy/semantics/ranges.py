@@ -24,10 +24,10 @@ MOST_RANGES: Final = 16
 MOST_OVERLAPS: Final = 2
 MOST_UNORDERED: Final = 4
 
-# 18 digits: no representation is longer, and int() stays cheap.
+# No representation has more than 18 digits, but a client may ask beyond the end; int() stays cheap.
 _RANGES: Final = re.compile(r"bytes=(.*)", re.IGNORECASE | re.ASCII)
-_INT_RANGE: Final = re.compile(r"([0-9]{1,18})-([0-9]{1,18})?")
-_SUFFIX_RANGE: Final = re.compile(r"-([0-9]{1,18})")
+_INT_RANGE: Final = re.compile(r"([0-9]{1,64})-([0-9]{1,64})?")
+_SUFFIX_RANGE: Final = re.compile(r"-([0-9]{1,64})")
 _CONTENT_RANGE: Final = re.compile(
     r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", re.IGNORECASE | re.ASCII
 )

@@ -160,11 +160,12 @@ def _ipv6(text: str) -> str:
 def _name_or_ipv4(host: str) -> str:
     # RFC 1034 §3.1: a dot at the end only says that the name is complete. One name, one spelling:
     # otherwise the dot would dodge access rules and double every stored response.
+    complete = host.endswith(".")
     host = host.removesuffix(".")
     if len(host) > 253 or not _NAME.fullmatch(host):
         raise BadTarget("the host has a label that is empty or over 63 octets, or is over 253")
     # RFC 3986 §7.4: 2130706433, 0177.0.0.1, 0x7f.1 and 127.1 are rare ways to write an address.
-    if _NUMERIC.fullmatch(host) and not _IPV4.fullmatch(host):
+    if _NUMERIC.fullmatch(host) and (complete or not _IPV4.fullmatch(host)):
         raise BadTarget("an IPv4 address is written as four decimal numbers")
     return host
 

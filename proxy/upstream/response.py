@@ -133,7 +133,7 @@ class Response:
             self.length = 0
         self.head = head
         self._decoder = BodyDecoder(framing, self._limits)
-        if self.upload is not None and head.status >= 200:
+        if self.upload is not None and head.status >= 300:
             # RFC 9112 §9.3: an origin that has decided does not want the rest.
             self.upload.stop()
         return rest

@@ -43,9 +43,9 @@ class Floor:
 
 FLOORS = {
     "by the book": Floor(
-        BY_THE_BOOK, {"required": 160, "optimal": 98}, {"required": 150, "optimal": 80}
+        BY_THE_BOOK, {"required": 160, "optimal": 98}, {"required": 140, "optimal": 78}
     ),
-    "defaults": Floor({}, {"required": 148, "optimal": 90}, {"required": 140, "optimal": 75}),
+    "defaults": Floor({}, {"required": 148, "optimal": 90}, {"required": 136, "optimal": 77}),
 }
 
 

@@ -191,6 +191,13 @@ async def test_request_directives_that_ask_for_more(
     assert again.cache_status["fwd"] in ("request", "bypass")
 
 
+async def test_an_empty_body_is_no_body(house: House, origin: Origin) -> None:
+    # Several clients send Content-Length: 0 with every GET.
+    origin.serve("/a", reply(200, FRESH, body=b"x"))
+    await house.get(origin.url("/a"), "Content-Length: 0")
+    assert (await house.get(origin.url("/a"), "Content-Length: 0")).hit
+
+
 async def test_only_if_cached_and_not_cached_is_504(house: House, origin: Origin) -> None:
     answer = await house.get(origin.url("/a"), "Cache-Control: only-if-cached")
     assert answer.status == 504

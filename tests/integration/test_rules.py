@@ -68,7 +68,9 @@ async def test_an_object_larger_than_the_rule_allows_streams(
 
 async def test_stale_if_error_by_rule(start_house: StartHouse, origin: Origin) -> None:
     house = await start_house({"rules": [{"match": "http://*/**", "stale_if_error": "1h"}]})
-    origin.serve("/a", reply(200, "Cache-Control: max-age=60", "Age: 100", body=b"old"))
+    origin.serve(
+        "/a", reply(200, "Cache-Control: max-age=60", "Age: 100", 'ETag: "1"', body=b"old")
+    )
     origin.serve("/a", reply(500, body=b"no"))
     origin.serve("/a", CLOSE)
     await house.get(origin.url("/a"))

@@ -259,6 +259,14 @@ async def test_a_request_lost_on_a_reused_connection_is_repeated(
         assert origin.connections == 2
 
 
+async def test_it_is_repeated_on_a_fresh_connection(client: Client) -> None:
+    async with Peer(hanging_up(1, None)) as origin:
+        await asyncio.gather(client.body(origin.port), client.body(origin.port))
+        assert "idle=2" in client.pool
+        assert await client.body(origin.port) == b"hello"
+        assert origin.connections == 3
+
+
 @pytest.mark.parametrize(
     ("method", "options", "connections"),
     [
@@ -450,6 +458,43 @@ async def test_an_early_refusal_ends_the_sending(client: Client) -> None:
         assert response.head.status == 413
         assert await rest(response) == b"hello"
         await origin.ended.get()
+        assert "open=0" in client.pool
+
+
+async def test_a_refusal_in_progress_ends_the_sending(client: Client) -> None:
+    got: list[bytes] = []
+    more = asyncio.Event()
+
+    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head(reader)
+        writer.write(OK.replace(b"200 OK", b"413 Too Large")[:-1])
+        await more.wait()
+        writer.write(b"o")
+        got.append(await reader.read())
+
+    gate = asyncio.Event()
+    async with Peer(play) as origin:
+        response = await client.fetch(origin.port, "POST", body=Body(b"a", gate, b"b"))
+        gate.set()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        more.set()
+        assert await rest(response) == b"hello"
+        await origin.ended.get()
+    assert got == [b"1\r\na\r\n"]
+
+
+async def test_a_connection_that_is_owed_a_body_is_not_used_again(client: Client) -> None:
+    never = asyncio.Event()
+
+    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head(reader)
+        writer.write(OK)
+        await never.wait()
+
+    async with Peer(play) as origin:
+        body = Body(bytes(2**25))
+        assert await client.body(origin.port, "POST", body=body, length=2**25) == b"hello"
         assert "open=0" in client.pool
 
 

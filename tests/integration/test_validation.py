@@ -157,6 +157,7 @@ async def test_head_freshens_a_stored_get(house: House, origin: Origin) -> None:
     same = ('ETag: "1"', "Content-Length: 5")
     origin.serve("/a", reply(200, *STALE, 'ETag: "1"', body=b"hello"))
     origin.serve("/a", head(200, FRESH, *same))
+    origin.serve("/a", reply(200, FRESH, 'ETag: "1"', body=b"again"))
     await house.get(origin.url("/a"))
     await house.get(origin.url("/a"), method="HEAD")
     answer = await house.get(origin.url("/a"))

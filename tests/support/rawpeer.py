@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import struct
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    import socket
     import ssl
     from types import TracebackType
 
@@ -17,7 +17,7 @@ Play = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 class Peer:
-    """``connections`` counts; ``received`` is what each play appended to it."""
+    """``connections`` counts those taken; ``ended`` gets one item for each that is over."""
 
     def __init__(self, play: Play, *, tls: ssl.SSLContext | None = None) -> None:
         self._play = play
@@ -85,5 +85,5 @@ def reset(writer: asyncio.StreamWriter) -> None:
     """Close with RST instead of FIN."""
     sock: socket.socket = writer.get_extra_info("socket")
     with contextlib.suppress(OSError):
-        sock.setsockopt(1, 13, struct.pack("ii", 1, 0))  # SOL_SOCKET, SO_LINGER
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()

@@ -21,7 +21,7 @@ DEADLINE = 10.0
 LIMIT = 2**18
 
 
-class Cut(Exception):  # noqa: N818
+class Cut(Exception):
     """The connection ended before the message did."""
 
 

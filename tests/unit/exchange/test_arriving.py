@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from proxy.exchange.answer import Flow
@@ -10,7 +12,7 @@ from proxy.policy.reasons import Reason
 from proxy.policy.rules import Rule
 from proxy.policy.stored import Part
 from proxy.semantics.units import Octets
-from tests.support.bench import URL, Bench, whole
+from tests.support.bench import URL, Bench, answers, whole
 from tests.support.build import resp
 from tests.support.origin import Gate
 
@@ -110,6 +112,7 @@ async def test_a_part_whose_rest_is_cut_is_not_stored() -> None:
         pytest.param(partial(5, 9, '"2"'), id="P12 another version"),
         pytest.param(partial(3, 9), id="P12 what we have comes again"),
         pytest.param(partial(6, 9), id="P12 a hole between them"),
+        pytest.param(partial(5, 7), id="P12 not all that is missing"),
         pytest.param(("private", *partial(5, 9)[1:]), id="P17 it is private now"),
     ],
 )
@@ -163,6 +166,19 @@ async def test_a_join_that_the_store_does_not_take(down: bool) -> None:
     assert [body.closed for body in bench.store.opened] == [1]
 
 
+async def test_cancelled_while_the_part_is_opened() -> None:
+    bench = Bench()
+    await part(bench)
+    bench.store.opens = Gate()
+    response = bench.fetcher.says(URL, resp(206, *partial(5, 9)), b"56789")
+    client = bench.start()
+    await bench.store.opens.reached()
+    client.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await client
+    assert response.closed == 1
+
+
 async def test_the_rest_cannot_be_reached() -> None:
     bench = Bench()
     await part(bench)
@@ -194,6 +210,19 @@ async def test_a_follower_does_not_take_a_part_for_the_whole() -> None:
     assert (await whole(await inside)).body == b"01"
     assert (await whole(await also)).body == b"12"
     await bench.settled()
+
+
+async def test_fields_for_one_client_alone() -> None:
+    # RFC 9111 §5.2.2.7
+    bench, gate = Bench(), Gate()
+    line = 'Cache-Control: max-age=60, private="X-Mine"'
+    bench.fetcher.says(URL, resp(200, line, "X-Mine: 1"), b"hello", before=gate)
+    clients = [bench.start(), bench.start()]
+    await gate.reached()
+    gate.open()
+    assert [got.said("x-mine") for got in await answers(clients)] == ["1", ""]
+    await bench.settled()
+    assert (await bench.get()).said("x-mine") == ""
 
 
 async def test_a_body_that_passes_by_streams() -> None:

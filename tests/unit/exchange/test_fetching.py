@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING
-
 import pytest
 
 from proxy.exchange.answer import Flow
 from proxy.policy.reasons import Reason
-from proxy.upstream.base import BadResponse, Lost, NotReached, UpstreamError
+from proxy.upstream.base import Lost, NotReached, UpstreamError
 from tests.support.bench import URL, Bench, answers, whole
 from tests.support.build import resp
 from tests.support.origin import Gate
 
-if TYPE_CHECKING:
-    from proxy.semantics.messages import ResponseHead
-
 FRESH = resp(200, "max-age=60", 'ETag: "1"')
-STALE = resp(200, "max-age=60, stale-if-error=600", "Age: 100", 'ETag: "1"')
-BEHIND = resp(200, "max-age=60, stale-while-revalidate=600", "Age: 100", 'ETag: "1"')
 CUT = Lost(502, "connection_terminated", "cut")
 UNREACHED = NotReached(502, "connection_refused", "refused")
-
-
-async def already(bench: Bench, head: ResponseHead, body: bytes = b"old") -> None:
-    """It is stored."""
-    bench.fetcher.says(URL, head, body)
-    await bench.get()
-
-
-# Misses.
 
 
 async def test_n_requests_are_one_fetch() -> None:
@@ -213,6 +196,33 @@ async def test_who_comes_after_a_break_asks_anew() -> None:
     await bench.settled()
 
 
+async def test_a_fill_that_broke_before_its_followers_woke() -> None:
+    bench, gate = Bench(), Gate()
+    bench.store.room = 0
+    bench.fetcher.says(URL, FRESH, bytes(300_000), CUT, before=gate)
+    bench.fetcher.says(URL, FRESH, b"again")
+    leader, follower = bench.start(), bench.start()
+    await gate.reached()
+    gate.open()
+    with pytest.raises(UpstreamError):
+        await whole(await leader)
+    assert (await whole(await follower)).body == b"again"
+    await bench.settled()
+
+
+async def test_several_ranges_of_what_flows_are_the_whole() -> None:
+    # RFC 9110 §14.2: a server may ignore Range, and here the order of octets is the fill's.
+    bench, gate = Bench(), Gate()
+    bench.fetcher.says(URL, FRESH, b"01234", gate, b"56789", length=10)
+    leader = await bench.open()
+    ranged = await bench.open(f"GET {URL}", "Range: bytes=8-9,0-1")
+    gate.open()
+    got = await whole(ranged)
+    assert (got.status, got.body) == (200, b"0123456789")
+    await whole(leader)
+    await bench.settled()
+
+
 @pytest.mark.parametrize(
     ("method", "line", "status", "body"),
     [
@@ -283,105 +293,3 @@ async def test_no_cache_is_answered_by_what_is_newer_than_it() -> None:
     assert [(await whole(one)).body for one in outcomes] == [b"one", b"one"]
     assert (late.body, bench.asked) == (b"two", 2)
     await bench.settled()
-
-
-# Stale.
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        pytest.param(UNREACHED, id="5861-4 unreachable"),
-        pytest.param(CUT, id="5861-4 lost"),
-        pytest.param(BadResponse(502, "http_protocol_error", "x"), id="5861-4 malformed"),
-    ],
-)
-async def test_stale_if_error(error: UpstreamError) -> None:
-    bench, gate = Bench(), Gate()
-    await already(bench, STALE)
-    bench.fetcher.fails(URL, error, before=gate)
-    clients = [bench.start() for _ in range(3)]
-    await gate.reached()
-    gate.open()
-    got = await answers(clients)
-    assert [(one.body, one.reason) for one in got] == [(b"old", Reason.STALE_IF_ERROR)] * 3
-    assert int(got[0].said("age")) >= 100
-    assert bench.asked == 2
-
-
-@pytest.mark.parametrize("status", [500, 502, 503, 504])
-async def test_stale_if_the_origin_fails(status: int) -> None:
-    # Those who follow are spared the origin, too, as far as they take what is stale.
-    bench, gate = Bench(), Gate()
-    await already(bench, STALE)
-    response = bench.fetcher.says(URL, resp(status), b"sorry", before=gate)
-    bench.fetcher.says(URL, resp(status), b"sorry")
-    clients = [bench.start(), bench.start(), bench.start(f"GET {URL}", "Cache-Control: no-cache")]
-    await gate.reached()
-    gate.open()
-    got = await answers(clients)
-    assert [one.body for one in got] == [b"old", b"old", b"sorry"]
-    assert [one.forward_status for one in got] == [status] * 3
-    assert f"fwd=stale; fwd-status={status}" in got[1].said("cache-status")
-    assert (response.closed, bench.asked) == (1, 3)
-
-
-async def test_stale_not_for_ever() -> None:
-    bench = Bench()
-    await already(bench, resp(200, "max-age=60, stale-if-error=10", "Age: 100", 'ETag: "1"'))
-    assert (await bench.get()).status == 502
-
-
-async def test_a_stale_body_that_is_lost_does_not_help() -> None:
-    bench = Bench()
-    await already(bench, STALE)
-    bench.store.lost = {stored.id for stored in bench.store.at(URL)}
-    assert (await bench.get()).status == 502
-
-
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_stale_while_revalidate_asks_once(method: str) -> None:
-    bench, gate = Bench(), Gate()
-    await already(bench, BEHIND)
-    bench.fetcher.says(URL, resp(200, "max-age=60", 'ETag: "2"'), b"new", before=gate)
-    for _ in range(3):
-        got = await whole(await bench.open(f"{method} {URL}"))
-        assert (got.status, got.reason) == (200, Reason.STALE_WHILE_REVALIDATE)
-    await gate.reached()
-    assert bench.asked == 2
-    asked = bench.fetcher.requests[1]
-    assert (asked.method, asked.fields.get("if-none-match")) == ("GET", '"1"')
-    gate.open()
-    await bench.settled()
-    assert ((await bench.get()).body, bench.asked) == (b"new", 2)
-
-
-async def test_revalidating_behind_leaves_nothing_open() -> None:
-    bench = Bench()
-    await already(bench, BEHIND)
-    bench.fetcher.says(URL, resp(304, "max-age=60", 'ETag: "1"'), b"", interim=(resp(103),))
-    bench.store.hot = False
-    assert (await bench.get()).body == b"old"
-    assert [body.closed for body in bench.store.opened] == [1, 1]
-    assert bench.interim == []
-    assert (await bench.get()).reason is Reason.HIT
-
-
-# Clients that leave while something is awaited.
-
-
-async def test_cancelled_while_the_stale_body_is_opened() -> None:
-    bench = Bench()
-    await already(bench, STALE)
-    bench.store.hot, bench.store.opens = False, Gate()
-    never = Gate()
-    response = bench.fetcher.says(URL, resp(500), b"sorry", never)
-    client = bench.start()
-    await bench.store.opens.reached()
-    client.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await client
-    assert response.closed == 1
-    bench.store.opens.open()
-    bench.fetcher.says(URL, FRESH, b"new")
-    assert (await bench.get()).body == b"new"

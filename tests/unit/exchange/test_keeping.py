@@ -230,7 +230,7 @@ async def test_a_reader_that_comes_back_saves_it() -> None:
 async def test_a_window_that_nobody_reads_is_cut() -> None:
     place, never = Place(), Gate()
     place.store.room = 0
-    response = answer(*[BLOCK] * 5, BLOCK, never)
+    response = answer(*[BLOCK] * 5, never)
     place.begin(response)
     await ended()
     assert response.closed == 1

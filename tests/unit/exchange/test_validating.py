@@ -132,6 +132,34 @@ async def test_a_disk_that_fails_keeps_the_old_fields() -> None:
     assert bench.asked == 3
 
 
+async def test_of_variants_with_one_tag_the_client_gets_his_own() -> None:
+    bench = Bench()
+    for number in ("1", "2"):
+        lines = ("max-age=60", "Age: 100", "Vary: X", 'ETag: "a"', f"Content-Language: {number}")
+        head = resp(200, *lines)
+        await already(bench, head, b"same", f"X: {number}")
+    bench.fetcher.says(URL, resp(304, "max-age=60", 'ETag: "a"'), b"")
+    got = await bench.get(f"GET {URL}", "X: 1")
+    assert (got.said("content-language"), got.reason) == ("1", Reason.REVALIDATED)
+    assert (await bench.get(f"GET {URL}", "X: 2")).reason is Reason.HIT
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        pytest.param(200, Reason.ORIGIN_UNREACHABLE, id="4.3.3 another representation"),
+        pytest.param(404, Reason.ORIGIN_UNREACHABLE, id="4.3.3 none"),
+        pytest.param(403, Reason.STALE_IF_ERROR, id="for this client only"),
+    ],
+)
+async def test_a_full_answer_that_may_not_be_stored(status: int, reason: Reason) -> None:
+    bench = Bench()
+    await already(bench)
+    bench.fetcher.says(URL, resp(status, "no-store"), b"mine")
+    assert (await bench.get()).body == b"mine"
+    assert (await bench.get()).reason is reason
+
+
 # HEAD.
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -12,6 +13,9 @@ from proxy.policy.reasons import Reason
 from proxy.semantics.units import Octets
 from tests.support.door import Behind, FakePrepared, get, outcome
 from tests.support.transport import FakeTransport, turns
+
+if TYPE_CHECKING:
+    from proxy.exchange.hot import Prepared
 
 param = pytest.param
 
@@ -242,6 +246,7 @@ class TestHot:
         "octets",
         [
             param(get("/hot", minor=0), id="HTTP/1.0"),
+            param(get("/hot", "Connection: keep-alive", minor=0), id="HTTP/1.0 kept"),
             param(get("/hot", "Connection: close"), id="close"),
             param(get("/hot", method="POST"), id="another method"),
             param(get("/hot", "Content-Length: 1") + b"x", id="a body"),
@@ -281,6 +286,9 @@ class TestHot:
         assert await client.send(plain) == HOT
         assert await client.send(plain) == HOT
         assert behind.hot.asked == 1
+        behind.hot.memo[plain] = cast("Prepared", FakePrepared(b"of another place"))
+        assert await client.send(plain) == HOT
+        del behind.hot.memo[plain]
         # The same octets outside are a request to the proxy itself.
         assert (await behind.client().send(plain)).startswith(b"HTTP/1.1 404 ")
         other = behind.client()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -21,6 +22,9 @@ from tests.support.door import (
     outcome,
 )
 from tests.support.transport import turns
+
+if TYPE_CHECKING:
+    from proxy.exchange.answer import Inbound, Outcome
 
 param = pytest.param
 CONNECT = b"CONNECT a.example:80 HTTP/1.1\r\nHost: a.example\r\n\r\n"
@@ -191,13 +195,20 @@ class TestBody:
         assert not await swept(client, 59)
 
     async def test_that_nobody_reads_does_not(self) -> None:
-        behind = Behind()
-        behind.exchange.answer("/a", outcome(b"early"), asyncio.Event())
+        # The origin has all the time it needs; the client is not to blame.
+        behind, gate = Behind(), asyncio.Event()
+
+        async def handler(inbound: Inbound) -> Outcome:
+            await gate.wait()
+            return outcome(await behind.exchange.read(inbound))
+
+        behind.exchange.handlers["/a"] = handler
         client = behind.client()
         await client.send(UPLOAD + b"hel")
         assert not await swept(client, 3600)
-        client.transport.leave()
+        gate.set()
         await turns()
+        assert (await client.send(b"lo, you")).endswith(b"hello, yo")
 
 
 class TestLinger:

@@ -87,6 +87,9 @@ class TestRefusal:
         behind = Behind()
         client = behind.client()
         octets = b"PUT /healthz HTTP/1.1\r\nHost: p.test\r\nContent-Length: 99999\r\n\r\n"
-        assert (await client.send(octets + bytes(999)))[9:12] == b"405"
+        answer = await client.send(octets + get("/a"))
+        assert answer[9:12] == b"405"
+        assert b"Connection: close\r\n" in answer
+        assert answer.count(b"HTTP/1.1 ") == 1, "what looks like a request is its body"
         assert await client.send(bytes(999)) == b""
         assert client.connection.phase is Phase.LINGER

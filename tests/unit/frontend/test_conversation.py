@@ -11,13 +11,14 @@ from proxy.exchange.answer import FileSpan, Flow
 from proxy.exchange.answer import Tunnel as TunnelBody
 from proxy.frontend.connection import Phase
 from proxy.policy.reasons import Reason
-from proxy.upstream.base import Lost
+from proxy.upstream.base import ClientGone, Lost
 from tests.support.build import resp
 from tests.support.door import Behind, Client, Dialled, Reader, StoredOctets, flow, get, outcome
 from tests.support.transport import turns
 
 if TYPE_CHECKING:
-    from proxy.exchange.answer import Inbound, Outcome
+    from proxy.exchange.answer import Body, Inbound, Outcome
+    from proxy.upstream.base import RequestBody
 
 param = pytest.param
 CHUNKED = (
@@ -205,7 +206,7 @@ class TestAbort:
         client = behind.client()
         client.transport.stalled = True
         await client.send(get("/a"))
-        assert not stored.closed
+        assert client.transport.pending
         client.transport.leave()
         await turns()
         assert stored.closed
@@ -213,10 +214,20 @@ class TestAbort:
 
     async def test_within_an_upload(self) -> None:
         behind = Behind()
+        bodies: list[RequestBody] = []
+
+        async def handler(inbound: Inbound) -> Outcome:
+            assert inbound.body is not None
+            bodies.append(inbound.body)
+            return outcome(await behind.exchange.read(inbound))
+
+        behind.exchange.handlers["/a"] = handler
         client = behind.client()
         await client.send(get("/a", "Content-Length: 5", method="PUT") + b"hel")
         client.transport.leave()
         await turns()
+        with pytest.raises(ClientGone):
+            await bodies[0].read()
         assert behind.exchange.bodies == []
         assert behind.exchange.cancelled == 1
         assert behind.empty
@@ -234,7 +245,7 @@ class TestCut:
         behind.exchange.answer("/a", outcome(body))
         client = behind.client()
         await client.send(get("/a", minor=minor))
-        assert not client.transport.reset
+        assert not client.transport.aborted
         gate.set()
         await turns()
         assert client.transport.reset
@@ -255,7 +266,7 @@ class TestCut:
         self, kind: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         reader, stored, dialled = Reader(), StoredOctets(), Dialled()
-        body = {
+        body: dict[str, Body] = {
             "flow": Flow(reader, 0),
             "file": FileSpan(stored, 0, 0),
             "tunnel": TunnelBody(dialled),

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+
+import pytest
 
 from proxy.frontend import door as door_module
 from proxy.frontend.options import ServerOptions
 from tests.support.door import Behind, Client, Dialled, flow, get, outcome
 from tests.support.transport import turns, until
-
-if TYPE_CHECKING:
-    import pytest
 
 TLS = b"\x16\x03\x01\x02\x00"
 CONNECT = b"CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n"
@@ -123,12 +121,17 @@ class TestDrain:
         assert client.transport.written.endswith(b"onetwo")
         assert client.transport.ended
 
-    async def test_a_head_under_way_is_answered(self) -> None:
+    @pytest.mark.parametrize(
+        "octets",
+        [get("/a"), b"GET /healthz HTTP/1.1\r\nHost: proxy.test\r\n\r\n"],
+        ids=["for the exchange", "for the proxy itself"],
+    )
+    async def test_a_head_under_way_is_answered(self, octets: bytes) -> None:
         behind = Behind()
         client = behind.client()
-        await client.send(get("/a")[:20])
+        await client.send(octets[:20])
         behind.door.drain()
-        answer = await client.send(get("/a")[20:])
+        answer = await client.send(octets[20:])
         assert b"Connection: close\r\n" in answer
         assert client.transport.ended
 

@@ -57,6 +57,13 @@ def test_nothing_that_matches_is_a_vary_miss() -> None:
     assert decide(GET, found, NOW, OPTIONS) == Forward(Reason.VARY_MISS)
 
 
+def test_a_vary_miss_asks_whether_another_variant_will_do() -> None:
+    found = (stored("max-age=60", "Vary: Foo", 'ETag: "1"', to=get("Foo: 1")),)
+    decision = decide(get("Foo: 2"), found, NOW, OPTIONS)
+    tags = fields('If-None-Match: "1"')
+    assert decision == Revalidate(found[0], tags, Reason.VARY_MISS, on_error_until=0.0)
+
+
 def test_of_several_that_match_the_most_recent_by_date() -> None:
     """§4.1."""
     older = stored("max-age=60", f"Date: {at(-9)}")

@@ -7,7 +7,7 @@ import pytest
 from proxy.policy import revalidation
 from proxy.policy.options import Options, SetCookie
 from proxy.policy.stored import StoredResponse
-from proxy.semantics.messages import ResponseHead
+from proxy.semantics.messages import Request, ResponseHead
 from tests.support.build import fields, req, resp
 from tests.support.stored import GET, NOW, OPTIONS, URL, at, get, stored
 
@@ -42,6 +42,42 @@ def test_conditional(candidate: list[str], others: list[str], asked: list[str]) 
     chosen = held(*candidate)
     found = [*(held(line) for line in others), chosen]
     assert revalidation.conditional(found, chosen) == fields(*asked)
+
+
+GZIP = get("Accept-Encoding: gzip")
+BROTLI = get("Accept-Encoding: br")
+
+
+@pytest.mark.parametrize(
+    ("variants", "request_", "tags"),
+    [
+        pytest.param([("X-A", '"a"', get("X-A: 1"))], get("X-A: 2"), '"a"', id="4.1 another"),
+        pytest.param(
+            [("X-A", 'W/"a"', get("X-A: 1"))], get("X-A: 2"), None, id="weak tags are not"
+        ),
+        pytest.param(
+            [("Accept-Encoding", '"a"', GZIP)], BROTLI, None, id="another coding is not offered"
+        ),
+        pytest.param(
+            [("Accept-Encoding, X-A", '"a"', get("X-A: 1", "Accept-Encoding: gzip"))],
+            GZIP,
+            '"a"',
+            id="the same coding is",
+        ),
+    ],
+)
+def test_conditional_for_a_variant_that_is_missing(
+    variants: list[tuple[str, str, Request]], request_: Request, tags: str | None
+) -> None:
+    found = [stored("max-age=60", f"Vary: {v}", f"ETag: {t}", to=to) for v, t, to in variants]
+    assert revalidation.conditional_for_variant(found, request_).get("if-none-match") == tags
+
+
+def test_tags_of_another_coding_are_not_offered() -> None:
+    lines = ("max-age=60", "Vary: Accept-Encoding")
+    chosen = stored(*lines, 'ETag: "br"', to=BROTLI)
+    other = stored(*lines, 'ETag: "gz"', to=GZIP)
+    assert revalidation.conditional([other, chosen], chosen).get("if-none-match") == '"br"'
 
 
 def test_of_other_parts_no_tag_is_sent() -> None:

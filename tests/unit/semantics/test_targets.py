@@ -54,7 +54,6 @@ LONG_NAME = ".".join([LONG_LABEL] * 3 + ["a" * 61])
         pytest.param(
             "http://255.249.199.9:81/", "http://255.249.199.9:81/", id="3986-3.2.2 IPv4 octets"
         ),
-        pytest.param("http://127.0.0.1./", "http://127.0.0.1/", id="IPv4 with a dot at the end"),
         pytest.param("http://1.2.3.example/", "http://1.2.3.example/", id="digits in a name"),
         pytest.param("http://[::1]/", "http://[::1]/", id="3986-3.2.2 IPv6"),
         pytest.param(
@@ -140,6 +139,7 @@ UNREADABLE = "neither an absolute URI nor a path"
         pytest.param("GET", "http://0x7f000001/", NOT_IPV4, id="3986-7.4 hex"),
         pytest.param("GET", "http://127.0.0.0X1/", NOT_IPV4, id="3986-7.4 hex in the last part"),
         pytest.param("GET", "http://127.1/", NOT_IPV4, id="3986-7.4 short"),
+        pytest.param("GET", "http://127.0.0.1./", NOT_IPV4, id="IPv4 with a dot at the end"),
         pytest.param("GET", "http://127.0.0.01/", NOT_IPV4, id="3986-7.4 leading zero"),
         pytest.param("GET", "http://256.0.0.1/", NOT_IPV4, id="3986-7.4 octet too large"),
         pytest.param("GET", "http://1.2.3.4.5/", NOT_IPV4, id="3986-7.4 five parts"),

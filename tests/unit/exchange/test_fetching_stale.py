@@ -1,0 +1,128 @@
+"""Stale responses: when the origin fails, and while it is asked behind (RFC 5861)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from proxy.policy.reasons import Reason
+from proxy.upstream.base import BadResponse, Lost, NotReached, UpstreamError
+from tests.support.bench import URL, Bench, answers, whole
+from tests.support.build import resp
+from tests.support.origin import Gate
+
+if TYPE_CHECKING:
+    from proxy.semantics.messages import ResponseHead
+
+FRESH = resp(200, "max-age=60", 'ETag: "1"')
+STALE = resp(200, "max-age=60, stale-if-error=600", "Age: 100", 'ETag: "1"')
+BEHIND = resp(200, "max-age=60, stale-while-revalidate=600", "Age: 100", 'ETag: "1"')
+CUT = Lost(502, "connection_terminated", "cut")
+UNREACHED = NotReached(502, "connection_refused", "refused")
+
+
+async def already(bench: Bench, head: ResponseHead, body: bytes = b"old") -> None:
+    """It is stored."""
+    bench.fetcher.says(URL, head, body)
+    await bench.get()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(UNREACHED, id="5861-4 unreachable"),
+        pytest.param(CUT, id="5861-4 lost"),
+        pytest.param(BadResponse(502, "http_protocol_error", "x"), id="5861-4 malformed"),
+    ],
+)
+async def test_stale_if_error(error: UpstreamError) -> None:
+    bench, gate = Bench(), Gate()
+    await already(bench, STALE)
+    bench.fetcher.fails(URL, error, before=gate)
+    clients = [bench.start() for _ in range(3)]
+    await gate.reached()
+    gate.open()
+    got = await answers(clients)
+    assert [(one.body, one.reason) for one in got] == [(b"old", Reason.STALE_IF_ERROR)] * 3
+    assert int(got[0].said("age")) >= 100
+    assert bench.asked == 2
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+async def test_stale_if_the_origin_fails(status: int) -> None:
+    # Those who follow are spared the origin, too, as far as they take what is stale.
+    bench, gate = Bench(), Gate()
+    await already(bench, STALE)
+    response = bench.fetcher.says(URL, resp(status), b"sorry", before=gate)
+    bench.fetcher.says(URL, resp(status), b"sorry")
+    clients = [bench.start(), bench.start(), bench.start(f"GET {URL}", "Cache-Control: no-cache")]
+    await gate.reached()
+    gate.open()
+    got = await answers(clients)
+    assert [one.body for one in got] == [b"old", b"old", b"sorry"]
+    assert [one.forward_status for one in got] == [status] * 3
+    assert f"fwd=stale; fwd-status={status}" in got[1].said("cache-status")
+    assert (response.closed, bench.asked) == (1, 3)
+
+
+async def test_stale_not_for_ever() -> None:
+    bench = Bench()
+    await already(bench, resp(200, "max-age=60, stale-if-error=10", "Age: 100", 'ETag: "1"'))
+    assert (await bench.get()).status == 502
+
+
+async def test_a_stale_body_that_is_lost_does_not_help() -> None:
+    bench = Bench()
+    await already(bench, STALE)
+    bench.store.lost = {stored.id for stored in bench.store.at(URL)}
+    assert (await bench.get()).status == 502
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_stale_while_revalidate_asks_once(method: str) -> None:
+    bench, gate = Bench(), Gate()
+    await already(bench, BEHIND)
+    bench.fetcher.says(URL, resp(200, "max-age=60", 'ETag: "2"'), b"new", before=gate)
+    for _ in range(3):
+        got = await whole(await bench.open(f"{method} {URL}"))
+        assert (got.status, got.reason) == (200, Reason.STALE_WHILE_REVALIDATE)
+    await gate.reached()
+    assert bench.asked == 2
+    asked = bench.fetcher.requests[1]
+    assert (asked.method, asked.fields.get("if-none-match")) == ("GET", '"1"')
+    gate.open()
+    await bench.settled()
+    assert ((await bench.get()).body, bench.asked) == (b"new", 2)
+
+
+async def test_revalidating_behind_leaves_nothing_open() -> None:
+    bench = Bench()
+    await already(bench, BEHIND)
+    bench.fetcher.says(URL, resp(304, "max-age=60", 'ETag: "1"'), b"", interim=(resp(103),))
+    bench.store.hot = False
+    assert (await bench.get()).body == b"old"
+    assert [body.closed for body in bench.store.opened] == [1, 1]
+    assert bench.interim == []
+    assert (await bench.get()).reason is Reason.HIT
+
+
+# Clients that leave while something is awaited.
+
+
+async def test_cancelled_while_the_stale_body_is_opened() -> None:
+    bench = Bench()
+    await already(bench, STALE)
+    bench.store.hot, bench.store.opens = False, Gate()
+    never = Gate()
+    response = bench.fetcher.says(URL, resp(500), b"sorry", never)
+    client = bench.start()
+    await bench.store.opens.reached()
+    client.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await client
+    assert response.closed == 1
+    bench.store.opens.open()
+    bench.fetcher.says(URL, FRESH, b"new")
+    assert (await bench.get()).body == b"new"
