@@ -60,7 +60,7 @@ class Delivery:
         self._options = options
         self._voice = voice
 
-    def _terms(self, request: Request, stored: StoredResponse) -> Terms:
+    def terms(self, request: Request, stored: StoredResponse) -> Terms:
         rule = rules.first(self._options.rules, request.uri)
         return freshness.terms(stored, self._options, rule)
 
@@ -84,7 +84,7 @@ class Delivery:
             shaped.status,
             respond.phrase(shaped, stored),
             lengthy(request, shaped),
-            terms=self._terms(request, stored),
+            terms=self.terms(request, stored),
             now=now,
             reason=reason,
             asked=asked,
@@ -127,7 +127,7 @@ class Delivery:
             shaped = respond.shape(request, stored, fill.length, now)
         lines, phrase = lengthy(request, shaped), respond.phrase(shaped, stored)
         if asked is None or asked.collapsed:
-            terms = self._terms(request, stored)
+            terms = self.terms(request, stored)
             head = self._voice.of_stored(
                 shaped.status, phrase, lines, terms=terms, now=now, reason=reason, asked=asked
             )

@@ -33,7 +33,7 @@ from proxy.policy import keys, partial, reuse, storing
 from proxy.policy.reasons import Reason
 from proxy.semantics.fields import NO_FIELDS
 from proxy.store.base import BodyLost, Found, StoreFailed, TooLarge
-from proxy.upstream.base import UpstreamError
+from proxy.upstream.base import NotReached, UpstreamError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -146,7 +146,9 @@ class Fetching:
                 return await self._refreshed(inbound, key, found, wanted, (role, validated))
             case Erred(error):
                 stale = await self._stale(inbound.request, key, wanted)
-                return stale or self.arriving.failed(error)
+                # What befell one request after it was sent may be its own doing: look again.
+                shared = isinstance(error, NotReached) or error.status == 504
+                return stale or (self.arriving.failed(error) if shared else None)
             case Failing(status):
                 stale = await self._stale(inbound.request, key, wanted, status)
                 return stale or await self.fetch(inbound, key, found, wanted, None)
@@ -204,6 +206,8 @@ class Fetching:
         if isinstance(decision, reuse.Serve):
             return decision.stored
         stored = selected(offered, request) if role.early else None
+        if stored is not None and self._delivery.terms(request, stored).validate:
+            return None  # §5.2.2.4: no-cache is not for others, however early they came
         # A part answers those only whose octets it has, which is for policy to say.
         return stored if stored is not None and stored.part is None else None
 

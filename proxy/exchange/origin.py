@@ -74,7 +74,6 @@ class Asking:
         request_time = time.time()
         outgoing = self._outgoing(inbound, conditional)
         response = await self._fetcher.fetch(outgoing, inbound.on_interim)
-        assert not isinstance(response, Upgraded), "nobody asked to upgrade"
         if response.head.status == 304 and not any(n in outgoing.fields for n in _VALIDATING):
             response.close()
             raise BadResponse(502, "http_protocol_error", _UNASKED)
@@ -90,7 +89,7 @@ class Asking:
         outgoing = Outgoing(
             request.method, request.uri, forwarding.upgrading(fields, protocol), upgrade=True
         )
-        response = await self._fetcher.fetch(outgoing, inbound.on_interim)
+        response = await self._fetcher.upgrade(outgoing, inbound.on_interim)
         if isinstance(response, Upgraded):
             return response
         return Asked(response, self._received(request, response.head, now), now, time.time())

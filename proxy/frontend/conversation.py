@@ -130,6 +130,9 @@ class Conversation:
         except (ClientGone, Disconnected, UpstreamError, BodyLost) as error:
             log.debug("%s was cut: %s", self._target, error)
             told = self._told_malformed()
+        except Exception:
+            log.exception("%s %s failed", self._head.method, self._target)
+            told = self._told_internal()
         finally:
             if not told:
                 self._observed(outcome, self._connection.sender.sent - before, whole)
@@ -149,6 +152,16 @@ class Conversation:
         if malformed is None or self._answering:
             return False
         self._connection.refuse(unreadable(malformed), self._head)
+        return True
+
+    def _told_internal(self) -> bool:
+        """Our own fault: whether the client could still be told so."""
+        if self._answering:
+            return False
+        sentence = "The proxy failed on this request; its log says how. Trying again may help."
+        reason = Reason.INTERNAL
+        answer = errors.own(500, reason, sentence, error="proxy_internal_error")
+        self._connection.refuse(Own(answer, reason, close=True), self._head)
         return True
 
     async def _send(self, request: Request, outcome: Outcome) -> bool:

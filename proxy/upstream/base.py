@@ -110,12 +110,17 @@ class Fetcher(Protocol):
 
     async def fetch(
         self, request: Outgoing, on_interim: OnInterim | None = None
-    ) -> UpstreamResponse | Upgraded:
-        """The final response (Upgraded only for ``request.upgrade`` and 101). Raises UpstreamError,
+    ) -> UpstreamResponse:
+        """The final response when its head has come. Raises UpstreamError,
 
         and ClientGone if reading the request body does. Cancelled, it closes the connection.
         Each interim response (1xx but 101) is handed to ``on_interim`` in order.
         """
+
+    async def upgrade(
+        self, request: Outgoing, on_interim: OnInterim | None = None
+    ) -> UpstreamResponse | Upgraded:
+        """The same for a request with ``upgrade``: Upgraded if the origin agrees with 101."""
 
     async def dial(self, origin: Origin) -> Upgraded:
         """A fresh connection for CONNECT, through the parent if routed. Raises UpstreamError."""

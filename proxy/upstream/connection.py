@@ -51,6 +51,7 @@ class Connection(asyncio.Protocol):
         "_since",
         "_timer",
         "closed",
+        "keep_alive",
         "limits",
         "options",
         "owner",
@@ -67,6 +68,7 @@ class Connection(asyncio.Protocol):
         self.peer = peer
         self.owner: Owner | None = None
         self.closed = False
+        self.keep_alive: float = options.keep_alive  # seconds of idleness that the origin allows
         self.served = 0
         self.transport: asyncio.Transport
         self._loop = asyncio.get_running_loop()

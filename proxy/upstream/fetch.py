@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from proxy.upstream.connect import Connector, is_address
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 # RFC 9112 §9.3.1 would allow every idempotent method; we repeat what cannot have had an effect.
 _REPEATABLE: Final = frozenset({"GET", "HEAD"})
+# What cannot be repeated must not meet an origin that closes just then: seconds of idleness in
+# which none does. A fresh connection costs a round trip, a lost request is the client's error.
+_RESTED: Final = 1.0
 
 
 class Upstream:
@@ -51,17 +55,27 @@ class Upstream:
         self._pool = Pool(options)
         self._retries = options.retries
 
-    async def fetch(self, request: Outgoing, on_interim: OnInterim | None = None) -> Response | Raw:
-        """The final response when its head has come; ``Raw`` for a 101 that was asked for.
+    async def fetch(self, request: Outgoing, on_interim: OnInterim | None = None) -> Response:
+        """The final response when its head has come.
 
         Raises UpstreamError, and ClientGone if the request body does.
         """
+        response = await self.upgrade(request, on_interim)
+        assert isinstance(response, Response), "nobody asked to upgrade"
+        return response
+
+    async def upgrade(
+        self, request: Outgoing, on_interim: OnInterim | None = None
+    ) -> Response | Raw:
+        """The same, or ``Raw`` for a 101 that was asked for."""
         route = self._routes.choose(request.uri.origin)
         if not isinstance(route, Direct):
             self._judge(request.uri.origin)
         head = render(request, route)
-        connection = await self._connection(route)
-        repeatable = connection.served > 0 and self._may_repeat(request)
+        may_repeat = self._may_repeat(request)
+        rested = inf if may_repeat else _RESTED
+        connection = await self._connection(route, rested=rested)
+        repeatable = connection.served > 0 and may_repeat
         try:
             response = await connection.ask(head, request, on_interim)
         except Unanswered:
@@ -93,8 +107,10 @@ class Upstream:
         if is_address(origin.host):
             self._connector.judge(origin.host, origin.port, origin.host)
 
-    async def _connection(self, route: Route, *, fresh: bool = False) -> Connection:
-        connection = await self._pool.claim(route, fresh=fresh)
+    async def _connection(
+        self, route: Route, *, fresh: bool = False, rested: float = inf
+    ) -> Connection:
+        connection = await self._pool.claim(route, fresh=fresh, rested=rested)
         if connection is not None:
             return connection
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from math import inf
 from typing import TYPE_CHECKING
 
 from proxy.upstream.base import NotReached
@@ -45,13 +46,16 @@ class Pool:
         waiting = sum(len(shelf.waiting) for shelf in self._shelves.values())
         return f"<Pool open={len(self._open)} idle={len(self._idle)} waiting={waiting}>"
 
-    async def claim(self, route: Route, *, fresh: bool = False) -> Connection | None:
+    async def claim(
+        self, route: Route, *, fresh: bool = False, rested: float = inf
+    ) -> Connection | None:
         """An idle connection (not if ``fresh``), or None and with it a slot to open one.
 
-        Whoever gets the slot says ``adopt`` or ``abandon``. Raises NotReached (503).
+        ``rested``: seconds that it may have been idle at most. Whoever gets the slot says
+        ``adopt`` or ``abandon``. Raises NotReached (503).
         """
         shelf = self._shelves.get(route) or _Shelf()
-        if not fresh and (idle := self._take(shelf)) is not None:
+        if not fresh and (idle := self._take(shelf, rested)) is not None:
             return idle
         self._shelves[route] = shelf
         if shelf.slots < self._options.connections_per_origin:
@@ -65,13 +69,16 @@ class Pool:
         given.abort()
         return None
 
-    def _take(self, shelf: _Shelf) -> Connection | None:
+    def _take(self, shelf: _Shelf, rested: float) -> Connection | None:
+        now = asyncio.get_running_loop().time()
         while shelf.idle:
             connection = shelf.idle.pop()
-            del self._idle[connection]
-            if connection.usable():
+            idle = now - self._idle.pop(connection)
+            if idle < min(rested, connection.keep_alive) and connection.usable():
                 return connection
             connection.abort()
+            if rested < inf:
+                return None  # the others have been idle for longer
         return None
 
     async def _turn(self, route: Route, shelf: _Shelf) -> Connection | None:

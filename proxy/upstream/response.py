@@ -7,6 +7,7 @@ finished, failed. Nothing here knows sockets.
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -16,12 +17,14 @@ from proxy.wire.framing import UNTIL_CLOSE, NoBody, Sized, keeps_alive, response
 from proxy.wire.heads import BadMessage, check_partial_response, head_end, parse_response
 
 if TYPE_CHECKING:
+    from proxy.semantics.fields import Fields
     from proxy.semantics.messages import ResponseHead
     from proxy.upstream.base import OnInterim
     from proxy.upstream.connection import Connection
     from proxy.upstream.upload import Upload
     from proxy.wire.heads import Limits
 
+_TIMEOUT: Final = re.compile(r"[0-9]{1,9}")
 WINDOW: Final = 256 * 1024  # undelivered octets above which the origin is told to wait
 
 
@@ -157,7 +160,10 @@ class Response:
         head = self.head
         # Promise: both messages ended where their framing says, and nothing is left over.
         reusable = sent and not decoder.rest and keeps_alive(head.minor, head.fields)
-        self._leave().finished(reusable=reusable)
+        connection = self._leave()
+        if reusable and "keep-alive" in head.fields:
+            connection.keep_alive = allowed_idle(head.fields, connection.options.keep_alive)
+        connection.finished(reusable=reusable)
 
     def ended(self) -> None:
         """The origin has closed its side; if the body may end so, it has."""
@@ -243,3 +249,15 @@ class Response:
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+def allowed_idle(fields: Fields, configured: float) -> float:
+    """Seconds for which the origin keeps an idle connection, by ``Keep-Alive: timeout=5``.
+
+    Less a second, so that a request does not meet its close (RFC 9112 §9.3.1).
+    """
+    for member in fields.members("keep-alive"):
+        name, _, value = member.partition("=")
+        if name.strip().lower() == "timeout" and _TIMEOUT.fullmatch(value.strip()):
+            return min(configured, max(0.0, int(value) - 1.0))
+    return configured

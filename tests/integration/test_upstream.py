@@ -924,7 +924,7 @@ async def test_upgrade(client: Client) -> None:
         await echo(reader, writer)
 
     async with Peer(play) as origin:
-        raw = await client.upstream.fetch(outgoing(origin.port, upgrade=True))
+        raw = await client.upstream.upgrade(outgoing(origin.port, upgrade=True))
         assert isinstance(raw, Raw)
         assert await converse(raw) == b"hello world"
         assert "open=0" in client.pool

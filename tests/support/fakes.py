@@ -260,12 +260,16 @@ class FakeFetcher:
         """The next request does not get an answer."""
         self._scripts[url].append(Script(error, before))
 
-    async def fetch(
+    async def upgrade(
         self, request: Outgoing, on_interim: OnInterim | None = None
     ) -> FakeResponse | Upgraded:
+        if self.upgraded is None:
+            return await self.fetch(request, on_interim)
         self.requests.append(request)
-        if request.upgrade and self.upgraded is not None:
-            return self.upgraded
+        return self.upgraded
+
+    async def fetch(self, request: Outgoing, on_interim: OnInterim | None = None) -> FakeResponse:
+        self.requests.append(request)
         scripts = self._scripts[str(request.uri)]
         if not scripts:
             raise NotReached(502, "connection_refused", "There is no script for this.")

@@ -279,7 +279,7 @@ class TestCut:
         assert (reader.closed, stored.closed, dialled.closed) == (
             kind == "flow", kind == "file", kind == "tunnel",
         )  # fmt: skip
-        assert "exchange failed" in caplog.text
+        assert "GET http://a.example/a failed" in caplog.text
 
 
 class TestUpgrade:

@@ -179,6 +179,24 @@ async def test_idle_connections_expire(rig: Rig) -> None:
     assert repr(rig.pool) == "<Pool open=0 idle=0 waiting=0>"
 
 
+async def test_not_used_for_longer_than_the_origin_allows(rig: Rig) -> None:
+    first = await rig.connection(A)
+    first.keep_alive = 0.0
+    rig.pool.released(first)
+    assert await rig.connection(A) is not first
+    assert first.closed
+
+
+async def test_what_cannot_be_repeated_gets_one_that_was_used_just_now(rig: Rig) -> None:
+    first = await rig.connection(A)
+    rig.pool.released(first)
+    assert await rig.pool.claim(A, rested=1.0) is first
+    rig.pool.released(first)
+    assert await rig.pool.claim(A, rested=0.0) is None
+    assert first.closed
+    rig.pool.abandon(A)
+
+
 async def test_close(rig: Rig) -> None:
     busy, idle = await rig.connection(A), await rig.connection(B)
     rig.pool.released(idle)
