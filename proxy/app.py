@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import resource
 import secrets
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("forecache")
 BACKLOG: Final = 1024
+_COLLECT_AFTER: Final = (20_000, 20, 50)  # allocations, young and middle collections
 _LOOK: Final = 0.05  # seconds between looks at who is still there, while draining
 
 
@@ -163,6 +165,7 @@ async def _serve(settings: Settings) -> int:
         (again if asked.is_set() else asked).set()
 
     _on_signals(running, stop)
+    _tune_collector()
     used, _, _ = running.store.usage()
     if sys.stdout.isatty():
         sys.stdout.write(banner.banner(settings, used, running.addresses))
@@ -179,6 +182,13 @@ async def _serve(settings: Settings) -> int:
         await running.stop()
     hurried.cancel()
     return 0
+
+
+def _tune_collector() -> None:
+    """What was made at the start stays: full collections need not walk it, nor come so often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECT_AFTER)
 
 
 def _on_signals(running: Running, stop: Callable[[], None]) -> None:

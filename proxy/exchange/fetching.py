@@ -89,8 +89,9 @@ class Fetching:
         if wanted.reason in _APART:
             return await self.fetch(inbound, key, found, wanted, None)
         # Who may not lead can still read along once it is known what there is to read.
-        landed = self._flights.landed(key, self._store.removals(key))
-        if _is_own_view(inbound.request, wanted) and not landed:
+        if _is_own_view(inbound.request, wanted) and not self._flights.landed(
+            key, self._store.removals(key)
+        ):
             return await self.fetch(inbound, key, found, wanted, None)
         return await self._join(inbound, key, found, wanted, key)
 
@@ -113,7 +114,7 @@ class Fetching:
         role = self._flights.join(key, time.time(), self._store.removals(key))
         if isinstance(role, Lead):
             getting = replace(inbound.request, method="GET")
-            unseen = replace(inbound, request=getting, on_interim=lambda _: None)
+            unseen = inbound._replace(request=getting, on_interim=lambda _: None)
             launch(self._behind(unseen, key, found, wanted, role.flight), PUMP + key)
 
     async def _behind(
@@ -275,7 +276,7 @@ class Fetching:
         stored = self._validating.validated(request, key, found, asked, flight)
         if stored is None:
             # It validates nothing that we have: ask once more, for the whole thing.
-            whole = replace(wanted, conditional=NO_FIELDS)
+            whole = wanted._replace(conditional=NO_FIELDS)
             return await self.fetch(inbound, key, found, whole, flight)
         forwarded = Forwarded(wanted.reason, 304)
         reason = Reason.REVALIDATED
@@ -335,7 +336,7 @@ def _is_own_view(request: Request, wanted: Wanted) -> bool:
     """Whether what the origin answers may be of use to this request alone."""
     if request.method == "HEAD":
         return True
-    return wanted.conditional is None and any(name in request.fields for name in _OWN_VIEW)
+    return wanted.conditional is None and not _OWN_VIEW.isdisjoint(request.fields.names())
 
 
 def _told(role: Follow, wanted: Wanted, status: int) -> tuple[Reason, Forwarded | None]:

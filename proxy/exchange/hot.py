@@ -35,7 +35,8 @@ class Prepared:
 
     __slots__ = (
         "_age", "_block", "_fresh_until", "_generation", "_key", "_made", "_opening", "_second",
-        "_store", "_until", "body", "content_type", "method", "sent", "status", "target",
+        "_store", "_until", "body", "content_type", "method", "referer", "sent", "status", "target",
+        "user_agent",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - it is a record of everything the answer depends on
@@ -69,6 +70,8 @@ class Prepared:
         self.method = request.method
         self.target = str(request.uri)
         self.content_type = stored.head.fields.get("content-type") or "-"
+        self.referer = request.fields.get("referer") or "-"
+        self.user_agent = request.fields.get("user-agent") or "-"
 
     def block(self, now: float) -> bytes | None:
         """The octets to send first (``body`` follows when it is not empty), None when not valid."""
@@ -118,7 +121,7 @@ class Hot:
         rule = rules.first(self._options.rules, request.uri)
         key = keys.primary(request.uri, rule)
         found = self._store.peek(key)
-        if found is None:
+        if found is None or not found.variants:
             return None
         decision = reuse.decide(request, found.variants, now, self._options)
         if not isinstance(decision, reuse.Serve) or decision.reason is not Reason.HIT:

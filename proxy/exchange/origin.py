@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from proxy.semantics import dates, forwarding
 from proxy.semantics.fields import Fields
+from proxy.semantics.messages import ResponseHead
 from proxy.upstream.base import BadResponse, Outgoing, Upgraded
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from proxy.exchange.voice import Voice
     from proxy.policy.reasons import Reason
     from proxy.policy.stored import StoredResponse
-    from proxy.semantics.messages import Request, ResponseHead
+    from proxy.semantics.messages import Request
     from proxy.upstream.base import Fetcher, UpstreamResponse
 
 _VALIDATING: Final = ("if-none-match", "if-modified-since")
@@ -32,11 +32,11 @@ _REPLACED: Final = frozenset(
     }
 )
 
+_COUNTED: Final = frozenset({"TRACE", "OPTIONS"})  # RFC 9110 §7.6.2
 _UNASKED: Final = "The origin says 304 (Not Modified) to a request without preconditions."
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(NamedTuple):
     """Why the origin is asked, and what there is already.
 
     ``conditional``: preconditions of ours in place of the client's; None to leave those alone.
@@ -49,8 +49,7 @@ class Wanted:
     stale_until: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """A final response: ``head`` is as the client and the cache shall see it (Via, Date).
 
     Times are epoch seconds around the request (RFC 9111 §4.2.3).
@@ -100,19 +99,20 @@ class Asking:
         return forwarding.upgrading(fields, head.fields.get("upgrade") or "")
 
     def _fields(self, request: Request) -> Fields:
-        return forwarding.request_fields(
-            request.fields, request.uri, self._voice.pseudonym, request.minor
-        )
+        known: Fields | None = getattr(request, "_onward", None)
+        if known is None:
+            known = forwarding.request_fields(
+                request.fields, request.uri, self._voice.pseudonym, request.minor
+            )
+            object.__setattr__(request, "_onward", known)
+        return known
 
     def _outgoing(self, inbound: Inbound, conditional: Fields | None) -> Outgoing:
         fields = self._fields(inbound.request)
         if conditional is not None:
             fields = Fields((*fields.without(_REPLACED).lines, *conditional.lines))
         request = inbound.request
-        if (hops := forwarding.max_forwards(fields)) is not None and request.method in (
-            "TRACE",
-            "OPTIONS",
-        ):
+        if request.method in _COUNTED and (hops := forwarding.max_forwards(fields)) is not None:
             fields = fields.replacing("Max-Forwards", str(hops - 1))
         return Outgoing(request.method, request.uri, fields, inbound.body, inbound.length)
 
@@ -124,4 +124,4 @@ class Asking:
         if "date" not in fields:
             # RFC 9110 §6.6.1: a recipient with a clock adds what the origin left out.
             fields = fields.adding(("Date", dates.format_date(now)))
-        return type(head)(head.status, head.reason, fields, head.minor)
+        return ResponseHead(head.status, head.reason, fields, head.minor)

@@ -1,17 +1,18 @@
-"""What happened in one exchange: the only thing that observers see."""
+"""What happened in one exchange: the only thing that observers see.
+
+A tuple of atoms: many of them wait for the log, and the garbage collector need not look at them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from proxy.policy.reasons import Reason
 
 
-@dataclass(slots=True)
-class ExchangeRecord:
+class ExchangeRecord(NamedTuple):
     """One finished exchange. ``start`` in seconds since the epoch, ``elapsed`` in seconds.
 
     ``target`` is the target URI, or authority for CONNECT, or the raw request-target if it was

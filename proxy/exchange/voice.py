@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from proxy.policy.reasons import HITS, Reason
 from proxy.semantics.fields import Fields
@@ -37,8 +37,7 @@ _FORWARDED: Final[Mapping[Reason, Fwd]] = {
 _SAID: Final = frozenset({Reason.HIT, Reason.MISS, Reason.VARY_MISS, Reason.METHOD})
 
 
-@dataclass(frozen=True, slots=True)
-class Forwarded:
+class Forwarded(NamedTuple):
     """What was asked of the origin: why, what it answered (0: nothing), was it stored."""
 
     why: Reason

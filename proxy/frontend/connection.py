@@ -16,12 +16,12 @@ from proxy.exchange import errors
 from proxy.exchange.record import ExchangeRecord
 from proxy.frontend.conversation import Conversation
 from proxy.frontend.inbound import InboundBody
-from proxy.frontend.reception import Connect, Exchanged, Own, receive, unreadable
+from proxy.frontend.reception import Connect, Exchanged, Own, unreadable
 from proxy.frontend.sender import Sender, reset
 from proxy.policy.reasons import Reason
 from proxy.semantics.messages import RequestHead
-from proxy.wire.framing import NO_BODY, NoBody, Sized, keeps_alive, request_framing
-from proxy.wire.heads import BadMessage, check_partial, head_end, parse_request
+from proxy.wire.framing import NO_BODY, NoBody
+from proxy.wire.heads import BadMessage, check_partial, head_end
 
 if TYPE_CHECKING:
     from proxy.exchange.hot import Prepared
@@ -216,18 +216,15 @@ class Connection(asyncio.Protocol):
     def _take(self, raw: bytes) -> None:
         """One whole request head."""
         try:
-            head = parse_request(raw, self._door.limits)
-            framing = request_framing(head)
-            if framing == _EMPTY:
-                framing = NO_BODY
+            heard = self._door.hearing.hear(raw, self.inside, self._prefix)
         except BadMessage as error:
             self.refuse(self._denied or unreadable(error))
             return
+        head, framing, reception, keep = heard
         if self._denied is not None:
             self.refuse(self._denied, head)
             return
-        reception = receive(head, self.inside, self._door.rules)
-        keep = keeps_alive(head.minor, head.fields) and not self._door.draining
+        keep = keep and not self._door.draining
         bodiless = isinstance(framing, NoBody)
         match reception:
             case Own():
@@ -259,7 +256,8 @@ class Connection(asyncio.Protocol):
         self._observe(
             ExchangeRecord(
                 now, 0.0, self.client, prepared.method, prepared.target, 1, prepared.status,
-                prepared.sent, Reason.HIT, prepared.content_type,
+                prepared.sent, Reason.HIT, prepared.content_type, 0, "-", prepared.referer,
+                prepared.user_agent,
             )
         )  # fmt: skip
         if self._door.draining:
@@ -383,7 +381,6 @@ class Connection(asyncio.Protocol):
         return early
 
 
-_EMPTY: Final = Sized(0)  # some clients say so with every GET
 _READING: Final = frozenset({"GET", "HEAD"})
 _UNREAD: Final = RequestHead("-", "-", 1, errors.own(400, Reason.BAD_REQUEST, "").head.fields)
 _LATE: Final = Own(

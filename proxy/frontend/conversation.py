@@ -190,11 +190,12 @@ class Conversation:
                 status=head.status if head is not None else 0,
                 sent=sent,
                 reason=outcome.reason if outcome is not None else Reason.CLIENT_GONE,
-                content_type=(head.fields.get("content-type") if head is not None else None) or "-",
+                content_type=(head.fields.first("content-type") if head is not None else None)
+                or "-",
                 forward_status=outcome.forward_status if outcome is not None else 0,
                 peer=self._peer if outcome is not None and outcome.forward_status else "-",
-                referer=fields.get("referer") or "-",
-                user_agent=fields.get("user-agent") or "-",
+                referer=fields.first("referer") or "-",
+                user_agent=fields.first("user-agent") or "-",
                 aborted=not whole,
             )
         )

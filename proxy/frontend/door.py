@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+from proxy.frontend.heard import Hearing
 from proxy.wire.heads import Limits
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Door:
         self.observe = observe
         limits = options.limits
         self.limits = Limits(limits.request_head, limits.request_line, limits.fields)
+        self.hearing = Hearing(self.limits, rules)
         self.connections: set[Connection] = set()
         self.tunnels: set[Tunnel] = set()
         self.per_client: Counter[str] = Counter()

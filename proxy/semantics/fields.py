@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from proxy.semantics.grammar import list_members
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator
+    from collections.abc import Collection, Container, Iterable, Iterator
 
 Line = tuple[str, str]
 
@@ -23,41 +23,62 @@ class Fields:
 
     def __init__(self, lines: Iterable[Line] = ()) -> None:
         self.lines: tuple[Line, ...] = tuple(lines)
-        self._index: dict[str, list[str]] | None = None
+        self._index: dict[str, str | list[str]] | None = None
 
-    def _values(self) -> dict[str, list[str]]:
-        index = self._index
-        if index is None:
-            index = self._index = {}
+    def _indexed(self) -> dict[str, str | list[str]]:
+        """By lower-case name the value, or a list of several; made when it is first asked for."""
+        index: dict[str, str | list[str]] = {name.lower(): value for name, value in self.lines}
+        if len(index) != len(self.lines):
+            index = {}
             for name, value in self.lines:
-                index.setdefault(name.lower(), []).append(value)
+                lower = name.lower()
+                held = index.get(lower)
+                if held is None:
+                    index[lower] = value
+                elif isinstance(held, list):
+                    held.append(value)
+                else:
+                    index[lower] = [held, value]
+        self._index = index
         return index
 
     def __contains__(self, name: str) -> bool:
-        return name in self._values()
+        index = self._index
+        return name in (self._indexed() if index is None else index)
 
     def get(self, name: str) -> str | None:
         """The combined field value (RFC 9110 §5.3), None when absent."""
-        values = self._values().get(name)
-        if values is None:
-            return None
-        return values[0] if len(values) == 1 else ", ".join(values)
+        index = self._index
+        value = (self._indexed() if index is None else index).get(name)
+        return ", ".join(value) if isinstance(value, list) else value
+
+    def first(self, name: str) -> str | None:
+        """The value of the first line of that name: for one look at fields that have no other."""
+        for own, value in self.lines:
+            if own.lower() == name:
+                return value
+        return None
 
     def all(self, name: str) -> tuple[str, ...]:
         """The value of each field line of that name, in order."""
-        return tuple(self._values().get(name, ()))
+        index = self._index
+        value = (self._indexed() if index is None else index).get(name)
+        if value is None:
+            return ()
+        return tuple(value) if isinstance(value, list) else (value,)
 
     def members(self, name: str) -> list[str]:
         """The non-empty members of a list-based field (RFC 9110 §5.6.1), quotes respected."""
-        return [m for value in self._values().get(name, ()) for m in list_members(value)]
+        return [m for value in self.all(name) for m in list_members(value)]
 
-    def names(self) -> Iterable[str]:
+    def names(self) -> Collection[str]:
         """Each field name once, in lower case."""
-        return self._values().keys()
+        index = self._index
+        return (self._indexed() if index is None else index).keys()
 
     def without(self, names: Container[str]) -> Fields:
         """These fields less every line whose lower-case name is in ``names``."""
-        return Fields(line for line in self.lines if line[0].lower() not in names)
+        return Fields([line for line in self.lines if line[0].lower() not in names])
 
     def replacing(self, name: str, value: str) -> Fields:
         """One line ``name: value`` at the end instead of every line of that name."""

@@ -33,8 +33,15 @@ class RequestHead:
     fields: Fields
 
 
+class _Forwarded:
+    """Room for the fields as they go onward: not a field, so neither compared nor copied."""
+
+    __slots__ = ("_onward",)
+    _onward: Fields
+
+
 @dataclass(frozen=True, slots=True)
-class Request:
+class Request(_Forwarded):
     """A request whose target URI is known (RFC 9110 §7.1): what policy and exchange speak of.
 
     ``minor`` is the client's HTTP/1 minor version; ``fields`` are as received.

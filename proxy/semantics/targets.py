@@ -8,7 +8,7 @@ guessed. Path and query stay byte for byte as received.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import IPv6Address
 from typing import Final
@@ -41,15 +41,19 @@ class Origin:
     scheme: str
     host: str
     port: int
+    # Host as it goes into a Host field: brackets for IPv6, no default port.
+    authority: str = field(init=False, repr=False, compare=False)
+    _text: str = field(init=False, repr=False, compare=False)
 
-    @property
-    def authority(self) -> str:
-        """Host as it goes into a Host field: brackets for IPv6, no default port."""
+    def __post_init__(self) -> None:
+        """Origins are made once and spelled out for each request."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+        named = host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+        object.__setattr__(self, "authority", named)
+        object.__setattr__(self, "_text", f"{self.scheme}://{named}")
 
     def __str__(self) -> str:
-        return f"{self.scheme}://{self.authority}"
+        return self._text
 
 
 @dataclass(frozen=True, slots=True)

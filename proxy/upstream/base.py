@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from asyncio import Transport
@@ -40,8 +39,7 @@ class BadResponse(UpstreamError):
     """The origin sent what is not an HTTP/1 response, or one of ambiguous framing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """A request ready to send: fields complete (Host, Via, ...) but for framing.
 
     ``body`` streams (None: no body); ``length`` is its Content-Length or None for chunked.

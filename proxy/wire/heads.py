@@ -54,6 +54,7 @@ _STATUS_LINE: Final = rf"HTTP/1\.([0-9]) ([1-5][0-9]{{2}})(?: ({_V}*+))?\r\n"
 _REQUEST: Final = re.compile(_REQUEST_LINE + _FIELD_LINES)
 _RESPONSE: Final = re.compile(_STATUS_LINE + _FIELD_LINES)
 _FIELDS: Final = re.compile(_FIELD_LINES)
+_NAME_AND_VALUE: Final = re.compile(r"([^:\r]++):[ \t]*+([^\r]*+)\r\n")
 _FIELD_LINE: Final = re.compile(rf"{_T}++:{_V}*+")
 _START_OF_REQUEST: Final = re.compile(rf"(?:\r\n)?{_T}*+(?: |\r?\Z)".encode("latin-1"))
 _START_OF_RESPONSE: Final = re.compile(rb"HTTP/|(?:H(?:T(?:T(?:P)?)?)?)?\Z")
@@ -147,10 +148,9 @@ def parse_fields(section: bytes | bytearray, limits: Limits) -> Fields:
 def _lines(section: str, limits: Limits) -> list[Line]:
     if not section:
         return []
-    lines: list[Line] = []
-    for line in section[:-2].split("\r\n"):
-        name, _, value = line.partition(":")
-        lines.append((name, value.strip(" \t")))
+    lines: list[Line] = _NAME_AND_VALUE.findall(section)
+    if " \r" in section or "\t\r" in section:
+        lines = [(name, value.rstrip(" \t")) for name, value in lines]
     if len(lines) > limits.fields:
         raise BadMessage(431, f"there are more than {limits.fields} field lines")
     return lines

@@ -147,7 +147,7 @@ class FakePrepared:
         self.follows = follows
         self.sent = len(block) + len(follows)
         self.method, self.target, self.status = "GET", "http://a.example/hot", 200
-        self.content_type = "-"
+        self.content_type = self.referer = self.user_agent = "-"
         self._block = block
 
     def block(self, now: float) -> bytes | None:
