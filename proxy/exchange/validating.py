@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from proxy.exchange.flights import Refreshed, Uncacheable
 from proxy.exchange.keeping import PUMP
 from proxy.exchange.tasks import launch
-from proxy.policy import keys, revalidation, storing
+from proxy.policy import keys, revalidation, rules, storing
 from proxy.policy.reasons import Reason
 from proxy.store.base import StoreFailed
 
@@ -53,7 +53,11 @@ class Validating:
         staying, leaving = self._judged(changed, request, asked.response_time)
         if flight is not None:
             flight.land(Refreshed(staying))
-        launch(self._write(key, staying, leaving, flight), PUMP + key)
+        staying = self._news(found, staying, request, asked.response_time)
+        if staying or leaving:
+            launch(self._write(key, staying, leaving, flight), PUMP + key)
+        elif flight is not None:
+            self._flights.over(flight, Uncacheable())
         # The origin may have chosen a variant that this request would not have selected.
         return selected(changed, request) or changed[0]
 
@@ -76,6 +80,18 @@ class Validating:
         if stored is not None:
             changed = (replace(stored, invalid=True),)
             launch(self._write(key, changed, frozenset(), None), PUMP + key)
+
+    def _news(
+        self, found: Found, staying: tuple[StoredResponse, ...], request: Request, now: float
+    ) -> tuple[StoredResponse, ...]:
+        """Those of which something is worth writing down."""
+        before = {stored.id: stored for stored in found.variants}
+        rule = rules.first(self._options.rules, request.uri)
+        return tuple(
+            stored
+            for stored in staying
+            if revalidation.is_news(before[stored.id], stored, self._options, rule, now)
+        )
 
     def _freshened(self, stored: StoredResponse, asked: Asked, request: Request) -> StoredResponse:
         times = (asked.request_time, asked.response_time)

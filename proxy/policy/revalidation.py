@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.policy import keys
 from proxy.policy.directives import parse_response_directives
-from proxy.policy.freshness import date
+from proxy.policy.freshness import date, terms
 from proxy.policy.storing import COOKIES, kept_fields, shares_cookies
 from proxy.semantics.dates import parse_date
 from proxy.semantics.fields import NO_FIELDS, Fields
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from proxy.policy.options import Options
+    from proxy.policy.rules import Rule
     from proxy.policy.stored import StoredResponse
     from proxy.semantics.fields import Line
     from proxy.semantics.messages import Request, ResponseHead
@@ -33,6 +34,7 @@ MOST_TAGS: Final = 16  # in If-None-Match: no origin should refuse our fields as
 _NOT_UPDATED: Final = frozenset(
     {"content-encoding", "content-length", "content-range", "transfer-encoding"}
 )
+_TIMES_ARE_NEWS_AFTER: Final = 60.0  # seconds
 # They say when the earlier response was made: gone even if the update is silent about it.
 _SUPERSEDED: Final = frozenset({"age", "date"})
 
@@ -125,6 +127,24 @@ def freshened(
         request_time=request_time,
         response_time=response_time,
         invalid=False,
+    )
+
+
+def is_news(
+    before: StoredResponse, after: StoredResponse, options: Options, rule: Rule | None, now: float
+) -> bool:
+    """Whether what a validation changed is worth writing down.
+
+    A response that is stale again at once, with no field new but the time, is validated at its
+    next use as it would have been without. Only the stale windows move with the time.
+    """
+    if now < terms(after, options, rule).while_revalidating_until or before.invalid:
+        return True
+    if after.response_time - before.response_time >= _TIMES_ARE_NEWS_AFTER:
+        return True
+    changed = set(before.head.fields.lines) ^ set(after.head.fields.lines)
+    return before.selecting != after.selecting or any(
+        name.lower() not in _SUPERSEDED for name, _ in changed
     )
 
 

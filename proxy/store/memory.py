@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from proxy.store.base import Found
 
-LARGEST_BODY: Final = 256 * 1024
+SMALL_BODY: Final = 256 * 1024
+LARGEST_BODY: Final = 2**20
 
 # What the objects of one key and of one octet of its record take once they have been used
 # (fields indexed, terms worked out): 3.2 kB for a record of 293 octets, 14 kB for one of 1235.
@@ -40,10 +41,21 @@ class _Entry:
 class MemoryTier:
     """Found records by key and bodies by id, at most ``budget`` octets together."""
 
-    __slots__ = ("_bodies", "_budget", "_entries", "_hand", "_newest", "_oldest", "weight")
+    __slots__ = (
+        "_bodies",
+        "_budget",
+        "_entries",
+        "_hand",
+        "_newest",
+        "_oldest",
+        "largest",
+        "weight",
+    )
 
     def __init__(self, budget: int) -> None:
         self._budget = budget
+        # Octets of a body that is worth keeping: none takes much of the whole.
+        self.largest = min(LARGEST_BODY, max(SMALL_BODY, budget // 64))
         self._entries: dict[str, _Entry] = {}
         self._bodies: dict[str, bytes] = {}
         self._newest: _Entry | None = None
@@ -71,7 +83,7 @@ class MemoryTier:
         old = self._entries.get(key)
         visited = old is not None and old.visited
         held = {s.id: self._bodies[s.id] for s in found.variants if s.id in self._bodies}
-        held.update((id_, body) for id_, body in bodies.items() if len(body) <= LARGEST_BODY)
+        held.update((id_, body) for id_, body in bodies.items() if len(body) <= self.largest)
         self.drop(key)
         weight = _PER_KEY + _PER_RECORD_OCTET * record + sum(map(len, held.values()))
         if weight > self._budget:
@@ -85,7 +97,7 @@ class MemoryTier:
     def keep_body(self, key: str, id_: str, body: bytes) -> None:
         """Add a body to what is held of ``key``."""
         entry = self._entries.get(key)
-        if entry is None or len(body) > LARGEST_BODY or id_ in self._bodies:
+        if entry is None or len(body) > self.largest or id_ in self._bodies:
             return
         if any(stored.id == id_ for stored in entry.found.variants):
             entry.ids = (*entry.ids, id_)

@@ -29,7 +29,7 @@ from proxy.store.bodies import (
 from proxy.store.disk import ERRORS, SpooledBody, Table, is_damage
 from proxy.store.folder import Folder
 from proxy.store.generations import NOT_KEPT
-from proxy.store.memory import LARGEST_BODY, MemoryTier
+from proxy.store.memory import MemoryTier
 from proxy.store.spools import Limits, SpoolFile
 from proxy.store.threads import Handover, Threads
 from proxy.store.writer import (
@@ -157,7 +157,7 @@ class TieredStore:
         try:
             if stored.length <= LARGEST_INLINE:
                 octets = await self._readers.run(self._inline, stored)
-            elif stored.length <= LARGEST_BODY:
+            elif stored.length <= self._memory.largest:
                 octets = await self._readers.run(self._small_file, stored)
             else:
                 return FileBody(await self._open_file(stored), stored.length, self._readers)
@@ -207,7 +207,7 @@ class TieredStore:
             return Found((), generation), {}, 0
         variants = records.decode(key, record)
         bodies: dict[str, bytes] = {}
-        room = LARGEST_BODY
+        room = self._memory.largest
         for stored in variants:
             room -= stored.length
             if room < 0 or stored.length > LARGEST_INLINE:

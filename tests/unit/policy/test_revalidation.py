@@ -226,3 +226,29 @@ def test_head_speaks_of_the_complete_length() -> None:
     head = resp(200, "", "Content-Length: 9")
     now = revalidation.head_update(part, head, req(f"HEAD {URL}"), OPTIONS, LATER, LATER)
     assert not now.invalid
+
+
+@pytest.mark.parametrize(
+    ("lines", "update", "later", "news"),
+    [
+        param("max-age=60", [], 1, True, id="fresh again"),
+        param("max-age=0", [], 1, False, id="stale again at once"),
+        param("max-age=0", ["Date: " + at(1)], 1, False, id="but for the time"),
+        param("max-age=0", [], 60, True, id="times, after a while"),
+        param("max-age=0", ["X: 2"], 1, True, id="another field"),
+        param("max-age=0, stale-while-revalidate=9", [], 1, True, id="a window of its own"),
+    ],
+)
+def test_what_is_worth_writing_down(
+    lines: str, update: list[str], later: float, news: bool
+) -> None:
+    before = stored(lines, 'ETag: "a"', "X: 1")
+    head, now = resp(304, "", *update), NOW + later
+    after = revalidation.freshened(before, head, GET, OPTIONS, now, now)
+    assert revalidation.is_news(before, after, OPTIONS, None, now) is news
+
+
+def test_what_was_invalid_is_worth_writing_down() -> None:
+    before = replace(stored("max-age=0", 'ETag: "a"'), invalid=True)
+    after = revalidation.freshened(before, resp(304), GET, OPTIONS, NOW + 1, NOW + 1)
+    assert revalidation.is_news(before, after, OPTIONS, None, NOW + 1)

@@ -19,7 +19,7 @@ def present(memory: MemoryTier, keys: str) -> str:
 
 
 def test_found_and_bodies() -> None:
-    memory = MemoryTier(2**20)
+    memory = MemoryTier(2**26)
     memory.keep(KEY, found("a", "b"), {"body-a": b"A"}, 300)
     assert memory.peek(KEY, 2) == found("a", "b")
     assert memory.body("body-a") == b"A"
@@ -27,7 +27,7 @@ def test_found_and_bodies() -> None:
 
 
 def test_a_passed_generation_is_not_answered_but_its_bodies_serve_the_next() -> None:
-    memory = MemoryTier(2**20)
+    memory = MemoryTier(2**26)
     memory.keep(KEY, found("a"), {"body-a": b"A"}, 300)
     assert memory.peek(KEY, 4) is None
     memory.keep(KEY, found("a", generation=4), {}, 300)
@@ -36,21 +36,21 @@ def test_a_passed_generation_is_not_answered_but_its_bodies_serve_the_next() -> 
 
 
 def test_bodies_leave_with_their_variant() -> None:
-    memory = MemoryTier(2**20)
+    memory = MemoryTier(2**26)
     memory.keep(KEY, found("a"), {"body-a": b"A"}, 300)
     memory.keep(KEY, found("b"), {"body-b": b"B"}, 300)
     assert (memory.body("body-a"), memory.body("body-b")) == (None, b"B")
 
 
 def test_too_large_bodies_are_not_kept() -> None:
-    memory = MemoryTier(2**22)
+    memory = MemoryTier(2**26)
     memory.keep(KEY, found("a"), {"body-a": b"x" * (LARGEST_BODY + 1)}, 300)
     assert memory.peek(KEY, 2) is not None
     assert memory.body("body-a") is None
 
 
 def test_a_body_is_added_once_and_weighed() -> None:
-    memory = MemoryTier(2**20)
+    memory = MemoryTier(2**26)
     memory.keep(KEY, found("a"), {}, 300)
     before = memory.weight
     for _ in range(2):

@@ -10,7 +10,7 @@ import pytest
 
 from proxy.store.base import BodyLost, Found, Spool, Store, StoredBody, StoreFailed, TooLarge
 from proxy.store.bodies import LARGEST_INLINE
-from proxy.store.memory import LARGEST_BODY
+from proxy.store.memory import SMALL_BODY
 from proxy.store.tiered import TieredStore, open_store
 from tests.support.stores import (
     KEY,
@@ -30,8 +30,8 @@ SIZES = [
     pytest.param(1, id="one octet"),
     pytest.param(LARGEST_INLINE, id="largest inline"),
     pytest.param(LARGEST_INLINE + 1, id="smallest file"),
-    pytest.param(LARGEST_BODY, id="largest in memory"),
-    pytest.param(LARGEST_BODY + 1, id="smallest on disk alone"),
+    pytest.param(SMALL_BODY, id="largest in memory"),
+    pytest.param(SMALL_BODY + 1, id="smallest on disk alone"),
     pytest.param(3_000_000, id="large"),
 ]
 
@@ -50,7 +50,7 @@ async def test_stored_and_still_there_after_a_restart(tmp_path: Path, size: int,
         (stored,) = (await store.lookup(KEY)).variants
         assert (stored.length, stored.head) == (size, response("a").head)
         assert await bodies_of(store, KEY) == [body]
-        if size <= LARGEST_BODY and way == "put":
+        if size <= SMALL_BODY and way == "put":
             assert store.held(stored) == body
     async with opened(tmp_path) as store:
         assert (await store.lookup(KEY)).variants == (stored,)
