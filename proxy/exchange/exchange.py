@@ -26,6 +26,7 @@ from proxy.upstream.base import UpstreamError
 
 if TYPE_CHECKING:
     from proxy.exchange.answer import Inbound
+    from proxy.exchange.fill import Fill
     from proxy.exchange.options import ExchangeOptions
     from proxy.exchange.voice import Voice
     from proxy.policy.options import Options
@@ -85,7 +86,8 @@ class Exchange:
 
     async def _cached(self, inbound: Inbound) -> Outcome:
         key = self.key(inbound.request.uri)
-        if (outcome := await self._just_arrived(inbound.request, key)) is not None:
+        fill = self._keeping.arrived(key)
+        if fill is not None and (outcome := await self._just_arrived(inbound.request, fill)):
             return outcome
         for _ in range(_ATTEMPTS):
             found = self._store.peek(key) or await self._store.lookup(key)
@@ -94,14 +96,11 @@ class Exchange:
         asked = await self._asking.ask(inbound, None)
         return self._arriving.pass_on(asked, Reason.MISS, Reason.MISS)
 
-    async def _just_arrived(self, request: Request, key: str) -> Outcome | None:
+    async def _just_arrived(self, request: Request, fill: Fill) -> Outcome | None:
         """A client who has read a body to its end may expect it to be stored.
 
         While it is being committed it is the answer, or worth waiting for: None, look it up.
         """
-        fill = self._keeping.arrived(key)
-        if fill is None:
-            return None
         now = time.time()
         decision = reuse.decide(request, (fill.stored,), now, self._options)
         if not isinstance(decision, reuse.Serve):

@@ -25,6 +25,7 @@ from proxy.exchange.flights import (
 )
 from proxy.exchange.joined import Joined
 from proxy.exchange.keeping import PUMP
+from proxy.exchange.lately import Lately
 from proxy.exchange.origin import Wanted
 from proxy.exchange.tasks import launch
 from proxy.exchange.validating import Validating, selected
@@ -36,7 +37,7 @@ from proxy.store.base import BodyLost, Found, StoreFailed, TooLarge
 from proxy.upstream.base import NotReached, UpstreamError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Sequence
 
     from proxy.exchange.answer import Inbound
     from proxy.exchange.delivery import Delivery
@@ -57,6 +58,9 @@ _APART: Final = frozenset({Reason.REQUEST_NO_STORE, Reason.REQUEST_REFLECTED, Re
 _OWN_VIEW: Final = frozenset(
     {"range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since"}
 )
+# Of those, what no whole response answers in the end.
+_ONE_BY_ONE: Final = frozenset({"range", "if-match", "if-unmodified-since"})
+_PAST_US: Final = 600.0  # seconds for which a 304 that went past us is remembered
 _FAILING: Final = frozenset({500, 502, 503, 504})  # RFC 5861 §4
 
 
@@ -80,32 +84,56 @@ class Fetching:
         self._delivery = delivery
         self._keeping = keeping
         self._validating = validating = Validating(store, options, flights)
+        self._validated_past_us = Lately(_PAST_US)
         self.arriving = Arriving(
             options, flights, delivery=delivery, keeping=keeping, validating=validating
         )
 
-    async def ask(self, inbound: Inbound, key: str, found: Found, wanted: Wanted) -> Outcome | None:
+    def ask(
+        self, inbound: Inbound, key: str, found: Found, wanted: Wanted
+    ) -> Awaitable[Outcome | None]:
         """Fetch, alone or as one of many."""
         if wanted.reason in _APART:
-            return await self.fetch(inbound, key, found, wanted, None)
-        # Who may not lead can still read along once it is known what there is to read.
-        if _is_own_view(inbound.request, wanted) and not self._flights.landed(
-            key, self._store.removals(key)
-        ):
-            return await self.fetch(inbound, key, found, wanted, None)
-        return await self._join(inbound, key, found, wanted, key)
+            return self.fetch(inbound, key, found, wanted, None)
+        if _is_own_view(inbound.request, wanted):
+            return self._ask_for_one(inbound, key, found, wanted)
+        return self._join(inbound, key, found, wanted, key)
 
-    async def _join(
+    def _ask_for_one(
+        self, inbound: Inbound, key: str, found: Found, wanted: Wanted
+    ) -> Awaitable[Outcome | None]:
+        # Who may not lead can still read along once it is known what there is to read.
+        if self._flights.landed(key, self._store.removals(key)):
+            return self._join(inbound, key, found, wanted, key)
+        if self._is_worth_having(inbound.request, key):
+            whole = wanted._replace(conditional=NO_FIELDS)
+            return self._join(inbound, key, found, whole, key)
+        return self.fetch(inbound, key, found, wanted, None)
+
+    def _is_worth_having(self, request: Request, key: str) -> bool:
+        """Clients validate what they hold again and again: after the second time we hold it too.
+
+        Not after the first, which may be the last: a whole response for one 304 is a bad bargain.
+        """
+        now = time.time()
+        return (
+            request.method == "GET"
+            and _ONE_BY_ONE.isdisjoint(request.fields.names())
+            and self._validated_past_us.holds(key, now)
+            and not self._flights.is_uncacheable(key, now)
+        )
+
+    def _join(
         self, inbound: Inbound, key: str, found: Found, wanted: Wanted, flight_key: str
-    ) -> Outcome | None:
+    ) -> Awaitable[Outcome | None]:
         role = self._flights.join(flight_key, time.time(), self._store.removals(key))
         match role:
             case Alone():
-                return await self.fetch(inbound, key, found, wanted, None)
+                return self.fetch(inbound, key, found, wanted, None)
             case Lead(flight):
-                return await self.lead(inbound, key, found, wanted, flight)
+                return self.lead(inbound, key, found, wanted, flight)
             case Follow():
-                return await self._follow(inbound, key, found, wanted, role)
+                return self._follow(inbound, key, found, wanted, role)
             case _:
                 assert_never(role)
 
@@ -250,8 +278,10 @@ class Fetching:
     ) -> Outcome | None:
         asked, flight, _ = flying
         status = asked.head.status
-        if status == 304 and wanted.conditional is not None:
-            return await self._validated(inbound, key, found, wanted, flying)
+        if status == 304:
+            if wanted.conditional is not None:
+                return await self._validated(inbound, key, found, wanted, flying)
+            self._validated_past_us.note(key, asked.response_time)
         if status in _FAILING:
             stale = await self._stale(inbound.request, key, wanted, status)
             if stale is not None:

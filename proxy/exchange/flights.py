@@ -7,9 +7,10 @@ learns, ``Alone`` does neither because the key proved uncacheable a short while 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from proxy.exchange.lately import Lately
 
 if TYPE_CHECKING:
     from proxy.exchange.fill import Fill
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from proxy.upstream.base import UpstreamError
 
 REMEMBER: Final = 30.0  # seconds for which a key that proved uncacheable is not queued behind
-REMEMBERED: Final = 10_000  # keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class Flights:
 
     def __init__(self) -> None:
         self._flights: dict[str, Flight] = {}
-        self._uncacheable: OrderedDict[str, float] = OrderedDict()
+        self._uncacheable = Lately(REMEMBER)
 
     def join(self, key: str, now: float, removals: int) -> Lead | Follow | Alone:
         """Your role for this key at ``now`` (epoch seconds).
@@ -113,7 +113,7 @@ class Flights:
         flight = self._joinable(key, removals)
         if flight is not None:
             return Follow(flight, early=not flight.landed.done())
-        if now < self._uncacheable.get(key, 0.0):
+        if self._uncacheable.holds(key, now):
             return Alone()
         flight = self._flights[key] = Flight(key, removals)
         return Lead(flight)
@@ -135,11 +135,12 @@ class Flights:
 
     def uncacheable(self, key: str, now: float) -> None:
         """Remember for a while that this key is not worth queueing for."""
-        self._uncacheable[key] = now + REMEMBER
-        self._uncacheable.move_to_end(key)
-        if len(self._uncacheable) > REMEMBERED:
-            self._uncacheable.popitem(last=False)
+        self._uncacheable.note(key, now)
+
+    def is_uncacheable(self, key: str, now: float) -> bool:
+        """Whether it proved so a short while ago."""
+        return self._uncacheable.holds(key, now)
 
     def cacheable(self, key: str) -> None:
         """It was stored after all."""
-        self._uncacheable.pop(key, None)
+        self._uncacheable.forget(key)

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from proxy.exchange.respond import Shape
     from proxy.policy.freshness import Terms
     from proxy.policy.options import Options
+    from proxy.policy.rules import Rule
     from proxy.policy.stored import StoredResponse
     from proxy.semantics.messages import Request
-    from proxy.store.base import Store
+    from proxy.store.base import Found, Store
 
 ENTRIES: Final = 8192  # prepared answers kept
 OCTETS: Final = 32 * 2**20  # of heads and bodies that they hold on to, at most
@@ -121,7 +122,7 @@ class Hot:
         rule = rules.first(self._options.rules, request.uri)
         key = keys.primary(request.uri, rule)
         found = self._store.peek(key)
-        if found is None or not found.variants:
+        if found is None or not self._any_fresh(found, rule, now):
             return None
         decision = reuse.decide(request, found.variants, now, self._options)
         if not isinstance(decision, reuse.Serve) or decision.reason is not Reason.HIT:
@@ -147,6 +148,13 @@ class Hot:
         if len(raw) <= HEAD:
             self._remember(raw, prepared)
         return prepared
+
+    def _any_fresh(self, found: Found, rule: Rule | None, now: float) -> bool:
+        """Spares what cannot be a hit a decision that is made again elsewhere."""
+        for stored in found.variants:
+            if now < freshness.terms(stored, self._options, rule).fresh_until:
+                return True
+        return False
 
     def _opening(self, shaped: Shape, stored: StoredResponse) -> bytes:
         lines = [line for line in shaped.lines if line[0].lower() != "age"]

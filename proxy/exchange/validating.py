@@ -50,10 +50,14 @@ class Validating:
         ]
         if not changed:
             return None
-        staying, leaving = self._judged(changed, request, asked.response_time)
+        news = self._news(found, changed, request, asked.response_time)
+        if news or "authorization" in request.fields:
+            staying, leaving = self._judged(changed, request, asked.response_time)
+        else:
+            staying, leaving = tuple(changed), frozenset()  # judged when it was stored
         if flight is not None:
             flight.land(Refreshed(staying))
-        staying = self._news(found, staying, request, asked.response_time)
+        staying = tuple(stored for stored in staying if stored.id in news)
         if staying or leaving:
             launch(self._write(key, staying, leaving, flight), PUMP + key)
         elif flight is not None:
@@ -82,14 +86,14 @@ class Validating:
             launch(self._write(key, changed, frozenset(), None), PUMP + key)
 
     def _news(
-        self, found: Found, staying: tuple[StoredResponse, ...], request: Request, now: float
-    ) -> tuple[StoredResponse, ...]:
-        """Those of which something is worth writing down."""
+        self, found: Found, changed: Sequence[StoredResponse], request: Request, now: float
+    ) -> frozenset[str]:
+        """The ids of those of which something is worth writing down."""
         before = {stored.id: stored for stored in found.variants}
         rule = rules.first(self._options.rules, request.uri)
-        return tuple(
-            stored
-            for stored in staying
+        return frozenset(
+            stored.id
+            for stored in changed
             if revalidation.is_news(before[stored.id], stored, self._options, rule, now)
         )
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from proxy.exchange import errors
-from proxy.exchange.answer import FileSpan, Flow, Inbound, Outcome, Tunnel
+from proxy.exchange.answer import FileSpan, Flow, Inbound, Inline, Outcome, Tunnel
 from proxy.exchange.record import ExchangeRecord
 from proxy.exchange.tasks import spawn
 from proxy.frontend import tunnel
@@ -125,7 +125,14 @@ class Conversation:
         before = self._connection.sender.sent
         try:
             outcome = await self._door.exchange.handle(inbound)
-            keep = await self._send(inbound.request, outcome)
+            keep = self._begin_answer()
+            body = outcome.answer.body
+            if isinstance(body, Inline):
+                self._connection.sender.send_inline(
+                    self._head, outcome.answer.head, body.data, keep
+                )
+            else:
+                keep = await self._connection.sender.send(inbound.request, outcome.answer, keep)
             whole = True
         except (ClientGone, Disconnected, UpstreamError, BodyLost) as error:
             log.debug("%s was cut: %s", self._target, error)
@@ -164,12 +171,11 @@ class Conversation:
         self._connection.refuse(Own(answer, reason, close=True), self._head)
         return True
 
-    async def _send(self, request: Request, outcome: Outcome) -> bool:
-        """Returns whether the connection may go on."""
+    def _begin_answer(self) -> bool:
+        """Returns whether the connection may go on after it."""
         self._answering = True
         consumed = self._body is None or self._body.complete
-        keep = self._keep and consumed and not self._door.draining
-        return await self._connection.sender.send(request, outcome.answer, keep)
+        return self._keep and consumed and not self._door.draining
 
     def _interim(self, head: ResponseHead) -> None:
         # RFC 9110 §15.2: a 1xx is not for HTTP/1.0 clients.

@@ -90,7 +90,7 @@ class Sender:
     def send_own(self, request: RequestHead, answer: Answer, keep: bool) -> None:
         """An answer of our own, at once."""
         assert isinstance(answer.body, Inline)
-        self._send_inline(request, answer.head, answer.body.data, keep)
+        self.send_inline(request, answer.head, answer.body.data, keep)
 
     async def send(self, request: Request, answer: Answer, keep: bool) -> bool:
         """Send it whole; returns whether the connection may carry another request.
@@ -99,7 +99,7 @@ class Sender:
         """
         body = answer.body
         if isinstance(body, Inline):
-            self._send_inline(request, answer.head, body.data, keep)
+            self.send_inline(request, answer.head, body.data, keep)
             return keep
         if isinstance(body, FileSpan):
             await self._send_file(request, answer.head, body, keep)
@@ -110,7 +110,8 @@ class Sender:
         self.write(render_response(answer.head.status, answer.head.reason, answer.head.fields))
         return False
 
-    def _send_inline(self, request: Asked, head: ResponseHead, body: bytes, keep: bool) -> None:
+    def send_inline(self, request: Asked, head: ResponseHead, body: bytes, keep: bool) -> None:
+        """All of it, at once."""
         length = None if bodiless(request, head) else len(body)
         block = rendered(request, head, length, keep)
         self.write(block + body if length else block)

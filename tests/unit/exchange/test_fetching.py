@@ -293,3 +293,47 @@ async def test_no_cache_is_answered_by_what_is_newer_than_it() -> None:
     assert [(await whole(one)).body for one in outcomes] == [b"one", b"one"]
     assert (late.body, bench.asked) == (b"two", 2)
     await bench.settled()
+
+
+MINE = 'If-None-Match: "1"'
+NOT_MODIFIED = resp(304, "", 'ETag: "1"')
+
+
+async def test_what_clients_validate_again_is_fetched_whole() -> None:
+    bench = Bench()
+    bench.fetcher.says(URL, NOT_MODIFIED)
+    bench.fetcher.says(URL, FRESH, b"body")
+    first = await bench.get(f"GET {URL}", MINE)
+    assert (first.status, first.reason) == (304, Reason.NOT_STORED_STATUS)
+    second = await bench.get(f"GET {URL}", MINE)
+    assert (second.status, second.reason) == (304, Reason.MISS)
+    assert [r.fields.get("if-none-match") for r in bench.fetcher.requests] == ['"1"', None]
+    await bench.settled()
+    assert (await bench.get(f"GET {URL}", MINE)).reason is Reason.HIT
+    assert (await bench.get()).body == b"body"
+    assert bench.asked == 2
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param("Range: bytes=0-1", id="a range"),
+        pytest.param('If-Match: "1"', id="another precondition"),
+    ],
+)
+async def test_but_not_for_more_than_a_validation(line: str) -> None:
+    bench = Bench()
+    bench.fetcher.says(URL, NOT_MODIFIED)
+    bench.fetcher.says(URL, NOT_MODIFIED)
+    for lines in ((MINE,), (MINE, line)):
+        await bench.get(f"GET {URL}", *lines)
+    assert [r.fields.get("if-none-match") for r in bench.fetcher.requests] == ['"1"'] * 2
+
+
+async def test_nor_when_it_proved_uncacheable() -> None:
+    bench = Bench()
+    for _ in range(3):
+        bench.fetcher.says(URL, NOT_MODIFIED if _ != 1 else resp(200, "no-store"), b"")
+    for _ in range(3):
+        await bench.get(f"GET {URL}", MINE)
+    assert [r.fields.get("if-none-match") for r in bench.fetcher.requests] == ['"1"', None, '"1"']

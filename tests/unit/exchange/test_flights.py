@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.exchange import flights
 from proxy.exchange.flights import (
     REMEMBER,
     Alone,
@@ -96,12 +95,3 @@ async def test_a_flight_under_way_is_joined_even_so() -> None:
     flight = lead(under_test)
     under_test.uncacheable(KEY, NOW)
     assert under_test.join(KEY, NOW, 0) == Follow(flight, early=True)
-
-
-async def test_the_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flights, "REMEMBERED", 2)
-    under_test = Flights()
-    for key in ("a", "b", "a", "c"):
-        under_test.uncacheable(key, NOW)
-    roles = {key: type(under_test.join(key, NOW, 0)) for key in ("a", "b", "c")}
-    assert roles == {"a": Alone, "b": Lead, "c": Alone}
