@@ -1,1 +1,8 @@
-"""One request and its response: the only place where a decision meets an effect."""
+"""One request and its response: the only place where a decision meets an effect.
+
+``hot`` answers what memory has, at once. Everything else goes through ``exchange``: it asks policy
+and does what the answer says, with ``delivery`` (answers from what is at hand) or ``fetching``
+(alone, or together through ``flights``). What the origin sends becomes ``arriving`` (store it or
+pass it on), ``validating`` (304 and HEAD) or, joined to a part, ``joined``; ``keeping`` pumps it
+into a ``fill``, which any number of clients read. ``respond`` and ``voice`` make heads, purely.
+"""

@@ -115,7 +115,10 @@ class Exchange:
         decision = reuse.decide(inbound.request, found.variants, now, self._options)
         match decision:
             case reuse.Serve(stored=stored, reason=reason):
-                return await self._delivery.serve(inbound.request, key, stored, now, reason)
+                outcome = await self._delivery.serve(inbound.request, key, stored, now, reason)
+                # Its body turned out to be lost, and with it what was stored: a miss.
+                lost = Wanted(Reason.DAMAGED)
+                return outcome or await self._fetching.ask(inbound, key, found, lost)
             case reuse.ServeAndRevalidate(stored=stored, conditional=conditional):
                 wanted = Wanted(Reason.EXPIRED, conditional)
                 self._fetching.revalidate_behind(inbound, key, found, wanted)

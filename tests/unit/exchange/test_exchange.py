@@ -93,7 +93,9 @@ async def test_a_lost_body_is_a_miss(hot: bool) -> None:
     await bench.get()
     bench.store.hot = hot
     bench.store.lost = {stored.id for stored in bench.store.at(URL)}
-    assert (await bench.get()).body == b"again"
+    got = await bench.get()
+    assert (got.body, got.reason) == (b"again", Reason.DAMAGED)
+    assert "fwd=miss" in got.said("cache-status")
     assert (await bench.get()).reason is Reason.HIT
 
 
