@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Final
-from uuid import uuid4
 
 from proxy.exchange import errors
 from proxy.exchange.answer import Outcome
 from proxy.exchange.flights import Uncacheable
+from proxy.exchange.names import body_id
 from proxy.exchange.voice import Forwarded
 from proxy.policy import storing
 from proxy.policy.reasons import Reason
@@ -115,7 +115,7 @@ class Arriving:
             request,
             asked.head,
             self._options,
-            uuid4().hex,
+            body_id(),
             asked.request_time,
             asked.response_time,
         )

@@ -7,7 +7,6 @@ import logging
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, assert_never
-from uuid import uuid4
 
 from proxy.exchange.answer import Outcome, release
 from proxy.exchange.arriving import Arriving, content_range
@@ -26,6 +25,7 @@ from proxy.exchange.flights import (
 from proxy.exchange.joined import Joined
 from proxy.exchange.keeping import PUMP
 from proxy.exchange.lately import Lately
+from proxy.exchange.names import body_id
 from proxy.exchange.origin import Wanted
 from proxy.exchange.tasks import launch
 from proxy.exchange.validating import Validating, selected
@@ -341,7 +341,7 @@ class Fetching:
         """The fill of the stored part and what has come; None if they are not to be joined."""
         part, missing = decision.stored, decision.missing
         stored = partial.combine(
-            part, asked.head, self._options, uuid4().hex, asked.request_time, asked.response_time
+            part, asked.head, self._options, body_id(), asked.request_time, asked.response_time
         )
         if stored is None or content_range(asked) != (missing.first, missing.last):
             return None
