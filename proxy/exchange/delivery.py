@@ -75,8 +75,13 @@ class Delivery:
     ) -> Outcome | None:
         """From the store; None if its body turned out to be lost."""
         shaped = respond.shape(request, stored, stored.length, now)
+        held = self._store.held(stored) if shaped.pieces else b""
         try:
-            body = await self._body(key, stored, shaped)
+            body: Body = (
+                await self._open(key, stored, shaped)
+                if held is None
+                else Inline(respond.cut(shaped.pieces, held))
+            )
         except BodyLost:
             return None
         self._store.touch(key)
@@ -91,12 +96,7 @@ class Delivery:
         )
         return Outcome(Answer(head, body), reason, asked.status if asked is not None else 0)
 
-    async def _body(self, key: str, stored: StoredResponse, shaped: Shape) -> Body:
-        if not shaped.pieces:
-            return Inline(b"")
-        held = self._store.held(stored)
-        if held is not None:
-            return Inline(respond.cut(shaped.pieces, held))
+    async def _open(self, key: str, stored: StoredResponse, shaped: Shape) -> Body:
         body = await self._store.open(key, stored)
         if len(shaped.pieces) == 1 and isinstance(piece := shaped.pieces[0], Slice):
             return FileSpan(body, piece.offset, piece.length)
