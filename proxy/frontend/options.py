@@ -21,7 +21,6 @@ class LimitOptions:
     write_timeout: Seconds = Seconds(60)
     tunnel_idle_timeout: Seconds = Seconds(600)
     buffer: Octets = Octets(256 * 2**10)
-    interim_responses: int = 16
 
 
 @dataclass(frozen=True, slots=True)
