@@ -32,7 +32,6 @@ _AT_LEAST: Final = {
     "server.limits.write_timeout": 0.1,
     "server.limits.tunnel_idle_timeout": 0.1,
     "server.limits.buffer": 4096,
-    "server.limits.interim_responses": 0,
     "cache.freshness.heuristic_fraction": 0,
     "upstream.connect_timeout": 0.1,
     "upstream.connect_total_timeout": 0.1,
