@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from proxy.semantics.messages import Request
     from proxy.upstream.base import Fetcher, UpstreamResponse
 
-_VALIDATING: Final = ("if-none-match", "if-modified-since")
+_VALIDATING: Final = frozenset({"if-none-match", "if-modified-since"})
 # What a validating request replaces: the client's own preconditions and its Range, which are
 # applied to the response once it has been validated.
 _REPLACED: Final = frozenset(
@@ -73,7 +73,7 @@ class Asking:
         request_time = time.time()
         outgoing = self._outgoing(inbound, conditional)
         response = await self._fetcher.fetch(outgoing, inbound.on_interim)
-        if response.head.status == 304 and not any(n in outgoing.fields for n in _VALIDATING):
+        if response.head.status == 304 and not _may_say_304(inbound.request, conditional):
             response.close()
             raise BadResponse(502, "http_protocol_error", _UNASKED)
         now = time.time()
@@ -108,10 +108,10 @@ class Asking:
         return known
 
     def _outgoing(self, inbound: Inbound, conditional: Fields | None) -> Outgoing:
-        fields = self._fields(inbound.request)
-        if conditional is not None:
-            fields = Fields((*fields.without(_REPLACED).lines, *conditional.lines))
         request = inbound.request
+        fields = self._fields(request)
+        if conditional is not None:
+            fields = _validating(request, fields, conditional)
         if request.method in _COUNTED and (hops := forwarding.max_forwards(fields)) is not None:
             fields = fields.replacing("Max-Forwards", str(hops - 1))
         return Outgoing(request.method, request.uri, fields, inbound.body, inbound.length)
@@ -125,3 +125,20 @@ class Asking:
             # RFC 9110 §6.6.1: a recipient with a clock adds what the origin left out.
             fields = fields.adding(("Date", dates.format_date(now)))
         return ResponseHead(head.status, head.reason, fields, head.minor)
+
+
+def _validating(request: Request, fields: Fields, conditional: Fields) -> Fields:
+    """``fields`` with preconditions of ours: the same object for the same question."""
+    known: tuple[Fields, Fields] | None = getattr(request, "_validating", None)
+    if known is not None and known[0] == conditional:
+        return known[1]
+    asked = Fields((*fields.without(_REPLACED).lines, *conditional.lines))
+    object.__setattr__(request, "_validating", (conditional, asked))
+    return asked
+
+
+def _may_say_304(request: Request, conditional: Fields | None) -> bool:
+    """Whether anything was asked that 304 answers."""
+    if conditional is not None:
+        return bool(conditional)
+    return not _VALIDATING.isdisjoint(request.fields.names())

@@ -148,7 +148,8 @@ def parse_response_directives(fields: Fields, targeted: tuple[str, ...] = ()) ->
         if members:
             return _response_directives(members, targeted=True)
     lines = fields.all("cache-control")
-    if sum(map(len, lines)) > _WORTH_REMEMBERING:
+    size = len(lines[0]) if len(lines) == 1 else sum(map(len, lines))
+    if size > _WORTH_REMEMBERING:
         return _response_directives(_directives(lines), targeted=False)
     return _remembered(lines)
 

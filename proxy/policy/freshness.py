@@ -7,8 +7,7 @@ age is one comparison with ``now``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from proxy.policy.directives import delta_seconds, parse_response_directives
 from proxy.semantics.dates import parse_date
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from proxy.policy.rules import Rule
     from proxy.policy.stored import StoredResponse
     from proxy.semantics.fields import Fields
+    from proxy.semantics.messages import ResponseHead
 
 # RFC 9110 §15.1.
 HEURISTIC_STATUSES: Final = frozenset({200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501})
@@ -27,8 +27,7 @@ HEURISTIC_STATUSES: Final = frozenset({200, 203, 204, 206, 300, 301, 308, 404, 4
 _RULED_STATUSES: Final = frozenset(status for status in HEURISTIC_STATUSES if status < 400)
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(NamedTuple):
     """What may be done with a stored response under these options and this rule, and until when.
 
     ``born``, ``fresh_until`` and ``while_revalidating_until`` are epoch seconds, ``lifetime`` and
@@ -55,7 +54,9 @@ def terms(stored: StoredResponse, options: Options, rule: Rule | None) -> Terms:
     known: Terms | None = getattr(stored, "_terms", None)
     if known is not None and known.options is options and known.rule is rule:
         return known
-    made = _terms(stored, options, rule)
+    directives = parse_response_directives(stored.head.fields, options.freshness.targeted)
+    times = (stored.request_time, stored.response_time)
+    made = agreed(stored.head, directives, stored.personal, times, (options, rule))
     object.__setattr__(stored, "_terms", made)
     return made
 
@@ -73,74 +74,89 @@ def fresh_until(stored: StoredResponse, options: Options, rule: Rule | None = No
 def current_age(stored: StoredResponse, now: float) -> float:
     """Seconds since the response was generated or validated at the origin (§4.2.3); never < 0."""
     known: Terms | None = getattr(stored, "_terms", None)
-    born = _born(stored) if known is None else known.born
+    if known is None:
+        born = _born(stored.head.fields, stored.request_time, stored.response_time)
+    else:
+        born = known.born
     # A clock that was set back must not make anything younger than it was on arrival.
     return max(now, stored.response_time) - born
 
 
 def date(stored: StoredResponse) -> float:
     """Date in epoch seconds; the time of receipt when there is no valid one (RFC 9110 §6.6.1)."""
-    said = parse_date(stored.head.fields.get("date") or "", stored.response_time)
-    return stored.response_time if said is None else said
+    return _date(stored.head.fields, stored.response_time)
 
 
-def _terms(stored: StoredResponse, options: Options, rule: Rule | None) -> Terms:
-    directives = parse_response_directives(stored.head.fields, options.freshness.targeted)
-    ruled = rule is not None and rule.override and stored.head.status in _RULED_STATUSES
-    origin = None if ruled else _origin_lifetime(stored, directives)
-    person = _ruled_lifetime(stored, rule)
-    seconds = origin if origin is not None else person
+def agreed(
+    head: ResponseHead,
+    directives: ResponseDirectives,
+    personal: bool,
+    times: tuple[float, float],
+    settings: tuple[Options, Rule | None],
+) -> Terms:
+    """The terms of a response with the ``head`` that is stored, or would be.
+
+    ``directives`` are those of ``head``; ``times`` are those of request and response.
+    """
+    options, rule = settings
+    fields, received = head.fields, times[1]
+    ruled = rule is not None and rule.override and head.status in _RULED_STATUSES
+    seconds = None if ruled else _origin_lifetime(fields, directives, received)
+    if seconds is None and rule is not None and head.status in _RULED_STATUSES:
+        seconds = rule.freshness
     explicit = seconds is not None
     if seconds is None:
-        seconds = _heuristic_lifetime(stored, directives, options)
-    born = _born(stored)
+        seconds = 0.0 if personal else _heuristic_lifetime(head, directives, options, received)
+    born = _born(fields, *times)
     forbidden = not ruled and _stale_forbidden(directives)
-    window = 0.0 if forbidden else _stale_while_revalidate(stored, directives, options)
+    window = 0.0 if forbidden else _stale_while_revalidate(personal, directives, options)
+    fresh_until = born + seconds
     return Terms(
-        options=options,
-        rule=rule,
-        directives=directives,
-        born=born,
-        lifetime=seconds,
-        explicit=explicit,
-        validate=directives.no_cache and not ruled,
-        stale_forbidden=forbidden,
-        fresh_until=born + seconds,
-        while_revalidating_until=born + seconds + window,
-        stale_if_error=_stale_if_error(stored, directives, options, rule),
+        options,
+        rule,
+        directives,
+        born,
+        seconds,
+        explicit,
+        directives.no_cache and not ruled,
+        forbidden,
+        fresh_until,
+        fresh_until + window,
+        _stale_if_error(head.status, personal, directives, options, rule),
     )
 
 
-def _origin_lifetime(stored: StoredResponse, directives: ResponseDirectives) -> float | None:
+def _date(fields: Fields, received: float) -> float:
+    said = parse_date(fields.get("date") or "", received)
+    return received if said is None else said
+
+
+def _origin_lifetime(
+    fields: Fields, directives: ResponseDirectives, received: float
+) -> float | None:
     """§4.2.1: s-maxage wins in a shared cache, then max-age, then Expires less Date."""
     if directives.s_maxage is not None:
         return directives.s_maxage
     if directives.max_age is not None:
         return directives.max_age
     # RFC 9213 §2.2: where a targeted field is used, Expires is not.
-    if directives.targeted or "expires" not in stored.head.fields:
+    if directives.targeted or (said := fields.get("expires")) is None:
         return None
-    expires = parse_date(stored.head.fields.get("expires") or "", stored.response_time)
+    expires = parse_date(said, received)
     # §5.3: an invalid date, 0 above all, is a time in the past.
-    return 0.0 if expires is None else max(0.0, expires - date(stored))
-
-
-def _ruled_lifetime(stored: StoredResponse, rule: Rule | None) -> float | None:
-    if rule is None or stored.head.status not in _RULED_STATUSES:
-        return None
-    return rule.freshness
+    return 0.0 if expires is None else max(0.0, expires - _date(fields, received))
 
 
 def _heuristic_lifetime(
-    stored: StoredResponse, directives: ResponseDirectives, options: Options
+    head: ResponseHead, directives: ResponseDirectives, options: Options, received: float
 ) -> float:
     """§4.2.2. Never without Last-Modified, and never for what one client's credentials shaped."""
-    if stored.personal or not (directives.public or stored.head.status in HEURISTIC_STATUSES):
+    if not (directives.public or head.status in HEURISTIC_STATUSES):
         return 0.0
-    modified = parse_date(stored.head.fields.get("last-modified") or "", stored.response_time)
+    modified = parse_date(head.fields.get("last-modified") or "", received)
     if modified is None:
         return 0.0
-    seconds = (date(stored) - modified) * options.freshness.heuristic_fraction
+    seconds = (_date(head.fields, received) - modified) * options.freshness.heuristic_fraction
     return min(max(0.0, seconds), options.freshness.heuristic_max)
 
 
@@ -155,16 +171,22 @@ def _stale_forbidden(directives: ResponseDirectives) -> bool:
 
 
 def _stale_while_revalidate(
-    stored: StoredResponse, directives: ResponseDirectives, options: Options
+    personal: bool,
+    directives: ResponseDirectives,
+    options: Options,
 ) -> float:
     """RFC 5861 §3, or the default."""
     if directives.stale_while_revalidate is not None:
         return directives.stale_while_revalidate
-    return 0.0 if stored.personal else options.freshness.stale_while_revalidate
+    return 0.0 if personal else options.freshness.stale_while_revalidate
 
 
 def _stale_if_error(
-    stored: StoredResponse, directives: ResponseDirectives, options: Options, rule: Rule | None
+    status: int,
+    personal: bool,
+    directives: ResponseDirectives,
+    options: Options,
+    rule: Rule | None,
 ) -> float:
     """RFC 5861 §4, or the default, the rule's before the general one.
 
@@ -172,23 +194,24 @@ def _stale_if_error(
     """
     if directives.stale_if_error is not None:
         return directives.stale_if_error
-    if stored.head.status >= 400 or stored.personal:
+    if status >= 400 or personal:
         return 0.0
     if rule is not None and rule.stale_if_error is not None:
         return rule.stale_if_error
     return options.freshness.stale_if_error
 
 
-def _born(stored: StoredResponse) -> float:
+def _born(fields: Fields, requested: float, received: float) -> float:
     """§4.2.3: the response's time less its corrected initial age."""
-    apparent_age = max(0.0, stored.response_time - date(stored))
-    response_delay = max(0.0, stored.response_time - stored.request_time)
-    corrected_age_value = _age_value(stored.head.fields) + response_delay
-    return stored.response_time - max(apparent_age, corrected_age_value)
+    apparent_age = max(0.0, received - _date(fields, received))
+    response_delay = max(0.0, received - requested)
+    corrected_age_value = _age_value(fields) + response_delay
+    return received - max(apparent_age, corrected_age_value)
 
 
 def _age_value(fields: Fields) -> int:
     """§5.1: of several members the first counts; what is no delta-seconds is ignored."""
-    lines = fields.all("age")
-    members = list_members(lines[0]) if lines else []
+    if "age" not in fields:
+        return 0
+    members = list_members(fields.all("age")[0])
     return (delta_seconds(members[0]) or 0) if members else 0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from proxy.policy.freshness import Terms
+    from proxy.semantics.fields import Fields
     from proxy.semantics.messages import ResponseHead
 
 
@@ -20,9 +21,13 @@ class Part:
 
 
 class _Assessed:
-    """Room for what ``freshness.terms`` worked out: not a field, so neither compared nor copied."""
+    """Room for what is worked out once: not fields, so neither compared nor copied.
 
-    __slots__ = ("_terms",)
+    ``_terms`` is of ``freshness.terms``, ``_conditional`` of ``revalidation.conditional``.
+    """
+
+    __slots__ = ("_conditional", "_terms")
+    _conditional: Fields
     _terms: Terms
 
 

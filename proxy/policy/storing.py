@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from proxy.policy import invalidation, keys, rules
-from proxy.policy.directives import parse_request_directives, parse_response_directives
-from proxy.policy.freshness import HEURISTIC_STATUSES, terms
+from proxy.policy import invalidation, keys
+from proxy.policy.directives import parse_response_directives
+from proxy.policy.freshness import HEURISTIC_STATUSES, agreed
 from proxy.policy.options import Errors, SetCookie
 from proxy.policy.reasons import Reason
+from proxy.policy.standing import standing
 from proxy.policy.stored import Part, StoredResponse
 from proxy.semantics.dates import format_date, parse_date
 from proxy.semantics.messages import PHRASES, ResponseHead
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from proxy.policy.directives import ResponseDirectives
     from proxy.policy.freshness import Terms
     from proxy.policy.options import Options
-    from proxy.policy.rules import Rule
+    from proxy.policy.standing import Standing
     from proxy.semantics.fields import Fields
     from proxy.semantics.messages import Request
     from proxy.semantics.units import Octets
@@ -32,7 +33,6 @@ _NOT_FOR_OTHERS: Final = frozenset(
 )
 # §5.2.2.3: what there is to know about caching these is done here. 206 is kept as a ``part``.
 _UNDERSTOOD: Final = frozenset(status for status in PHRASES if status >= 200) - _NOT_FOR_OTHERS
-_PERSONAL: Final = ("authorization", "cookie")
 COOKIES: Final = frozenset({"set-cookie", "set-cookie2"})
 
 
@@ -52,6 +52,8 @@ class DoNotStore:
 
 Storing = Store | DoNotStore
 
+_STORE: Final = Store()
+
 
 def may_store(request: Request, head: ResponseHead, now: float, options: Options) -> Storing:
     """Whether this response may be stored for everybody: the clauses of §3 in their order.
@@ -59,20 +61,21 @@ def may_store(request: Request, head: ResponseHead, now: float, options: Options
     ``head`` as received or as it goes out. To be asked again of the head of a stored response
     that was freshened or completed: the origin may have changed its mind.
     """
-    rule = rules.first(options.rules, request.uri)
+    asked = standing(request, options)
+    rule = asked.rule
     if rule is not None and not rule.cache:
         return DoNotStore(Reason.NOT_STORED_RULE)
     directives = parse_response_directives(head.fields, options.freshness.targeted)
     reason = (
-        _bars_method(request, head, options)
+        _bars_method(request, head, asked)
         or _bars_status(head.status, directives, options)
-        or _bars_directives(request, directives)
+        or _bars_directives(asked, directives)
         or _bars_sharing(head.fields, directives, options)
-        or _bars_reuse(request, head, options, rule, now)
+        or _bars_reuse(request, head, asked, directives, now)
     )
     if reason is not None:
         return DoNotStore(reason)
-    return Store(None if rule is None else rule.max_object_size)
+    return _STORE if rule is None else Store(rule.max_object_size)
 
 
 def from_response(
@@ -88,27 +91,43 @@ def from_response(
     ``head`` is as it goes out, without connection-specific fields. A 206 becomes a ``part`` with
     the head of a 200 (§3.3), or a whole response where its range is all there is.
     """
-    selecting = keys.selecting(head.fields.members("vary"), request.fields)
-    part = None
-    if head.status == 206:
-        part = _part(head.fields)
-        head = ResponseHead(200, PHRASES[200], head.fields.without({"content-range"}), head.minor)
+    fields = head.fields
+    selecting = None
+    if "vary" in fields:
+        selecting = keys.selecting(fields.members("vary"), request.fields)
+    directives = parse_response_directives(fields, options.freshness.targeted)
     return StoredResponse(
         id=body_id,
         selecting=selecting or (),
-        head=replace(head, fields=kept_fields(head.fields, options, response_time)),
+        head=_kept_head(head, directives, response_time),
         request_time=request_time,
         response_time=response_time,
         length=0,
         checksum=b"",
-        personal=any(name in request.fields for name in _PERSONAL),
-        part=part,
+        personal=standing(request, options).personal,
+        part=_part(fields) if head.status == 206 else None,
     )
 
 
 def kept_fields(fields: Fields, options: Options, response_time: float) -> Fields:
     """Less those that no-cache and private name (§5.2.2.4, §5.2.2.7), and with a Date."""
     directives = parse_response_directives(fields, options.freshness.targeted)
+    return _kept(fields, directives, response_time)
+
+
+def _kept_head(
+    head: ResponseHead, directives: ResponseDirectives, response_time: float
+) -> ResponseHead:
+    """The head that is stored: that very one if nothing about it changes."""
+    fields = _kept(head.fields, directives, response_time)
+    if head.status == 206:
+        return ResponseHead(200, PHRASES[200], fields.without({"content-range"}), head.minor)
+    if fields is head.fields:
+        return head
+    return ResponseHead(head.status, head.reason, fields, head.minor)
+
+
+def _kept(fields: Fields, directives: ResponseDirectives, response_time: float) -> Fields:
     if directives.withheld:
         fields = fields.without(directives.withheld)
     if "date" not in fields:
@@ -132,19 +151,21 @@ def has_validator(fields: Fields) -> bool:
     )
 
 
-def _bars_method(request: Request, head: ResponseHead, options: Options) -> Reason | None:
+def _bars_method(request: Request, head: ResponseHead, asked: Standing) -> Reason | None:
     if request.method == "GET":
-        return keys.beyond(request, options)
+        return asked.beyond
     # RFC 9110 §9.3.3: for a later GET, when it says that it is what that GET would have got.
     location = head.fields.get("content-location")
     if request.method != "POST" or head.status != 200 or location is None:
         return Reason.NOT_STORED_METHOD
     if invalidation.resolved(request.uri, location) != request.uri:
         return Reason.NOT_STORED_METHOD
-    return keys.reflected(request.fields, options)
+    return keys.reflected(request.fields, asked.options)
 
 
 def _bars_status(status: int, directives: ResponseDirectives, options: Options) -> Reason | None:
+    if status == 200:
+        return None
     if status < 200 or status in _NOT_FOR_OTHERS:
         return Reason.NOT_STORED_STATUS
     if directives.must_understand and status not in _UNDERSTOOD:
@@ -154,74 +175,79 @@ def _bars_status(status: int, directives: ResponseDirectives, options: Options) 
     return None
 
 
-def _bars_directives(request: Request, directives: ResponseDirectives) -> Reason | None:
+def _bars_directives(asked: Standing, directives: ResponseDirectives) -> Reason | None:
     # §5.2.2.3: with must-understand and a status that is understood, no-store is for others.
     if directives.no_store and not directives.must_understand:
         return Reason.NOT_STORED_NO_STORE
-    if parse_request_directives(request.fields).no_store:
+    if asked.directives.no_store:
         return Reason.NOT_STORED_NO_STORE
     if directives.private:
         return Reason.NOT_STORED_PRIVATE
+    if not asked.authorized:
+        return None
     # §3.5.
     allowed = directives.public or directives.must_revalidate or directives.s_maxage is not None
-    if "authorization" in request.fields and not allowed:
-        return Reason.NOT_STORED_AUTHORIZATION
-    return None
+    return None if allowed else Reason.NOT_STORED_AUTHORIZATION
 
 
 def _bars_sharing(
     fields: Fields, directives: ResponseDirectives, options: Options
 ) -> Reason | None:
     """What §3 leaves open and a shared cache had better not do."""
-    if "*" in fields.members("vary"):
+    if "vary" in fields and "*" in fields.members("vary"):
         return Reason.NOT_STORED_VARY
-    has_cookies = any(name in fields and name not in directives.withheld for name in COOKIES)
-    if has_cookies and not shares_cookies(directives, options):
-        return Reason.NOT_STORED_SET_COOKIE
-    kind = (fields.get("content-type") or "").partition(";")[0]
-    if kind.strip().lower() == "text/event-stream":
+    if not COOKIES.isdisjoint(fields.names()):
+        cookies = COOKIES.intersection(fields.names()) - directives.withheld
+        if cookies and not shares_cookies(directives, options):
+            return Reason.NOT_STORED_SET_COOKIE
+    kind = (fields.get("content-type") or "").lower()
+    if "event-stream" in kind and kind.partition(";")[0].strip() == "text/event-stream":
         return Reason.NOT_STORED_EVENT_STREAM
     return None
 
 
 def _bars_reuse(
-    request: Request, head: ResponseHead, options: Options, rule: Rule | None, now: float
+    request: Request,
+    head: ResponseHead,
+    asked: Standing,
+    directives: ResponseDirectives,
+    now: float,
 ) -> Reason | None:
-    """What only shows on the response as it would be stored."""
-    stored = from_response(request, head, options, "", now, now)
-    return _bars_part(request, head, stored) or _is_useless(
-        request, stored, terms(stored, options, rule), now
-    )
+    """What only shows on the head as it would be stored."""
+    kept = _kept_head(head, directives, now)
+    if head.status == 206 and (reason := _bars_part(request, head, kept)) is not None:
+        return reason
+    settings = (asked.options, asked.rule)
+    reuse = agreed(kept, directives, asked.personal, (now, now), settings)
+    return _is_useless(request, kept, asked, reuse, now)
 
 
-def _bars_part(request: Request, head: ResponseHead, stored: StoredResponse) -> Reason | None:
+def _bars_part(request: Request, head: ResponseHead, kept: ResponseHead) -> Reason | None:
     """§3.3: only the one range that was asked for, and only if it can be joined with others."""
-    if head.status != 206:
-        return None
     content_range = parse_content_range(head.fields.get("content-range") or "")
     if "range" not in request.fields or content_range is None or content_range.complete is None:
         return Reason.NOT_STORED_RANGE
     # RFC 9110 §15.3.7: an answer to If-Range leaves out what the client is taken to know.
-    if "if-range" in request.fields or strong_validator(stored.head.fields) is None:
+    if "if-range" in request.fields or strong_validator(kept.fields) is None:
         return Reason.NOT_STORED_PARTIAL
     return None
 
 
 def _is_useless(
-    request: Request, stored: StoredResponse, reuse: Terms, now: float
+    request: Request, kept: ResponseHead, asked: Standing, reuse: Terms, now: float
 ) -> Reason | None:
     """The last clause of §3, and whether the response could ever be reused."""
     silent = not (reuse.explicit or reuse.directives.public)
-    if silent and (stored.personal or stored.head.status not in HEURISTIC_STATUSES):
+    if silent and (asked.personal or kept.status not in HEURISTIC_STATUSES):
         return Reason.NOT_STORED_NO_FRESHNESS
     if now < reuse.while_revalidating_until and not reuse.validate:
         from_get = request.method == "GET"
         return None if from_get or reuse.explicit else Reason.NOT_STORED_NO_FRESHNESS
-    if stored.head.status >= 400 or request.method != "GET":
+    if kept.status >= 400 or request.method != "GET":
         return Reason.NOT_STORED_NO_FRESHNESS
     on_error = bool(reuse.directives.stale_if_error) and not reuse.stale_forbidden
     # Stored although already stale: validation, or an error of the origin, lets it be used.
-    return None if on_error or has_validator(stored.head.fields) else Reason.NOT_STORED_NO_FRESHNESS
+    return None if on_error or has_validator(kept.fields) else Reason.NOT_STORED_NO_FRESHNESS
 
 
 def _part(fields: Fields) -> Part | None:

@@ -17,9 +17,13 @@ Line = tuple[str, str]
 
 
 class Fields:
-    """Field lines in the order received; equal when the lines are equal."""
+    """Field lines in the order received; equal when the lines are equal.
 
-    __slots__ = ("_index", "lines")
+    ``_prepared`` is room for the head in which they are sent, as the same ones go out often.
+    """
+
+    __slots__ = ("_index", "_prepared", "lines")
+    _prepared: object
 
     def __init__(self, lines: Iterable[Line] = ()) -> None:
         self.lines: tuple[Line, ...] = tuple(lines)
@@ -78,7 +82,8 @@ class Fields:
 
     def without(self, names: Container[str]) -> Fields:
         """These fields less every line whose lower-case name is in ``names``."""
-        return Fields([line for line in self.lines if line[0].lower() not in names])
+        kept = [line for line in self.lines if line[0].lower() not in names]
+        return self if len(kept) == len(self.lines) else Fields(kept)
 
     def replacing(self, name: str, value: str) -> Fields:
         """One line ``name: value`` at the end instead of every line of that name."""
@@ -89,6 +94,13 @@ class Fields:
     def adding(self, *lines: Line) -> Fields:
         """These fields and more lines after them."""
         return Fields((*self.lines, *lines))
+
+    def differing(self, other: Fields) -> set[str]:
+        """The names here, in lower case, that have another value, or none, in ``other``."""
+        index, others = self._index, other._index
+        theirs = other._indexed() if others is None else others
+        mine = self._indexed() if index is None else index
+        return {name for name, value in mine.items() if theirs.get(name) != value}
 
     def __iter__(self) -> Iterator[Line]:
         return iter(self.lines)

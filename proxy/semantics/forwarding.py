@@ -7,9 +7,11 @@ framing: Content-Length and Transfer-Encoding belong to whoever sends the body.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from proxy.semantics.fields import Fields
+from proxy.semantics.grammar import list_members
 
 if TYPE_CHECKING:
     from proxy.semantics.targets import TargetURI
@@ -48,6 +50,8 @@ _PROTOCOL: Final = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _MAX_FORWARDS: Final = re.compile(r"[0-9]{1,9}")
+_NONE: Final[frozenset[str]] = frozenset()
+_WORTH_REMEMBERING: Final = 128  # octets
 _WEIGHT_ZERO: Final = re.compile(r"q=0(?:\.0{0,3})?", re.IGNORECASE)
 
 
@@ -77,10 +81,22 @@ def response_fields(fields: Fields, via: str, minor: int, *, keep_length: bool =
 
 def nominated(fields: Fields) -> frozenset[str]:
     """What Connection takes out of the message beyond what always goes (§7.6.1), in lower case."""
-    if "connection" not in fields:
-        return frozenset()
-    options = {member.lower() for member in fields.members("connection")} - _USUAL_OPTIONS
+    lines = fields.all("connection")
+    if not lines:
+        return _NONE
+    # Nearly always keep-alive or close; what is long or manifold is not worth remembering.
+    if len(lines) == 1 and len(lines[0]) <= _WORTH_REMEMBERING:
+        return _remembered(lines)
+    return _nominated(lines)
+
+
+def _nominated(lines: tuple[str, ...]) -> frozenset[str]:
+    options = {member.lower() for line in lines for member in list_members(line)}
+    options -= _USUAL_OPTIONS
     return frozenset(name for name in options if not _FOR_ALL_RECIPIENTS.fullmatch(name))
+
+
+_remembered: Final = lru_cache(maxsize=64)(_nominated)
 
 
 def passed_through(fields: Fields, pseudonym: str) -> bool:
@@ -88,6 +104,8 @@ def passed_through(fields: Fields, pseudonym: str) -> bool:
 
     Commas inside comments and quotes split too: to see a loop that is none is the lesser evil.
     """
+    if "via" not in fields:
+        return False
     name = pseudonym.lower()
     entries = (entry.lower().split() for line in fields.all("via") for entry in line.split(","))
     return any(len(words) > 1 and words[1] == name for words in entries)
@@ -110,7 +128,7 @@ def upgrade_protocol(fields: Fields, minor: int = 1) -> str | None:
     To ignore Upgrade is always allowed (§7.8): from HTTP/1.0, without the connection option, with
     content (which a tunnel could mistake for its own first bytes), and for HTTP/2.
     """
-    if minor == 0 or "upgrade" not in fields or _has_content(fields):
+    if "upgrade" not in fields or minor == 0 or _has_content(fields):
         return None
     if not any(option.lower() == "upgrade" for option in fields.members("connection")):
         return None

@@ -33,15 +33,21 @@ class RequestHead:
     fields: Fields
 
 
-class _Forwarded:
-    """Room for the fields as they go onward: not a field, so neither compared nor copied."""
+class _Considered:
+    """Room for what others work out once per request: not fields, so neither compared nor copied.
 
-    __slots__ = ("_onward",)
+    ``_onward`` are the fields as they go to the origin, ``_validating`` the preconditions that it
+    last went with in place of its own, and those fields; ``_standing`` is how the cache sees it.
+    """
+
+    __slots__ = ("_onward", "_standing", "_validating")
     _onward: Fields
+    _validating: tuple[Fields, Fields]
+    _standing: object
 
 
 @dataclass(frozen=True, slots=True)
-class Request(_Forwarded):
+class Request(_Considered):
     """A request whose target URI is known (RFC 9110 §7.1): what policy and exchange speak of.
 
     ``minor`` is the client's HTTP/1 minor version; ``fields`` are as received.

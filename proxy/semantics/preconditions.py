@@ -32,6 +32,10 @@ class Failed:
     """Answer 412: the client wanted another state than this."""
 
 
+_PRECONDITIONS: Final = frozenset(
+    {"if-match", "if-none-match", "if-modified-since", "if-unmodified-since"}
+)
+
 Evaluation = Proceed | NotModified | Failed
 
 _PROCEED: Final = Proceed()
@@ -42,6 +46,8 @@ _FAILED: Final = Failed()
 def evaluate(request: Request, head: ResponseHead, now: float) -> Evaluation:
     """What the request's preconditions make of the answer ``head``; ``now`` in epoch seconds."""
     asked = request.fields
+    if _PRECONDITIONS.isdisjoint(asked.names()):
+        return _PROCEED
     # RFC 9110 §13.2.1: they do not apply to what would not be a success.
     if not 200 <= head.status < 300:
         return _PROCEED
@@ -78,7 +84,12 @@ def _any_matches_weakly(tags: str, held: Fields) -> bool:
     if tags == "*":
         return True
     tag = entity_tag(held)
-    return tag is not None and any(map(tag.matches_weakly, parse_etags(tags) or ()))
+    if tag is None:
+        return False
+    # Most lists are the one tag that we have sent.
+    if tags == held.get("etag"):
+        return True
+    return any(map(tag.matches_weakly, parse_etags(tags) or ()))
 
 
 def _unmodified_since(since: str, held: Fields, now: float) -> bool:

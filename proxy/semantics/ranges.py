@@ -104,10 +104,13 @@ def parse_range(value: str, length: int) -> tuple[Span, ...] | None:
     # An empty representation has no octet to name; 200 says so better than 416.
     if not 0 < len(specs) <= MOST_RANGES or length == 0:
         return None
-    spans = [_span(spec, length) for spec in specs]
-    if None in spans:
-        return None
-    return tuple(span for span in spans if span is not None and span[0] < length)
+    spans = []
+    for spec in specs:
+        if (span := _span(spec, length)) is None:
+            return None
+        if span[0] < length:
+            spans.append(span)
+    return tuple(spans)
 
 
 def parse_content_range(value: str) -> ContentRange | None:
@@ -144,14 +147,14 @@ def close_delimiter(boundary: str) -> bytes:
 
 def _span(spec: str, length: int) -> Span | None:
     """One range-spec, cut to ``length``; unsatisfiable if it starts there or later."""
+    if match := _INT_RANGE.fullmatch(spec):
+        start, end = match.groups()
+        first = int(start)
+        last = int(end) if end else max(first, length - 1)
+        return None if last < first else (first, min(last, length - 1))
     if match := _SUFFIX_RANGE.fullmatch(spec):
         return max(0, length - int(match[1])), length - 1
-    match = _INT_RANGE.fullmatch(spec)
-    if not match:
-        return None
-    first = int(match[1])
-    last = int(match[2]) if match[2] else max(first, length - 1)
-    return None if last < first else (first, min(last, length - 1))
+    return None
 
 
 def _is_dearer_than_whole(spans: tuple[Span, ...], length: int) -> bool:

@@ -6,6 +6,7 @@ Both are structured fields (RFC 9651): tokens and strings are ASCII, whatever go
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final, Literal
 from urllib.parse import quote
 
@@ -50,7 +51,7 @@ def cache_status(  # noqa: PLR0913 -- one argument per parameter of the field
     if key is not None:
         text += f"; key={_string(key)}"
     if detail is not None:
-        text += f"; detail={detail if _TOKEN.fullmatch(detail) else _string(detail)}"
+        text += f"; detail={_token_or_string(detail)}"
     return text
 
 
@@ -58,6 +59,12 @@ def proxy_status(error: str, detail: str = "") -> str:
     """Our member of Proxy-Status; ``error`` is one of the types of RFC 9209 §2.3."""
     text = f"{IDENTITY}; error={error}"
     return f"{text}; details={_string(detail)}" if detail else text
+
+
+@lru_cache(maxsize=256)
+def _token_or_string(text: str) -> str:
+    """Memoised: the same few words, none of them from a message."""
+    return text if _TOKEN.fullmatch(text) else _string(text)
 
 
 def _string(text: str) -> str:

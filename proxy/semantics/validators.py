@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from proxy.semantics.dates import parse_date
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 # RFC 9110 §8.8.3: etagc is visible ASCII but the quote, or obs-text; "W/" has that very case.
 _TAG: Final = r'(W/)?"([!#-~\x80-\xff]*+)"'
 _ENTITY_TAG: Final = re.compile(_TAG)
+_WORTH_REMEMBERING: Final = 128  # octets
 _LIST_OF_TAGS: Final = re.compile(rf"[ \t,]*+{_TAG}(?:[ \t]*+,[ \t,]*+{_TAG})*+[ \t,]*+")
 
 
@@ -42,8 +44,16 @@ class ETag:
 
 def parse_etag(text: str) -> ETag | None:
     """The one entity tag that ``text`` is, None if it is none (unquoted, a list, ``*``)."""
+    return _remembered(text) if len(text) <= _WORTH_REMEMBERING else _parsed(text)
+
+
+def _parsed(text: str) -> ETag | None:
     match = _ENTITY_TAG.fullmatch(text)
     return ETag(match[2], bool(match[1])) if match else None
+
+
+# One validation reads the tag of what is stored and that of the answer several times.
+_remembered: Final = lru_cache(maxsize=1024)(_parsed)
 
 
 def parse_etags(text: str) -> tuple[ETag, ...] | None:

@@ -17,6 +17,8 @@ from proxy.upstream.upload import Upload
 from proxy.wire.heads import BadMessage, Limits
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from proxy.semantics.messages import ResponseHead
     from proxy.upstream.base import OnInterim, Outgoing
     from proxy.upstream.options import UpstreamOptions
@@ -40,15 +42,18 @@ class Owner(Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """``peer`` names the other side in sentences. ``served`` counts exchanges that ended well."""
+    """``peer`` names the other side in sentences. ``served`` counts exchanges that ended well.
+
+    ``since``: when the origin last did something, or we began to wait for it (loop time).
+    """
 
     __slots__ = (
         "_current",
         "_drained",
         "_loop",
-        "_poll",
+        "_now",
         "_raw",
-        "_since",
+        "_readable",
         "_timer",
         "closed",
         "keep_alive",
@@ -58,6 +63,7 @@ class Connection(asyncio.Protocol):
         "peer",
         "route",
         "served",
+        "since",
         "transport",
     )
 
@@ -72,12 +78,13 @@ class Connection(asyncio.Protocol):
         self.served = 0
         self.transport: asyncio.Transport
         self._loop = asyncio.get_running_loop()
+        self._now = self._loop.time
+        self.since = self._now()
         self._current: Response | None = None
         self._raw: Raw | None = None
         self._drained: asyncio.Future[None] | None = None  # set while the origin takes no more
-        self._since = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        self._poll: select.poll | None = None
+        self._readable: Callable[[int], object] | None = None  # asks the kernel, for milliseconds
 
     # What asyncio says.
 
@@ -85,20 +92,22 @@ class Connection(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        self._since = self._loop.time()
-        if self._raw is not None:
-            self._raw.early += data
-        elif self._current is None:
-            self.abort()  # a response to nothing
-        else:
-            self._deliver(self._current, data)
-
-    def _deliver(self, response: Response, octets: bytes) -> None:
+        self.since = self._now()
+        current = self._current
+        if current is None:
+            self._unasked(data)
+            return
         try:
-            response.received(octets)
+            current.received(data)
         except BadMessage as bad:
             sentence = f"{self.peer} sent what is not a proper HTTP/1.1 response: {bad.detail}."
             self.fail(BadResponse(502, "http_protocol_error", sentence))
+
+    def _unasked(self, octets: bytes) -> None:
+        if self._raw is None:
+            self.abort()  # a response to nothing
+        else:
+            self._raw.early += octets
 
     def eof_received(self) -> bool:
         if self._raw is not None:
@@ -120,16 +129,29 @@ class Connection(asyncio.Protocol):
         return Lost(502, "http_response_incomplete", sentence)
 
     def pause_writing(self) -> None:
-        self._since = self._loop.time()
+        self.since = self._now()
         self._drained = self._loop.create_future()
 
     def resume_writing(self) -> None:
-        self._since = self._loop.time()
+        self.since = self._now()
         drained, self._drained = self._drained, None
         if drained is not None and not drained.done():
             drained.set_result(None)
 
     # One exchange.
+
+    def send(self, head: bytes, request: Outgoing, on_interim: OnInterim | None = None) -> Response:
+        """Send the request; its response, to wait for. Raises Lost if the connection is gone."""
+        if self.closed:
+            raise self._loss()
+        self._current = response = Response(self, request, on_interim)
+        self.since = self._now()
+        if self._timer is None:
+            self._timer = self._loop.call_later(self.options.read_timeout, self._look)
+        self.transport.write(head)
+        if request.body is not None:
+            response.upload = Upload(self, request.body, request.length)
+        return response
 
     async def ask(
         self, head: bytes, request: Outgoing, on_interim: OnInterim | None = None
@@ -138,19 +160,9 @@ class Connection(asyncio.Protocol):
 
         The connection is closed if this is cancelled.
         """
-        response = Response(self, request.method, upgrade=request.upgrade)
-        if self.closed or self.transport.is_closing():
-            raise self._loss()
-        self._current = response
-        self._watch()
-        self.transport.write(head)
-        if request.body is not None:
-            response.upload = Upload(self, request.body, request.length)
-        await response.arrived(on_interim)
-        if not response.switched:
-            return response
-        assert self._raw is not None, "the response that switched has made it"
-        return self._raw
+        response = self.send(head, request, on_interim)
+        await response.arrived()
+        return response.raw or response
 
     async def write(self, octets: bytes) -> None:
         """Write when the origin takes more."""
@@ -160,29 +172,29 @@ class Connection(asyncio.Protocol):
 
     def sent(self) -> None:
         """The request is whole: from now on we wait for the origin."""
-        self._since = self._loop.time()
+        self.since = self._now()
 
     def resume_reading(self) -> None:
         """The reader has caught up."""
-        self._since = self._loop.time()
+        self.since = self._now()
         self.transport.resume_reading()
 
     def finished(self, *, reusable: bool) -> None:
         """The current exchange has its whole response."""
-        if self._current is not None and self._current.paused:
-            self.transport.resume_reading()
-        self._current = None
+        current, self._current = self._current, None
         self.served += 1
-        if reusable and self.owner is not None and not self.transport.is_closing():
-            self.owner.released(self)
-        else:
+        if not reusable or self.owner is None or self.transport.is_closing():
             self.abort()
+            return
+        if current is not None and current.paused:
+            self.transport.resume_reading()
+        self.owner.released(self)
 
-    def switched(self, head: ResponseHead, early: bytes) -> None:
+    def switched(self, head: ResponseHead, early: bytes) -> Raw:
         """What comes now is not HTTP: no more is read until somebody takes the transport."""
         self._current = None
-        self.raw(head, early)
         self.transport.pause_reading()
+        return self.raw(head, early)
 
     def raw(self, head: ResponseHead | None = None, early: bytes = b"") -> Raw:
         """Keep what comes for whoever takes the transport."""
@@ -215,19 +227,19 @@ class Connection(asyncio.Protocol):
         """Whether an idle connection can take a request: open, and with nothing to read."""
         if self.closed or self.transport.is_closing():
             return False
+        readable = self._readable
+        if readable is None:
+            self._readable = readable = self._poll()
+        return not readable(0)
+
+    def _poll(self) -> Callable[[int], object]:
         if not _POLL:
-            return True
-        if self._poll is None:
-            self._poll = select.poll()
-            self._poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
-        return not self._poll.poll(0)
+            return bool  # bool(0): the event loop alone notices
+        poll = select.poll()
+        poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return poll.poll
 
     # The clock.
-
-    def _watch(self) -> None:
-        self._since = self._loop.time()
-        if self._timer is None:
-            self._timer = self._loop.call_later(self.options.read_timeout, self._look)
 
     def _look(self) -> None:
         self._timer = None
@@ -236,8 +248,8 @@ class Connection(asyncio.Protocol):
             return
         now = self._loop.time()
         if not self._awaits_origin(current):
-            self._since = now
-        due = self._since + self.options.read_timeout
+            self.since = now
+        due = self.since + self.options.read_timeout
         if now < due:
             self._timer = self._loop.call_at(due, self._look)
             return

@@ -11,7 +11,6 @@ from proxy.upstream.opening import Opener, bad_credentials
 from proxy.upstream.pool import Pool
 from proxy.upstream.requests import render
 from proxy.upstream.resolve import Resolver, look_up
-from proxy.upstream.response import Response
 from proxy.upstream.routes import Direct, Relayed, Routes
 
 if TYPE_CHECKING:
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from proxy.upstream.connection import Connection, Raw
     from proxy.upstream.options import UpstreamOptions
     from proxy.upstream.resolve import Addresses
+    from proxy.upstream.response import Response
     from proxy.upstream.routes import Route
 
 # RFC 9112 §9.3.1 would allow every idempotent method; we repeat what cannot have had an effect.
@@ -60,32 +60,34 @@ class Upstream:
 
         Raises UpstreamError, and ClientGone if the request body does.
         """
-        response = await self.upgrade(request, on_interim)
-        assert isinstance(response, Response), "nobody asked to upgrade"
+        route, head = self._prepared(request)
+        if not isinstance(route, Direct):
+            self._judge(request.uri.origin)
+        may_repeat = self._retries > 0 and request.body is None and request.method in _REPEATABLE
+        connection = self._pool.take(route, inf if may_repeat else _RESTED)
+        if connection is None:
+            connection = await self._connection(route)
+        may_repeat = may_repeat and connection.served > 0
+        try:
+            response = connection.send(head, request, on_interim)
+            await response.arrived()
+        except Unanswered:
+            if not may_repeat:
+                raise
+            connection = await self._connection(route, fresh=True)
+            response = connection.send(head, request, on_interim)
+            await response.arrived()
+        if isinstance(route, Relayed) and response.head.status == 407:
+            response.close()
+            raise bad_credentials()
         return response
 
     async def upgrade(
         self, request: Outgoing, on_interim: OnInterim | None = None
     ) -> Response | Raw:
         """The same, or ``Raw`` for a 101 that was asked for."""
-        route = self._routes.choose(request.uri.origin)
-        if not isinstance(route, Direct):
-            self._judge(request.uri.origin)
-        head = render(request, route)
-        may_repeat = self._may_repeat(request)
-        rested = inf if may_repeat else _RESTED
-        connection = await self._connection(route, rested=rested)
-        repeatable = connection.served > 0 and may_repeat
-        try:
-            response = await connection.ask(head, request, on_interim)
-        except Unanswered:
-            if not repeatable:
-                raise
-            connection = await self._connection(route, fresh=True)
-            response = await connection.ask(head, request, on_interim)
-        if isinstance(route, Relayed) and isinstance(response, Response):
-            _check_credentials(response)
-        return response
+        response = await self.fetch(request, on_interim)
+        return response.raw or response
 
     async def dial(self, origin: Origin) -> Raw:
         """A fresh connection for CONNECT, through the parent if routed. Raises UpstreamError."""
@@ -99,18 +101,28 @@ class Upstream:
         self._pool.close()
         self._resolver.close()
 
-    def _may_repeat(self, request: Outgoing) -> bool:
-        return self._retries > 0 and request.body is None and request.method in _REPEATABLE
+    def _prepared(self, request: Outgoing) -> tuple[Route, bytes]:
+        """The route, and the head as sent on it."""
+        method, uri, fields, body, length, _ = request
+        bare = body is None and length is None
+        # The same request comes with the very same fields: they remember what became of them.
+        if bare and (known := getattr(fields, "_prepared", None)) is not None:
+            owner, whose, how, route, head = known
+            if owner is self and whose is uri and how == method:
+                return route, head
+        route = self._routes.choose(uri.origin)
+        head = render(request, route)
+        if bare:
+            fields._prepared = (self, uri, method, route, head)
+        return route, head
 
     def _judge(self, origin: Origin) -> None:
         # The parent resolves names; what is an address already is ours to refuse.
         if is_address(origin.host):
             self._connector.judge(origin.host, origin.port, origin.host)
 
-    async def _connection(
-        self, route: Route, *, fresh: bool = False, rested: float = inf
-    ) -> Connection:
-        connection = await self._pool.claim(route, fresh=fresh, rested=rested)
+    async def _connection(self, route: Route, *, fresh: bool = False) -> Connection:
+        connection = await self._pool.claim(route, fresh=fresh)
         if connection is not None:
             return connection
         try:
@@ -120,9 +132,3 @@ class Upstream:
             raise
         self._pool.adopt(connection)
         return connection
-
-
-def _check_credentials(response: Response) -> None:
-    if response.head.status == 407:
-        response.close()
-        raise bad_credentials()

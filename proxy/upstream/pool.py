@@ -36,8 +36,9 @@ class Pool:
 
     def __init__(self, options: UpstreamOptions) -> None:
         self._options = options
+        self._now = asyncio.get_running_loop().time
         self._shelves: dict[Route, _Shelf] = {}
-        self._open: set[Connection] = set()
+        self._open: dict[Connection, _Shelf] = {}
         self._idle: dict[Connection, float] = {}  # since when, oldest first
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
@@ -46,18 +47,30 @@ class Pool:
         waiting = sum(len(shelf.waiting) for shelf in self._shelves.values())
         return f"<Pool open={len(self._open)} idle={len(self._idle)} waiting={waiting}>"
 
-    async def claim(
-        self, route: Route, *, fresh: bool = False, rested: float = inf
-    ) -> Connection | None:
-        """An idle connection (not if ``fresh``), or None and with it a slot to open one.
+    def take(self, route: Route, rested: float = inf) -> Connection | None:
+        """An idle connection if there is one; ``rested``: seconds of idleness at most."""
+        shelf = self._shelves.get(route)
+        if shelf is None:
+            return None
+        now = self._now()
+        while shelf.idle:
+            connection = shelf.idle.pop()
+            idle = now - self._idle.pop(connection)
+            if idle < rested and idle < connection.keep_alive and connection.usable():
+                return connection
+            connection.abort()
+            if rested < inf:
+                return None  # the others have been idle for longer
+        return None
 
-        ``rested``: seconds that it may have been idle at most. Whoever gets the slot says
-        ``adopt`` or ``abandon``. Raises NotReached (503).
+    async def claim(self, route: Route, *, fresh: bool = False) -> Connection | None:
+        """None and a slot to open a connection, or (unless ``fresh``) one that has become idle.
+
+        Whoever gets the slot says ``adopt`` or ``abandon``. Raises NotReached (503).
         """
-        shelf = self._shelves.get(route) or _Shelf()
-        if not fresh and (idle := self._take(shelf, rested)) is not None:
-            return idle
-        self._shelves[route] = shelf
+        shelf = self._shelves.get(route)
+        if shelf is None:
+            shelf = self._shelves[route] = _Shelf()
         if shelf.slots < self._options.connections_per_origin:
             shelf.slots += 1
             return None
@@ -65,20 +78,8 @@ class Pool:
         if given is None or not fresh:
             return given
         given.owner = None  # its slot is ours
-        self._open.discard(given)
+        del self._open[given]
         given.abort()
-        return None
-
-    def _take(self, shelf: _Shelf, rested: float) -> Connection | None:
-        now = asyncio.get_running_loop().time()
-        while shelf.idle:
-            connection = shelf.idle.pop()
-            idle = now - self._idle.pop(connection)
-            if idle < min(rested, connection.keep_alive) and connection.usable():
-                return connection
-            connection.abort()
-            if rested < inf:
-                return None  # the others have been idle for longer
         return None
 
     async def _turn(self, route: Route, shelf: _Shelf) -> Connection | None:
@@ -107,7 +108,7 @@ class Pool:
     def adopt(self, connection: Connection) -> None:
         """It was opened in a slot."""
         connection.owner = self
-        self._open.add(connection)
+        self._open[connection] = self._shelves[connection.route]
         if connection.closed:
             self.gone(connection)
         elif self._closed:
@@ -127,25 +128,25 @@ class Pool:
 
     def released(self, connection: Connection) -> None:
         """It is idle now, or already the next one's."""
-        shelf = self._shelves[connection.route]
+        shelf = self._open[connection]
         while shelf.waiting:
             turn = shelf.waiting.popleft()
             if not turn.done():
                 turn.set_result(connection)
                 return
-        loop = asyncio.get_running_loop()
         shelf.idle.append(connection)
-        self._idle[connection] = loop.time()
+        self._idle[connection] = connection.since
         if len(self._idle) > self._options.idle_connections:
             next(iter(self._idle)).abort()
         if self._timer is None:
+            loop = asyncio.get_running_loop()
             self._timer = loop.call_later(self._options.keep_alive, self._expire)
 
     def gone(self, connection: Connection) -> None:
         """It is closed: its slot is free."""
-        self._open.discard(connection)
+        shelf = self._open.pop(connection)
         if self._idle.pop(connection, None) is not None:
-            self._shelves[connection.route].idle.remove(connection)
+            shelf.idle.remove(connection)
         self.abandon(connection.route)
 
     def _expire(self) -> None:

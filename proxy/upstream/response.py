@@ -13,16 +13,15 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.upstream.base import ClientGone, Lost
 from proxy.wire.bodies import BodyDecoder
-from proxy.wire.framing import UNTIL_CLOSE, NoBody, Sized, keeps_alive, response_framing
+from proxy.wire.framing import UNTIL_CLOSE, keeps_alive, response_framing
 from proxy.wire.heads import BadMessage, check_partial_response, head_end, parse_response
 
 if TYPE_CHECKING:
     from proxy.semantics.fields import Fields
     from proxy.semantics.messages import ResponseHead
-    from proxy.upstream.base import OnInterim
-    from proxy.upstream.connection import Connection
+    from proxy.upstream.base import OnInterim, Outgoing
+    from proxy.upstream.connection import Connection, Raw
     from proxy.upstream.upload import Upload
-    from proxy.wire.heads import Limits
 
 _TIMEOUT: Final = re.compile(r"[0-9]{1,9}")
 WINDOW: Final = 256 * 1024  # undelivered octets above which the origin is told to wait
@@ -37,17 +36,17 @@ class Response:
         "_decoder",
         "_error",
         "_held",
-        "_interims_left",
-        "_limits",
-        "_method",
+        "_interims",
         "_on_interim",
+        "_request",
         "_size",
-        "_upgrade",
         "_waiter",
+        "_whole",
         "head",
+        "headed",
         "length",
         "paused",
-        "switched",
+        "raw",
         "untouched",
         "upload",
     )
@@ -55,18 +54,20 @@ class Response:
     head: ResponseHead
     length: int | None
 
-    def __init__(self, connection: Connection, method: str, *, upgrade: bool = False) -> None:
+    def __init__(
+        self, connection: Connection, request: Outgoing, on_interim: OnInterim | None = None
+    ) -> None:
+        self.headed = False  # the final head has arrived
         self.paused = False  # the reader is behind: the origin was told to wait
-        self.switched = False  # the connection is no longer HTTP after this head
+        self.raw: Raw | None = None  # the connection, if it is no longer HTTP after this head
         self.untouched = True  # not an octet has arrived
         self.upload: Upload | None = None
         self._connection: Connection | None = connection
-        self._limits: Limits = connection.limits
-        self._method = method
-        self._upgrade = upgrade
-        self._on_interim: OnInterim | None = None
-        self._interims_left = connection.options.interim_responses
-        self._decoder: BodyDecoder | None = None
+        self._request = request
+        self._on_interim = on_interim
+        self._interims = 0
+        self._decoder: BodyDecoder | None = None  # for a body that has not come with its head
+        self._whole = False  # all of the body has arrived
         self._held = b""  # an unfinished head
         self._chunks: list[bytes] = []
         self._size = 0
@@ -78,89 +79,99 @@ class Response:
     def received(self, octets: bytes) -> None:
         """Raises BadMessage, and then expects ``failed``."""
         self.untouched = False
-        decoder = self._decoder
-        if decoder is None:
-            octets = self._receive_heads(octets)
-            decoder = self._decoder
-            if decoder is None:
-                return
-        if octets and (content := decoder.feed(octets)):
-            self._chunks.append(content)
-            self._size += len(content)
-        if decoder.complete:
-            self._complete(decoder)
-        elif self._size > WINDOW and not self.paused and self._connection is not None:
-            self.paused = True
-            self._connection.transport.pause_reading()
-        self._wake()
+        if self.headed:
+            self._receive_body(octets)
+        else:
+            self._receive_heads(octets)
+        if self.headed:
+            self._wake()
 
-    def _receive_heads(self, octets: bytes) -> bytes:
-        """Take heads up to the final one; what comes after it."""
-        buffer = self._held + octets if self._held else octets
-        seen = len(self._held)
-        self._held = b""
-        while True:
+    def _receive_heads(self, octets: bytes) -> None:
+        """Take heads up to the final one, and what comes after it."""
+        assert self._connection is not None, "a head arrives on its connection"
+        limits = self._connection.limits
+        buffer, seen = octets, len(self._held)
+        if seen:
+            buffer = self._held + octets
+            self._held = b""
+        while buffer:
             end = head_end(buffer, seen)
             if end < 0:
-                check_partial_response(buffer, self._limits)
+                check_partial_response(buffer, limits)
                 self._held = buffer
-                return b""
-            head = parse_response(buffer[:end], self._limits)
+                return
+            head = parse_response(buffer[:end], limits)
             buffer = buffer[end:]
             if head.status >= 200 or head.status == 101:
-                return self._final(head, buffer)
+                self._final(head, buffer)
+                return
             self._interim(head)
-            if not buffer:
-                return b""
             seen = 0
 
     def _interim(self, head: ResponseHead) -> None:
-        self._interims_left -= 1
-        if self._interims_left < 0:
+        assert self._connection is not None, "a head arrives on its connection"
+        self._interims += 1
+        if self._interims > self._connection.options.interim_responses:
             raise BadMessage(400, "there are too many interim responses")
         if self._on_interim is not None:
             self._on_interim(head)
 
-    def _final(self, head: ResponseHead, rest: bytes) -> bytes:
-        if self._switches(head):
-            self.switched = True
-            self._leave().switched(head, rest)
-            self._wake()
-            return b""
-        framing = response_framing(self._method, head)
+    def _final(self, head: ResponseHead, rest: bytes) -> None:
+        method = self._request.method
+        if (head.status == 101 or method == "CONNECT") and self._switches(head):
+            self.head, self.headed = head, True
+            self.raw = self._leave().switched(head, rest)
+            return
+        framing = response_framing(method, head)
         if framing is UNTIL_CLOSE and "transfer-encoding" in head.fields:
             # RFC 9112 §6.3: a coding that we do not know; its name is for this connection only.
             head = replace(head, fields=head.fields.without({"transfer-encoding"}))
-        self.length = framing.length if isinstance(framing, Sized) else None
-        if isinstance(framing, NoBody):
-            self.length = 0
+        self.headed = True
         self.head = head
-        self._decoder = BodyDecoder(framing, self._limits)
+        self.length = framing.length
         if self.upload is not None and head.status >= 300:
             # RFC 9112 §9.3: an origin that has decided does not want the rest.
             self.upload.stop()
-        return rest
+        if len(rest) == self.length:
+            self._chunks.append(rest)
+            self._complete(leftover=False)
+        else:
+            assert self._connection is not None, "a head arrives on its connection"
+            self._decoder = BodyDecoder(framing, self._connection.limits)
+            self._receive_body(rest)
 
     def _switches(self, head: ResponseHead) -> bool:
-        if self._method == "CONNECT" and head.status < 300 and head.status != 101:
-            return True
-        if head.status == 101 and not self._upgrade:
+        if head.status != 101:
+            return head.status < 300  # to CONNECT
+        if not self._request.upgrade:
             raise BadMessage(400, "the protocol was switched unasked")
-        return head.status == 101
+        return True
+
+    def _receive_body(self, octets: bytes) -> None:
+        decoder = self._decoder
+        assert decoder is not None, "a body that has come whole has left its connection"
+        if octets and (content := decoder.feed(octets)):
+            self._chunks.append(content)
+            self._size += len(content)
+        if decoder.complete:
+            self._complete(leftover=bool(decoder.rest))
+        elif self._size > WINDOW and not self.paused and self._connection is not None:
+            self.paused = True
+            self._connection.transport.pause_reading()
 
     def _leave(self) -> Connection:
         connection, self._connection = self._connection, None
         assert connection is not None, "a response arrives on its connection"
         return connection
 
-    def _complete(self, decoder: BodyDecoder) -> None:
-        sent = self.upload is None or self.upload.flushed
-        if self.upload is not None:
-            self.upload.stop()
-        head = self.head
+    def _complete(self, *, leftover: bool) -> None:
+        self._whole = True
+        connection, upload, head = self._leave(), self.upload, self.head
         # Promise: both messages ended where their framing says, and nothing is left over.
-        reusable = sent and not decoder.rest and keeps_alive(head.minor, head.fields)
-        connection = self._leave()
+        reusable = not leftover and keeps_alive(head.minor, head.fields)
+        if upload is not None:
+            reusable = reusable and upload.flushed
+            upload.stop()
         if reusable and "keep-alive" in head.fields:
             connection.keep_alive = allowed_idle(head.fields, connection.options.keep_alive)
         connection.finished(reusable=reusable)
@@ -174,6 +185,7 @@ class Response:
             decoder.eof()
         except BadMessage:
             return  # the connection is lost next, and says so
+        self._whole = True
         if self.upload is not None:
             self.upload.stop()
         self._leave().finished(reusable=False)
@@ -183,42 +195,41 @@ class Response:
         """The connection is gone, or of no more use."""
         if self.upload is not None:
             self.upload.stop()
-        if isinstance(error, ClientGone) and self._decoder is not None:
+        if isinstance(error, ClientGone) and self.headed:
             error = Lost(502, "connection_terminated", "The request was not sent to its end.")
         self._connection = None
         self._error = error
         self._wake()
 
-    @property
-    def headed(self) -> bool:
-        """Whether the final head has arrived."""
-        return self._decoder is not None or self.switched
-
     # What the reader asks.
 
-    async def arrived(self, on_interim: OnInterim | None) -> None:
+    async def arrived(self) -> None:
         """Wait for the final head. Raises UpstreamError, or what the request body raised."""
-        self._on_interim = on_interim
-        while not self.headed:
-            if self._error is not None:
-                raise self._error
-            await self._change()
+        try:
+            while not self.headed:
+                if self._error is not None:
+                    raise self._error
+                await self._change()
+        except asyncio.CancelledError:
+            self.close()
+            raise
 
     def at_hand(self) -> bytes | None:
         """The whole body if it has all arrived already (then it is consumed), else None."""
-        decoder = self._decoder
-        if decoder is None or not decoder.complete:
-            return None
-        return self._take()
+        return self._take() if self._whole else None
 
     async def read(self) -> bytes:
         """What has arrived, b"" after the end. Raises UpstreamError if it is cut."""
-        while not self._chunks:
-            if self._error is not None:
-                raise self._error
-            if self._decoder is None or self._decoder.complete:
-                return b""
-            await self._change()
+        try:
+            while not self._chunks:
+                if self._error is not None:
+                    raise self._error
+                if self._whole:
+                    return b""
+                await self._change()
+        except asyncio.CancelledError:
+            self.close()
+            raise
         if self.paused and self._connection is not None:
             self.paused = False
             self._connection.resume_reading()
@@ -236,15 +247,9 @@ class Response:
                 Lost(502, "connection_terminated", "The response was not wanted to its end.")
             )
 
-    async def _change(self) -> None:
-        self._waiter = waiter = asyncio.get_running_loop().create_future()
-        try:
-            await waiter
-        except asyncio.CancelledError:
-            self.close()
-            raise
-        finally:
-            self._waiter = None
+    def _change(self) -> asyncio.Future[None]:
+        self._waiter = asyncio.get_running_loop().create_future()
+        return self._waiter
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

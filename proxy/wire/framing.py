@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from functools import lru_cache
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from proxy.semantics.grammar import is_token, list_members
 from proxy.wire.heads import BadMessage
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 class NoBody:
     """The message ends with its head."""
 
+    length: ClassVar[int] = 0
+
 
 @dataclass(frozen=True, slots=True)
 class Sized:
@@ -33,10 +36,14 @@ class Sized:
 class Chunked:
     """The chunked transfer coding (§7.1) delimits the body."""
 
+    length: ClassVar[None] = None
+
 
 @dataclass(frozen=True, slots=True)
 class UntilClose:
     """The end of the connection is the end of the body; only responses."""
+
+    length: ClassVar[None] = None
 
 
 Framing = NoBody | Sized | Chunked | UntilClose
@@ -47,6 +54,7 @@ UNTIL_CLOSE: Final = UntilClose()
 
 # Eighteen digits are over 888 PB, and stay within 63 bits wherever they go next.
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
+_KEEP_ALIVE: Final = frozenset({"keep-alive", "Keep-Alive"})  # what nearly all write who say it
 
 
 def request_framing(head: RequestHead) -> Framing:
@@ -55,7 +63,7 @@ def request_framing(head: RequestHead) -> Framing:
     if "transfer-encoding" in fields:
         framing: Framing = _transfer_coded(head)
     elif "content-length" in fields:
-        framing = Sized(_length(fields))
+        framing = _sized(fields.get("content-length") or "")
     else:
         return NO_BODY
     # RFC 9110 §9.3.6: CONNECT has no content; what follows it belongs to the tunnel.
@@ -79,11 +87,12 @@ def _transfer_coded(head: RequestHead) -> Chunked:
     raise BadMessage(400, "Transfer-Encoding is not exactly: chunked")
 
 
-def _length(fields: Fields) -> int:
-    values = fields.all("content-length")
-    if len(values) != 1 or _LENGTH.fullmatch(values[0]) is None:
+@lru_cache(1024)
+def _sized(value: str) -> Sized:
+    # Of several lines the combined value has a comma in it.
+    if _LENGTH.fullmatch(value) is None:
         raise BadMessage(400, "Content-Length is not one decimal number")
-    return int(values[0])
+    return Sized(int(value))
 
 
 def response_framing(method: str, head: ResponseHead) -> Framing:
@@ -92,19 +101,18 @@ def response_framing(method: str, head: ResponseHead) -> Framing:
     ``UntilClose`` beside a Transfer-Encoding field means a coding that is not known here: the
     field must be stripped.
     """
-    fields, status = head.fields, head.status
-    coded = "transfer-encoding" in fields
+    status, names = head.status, head.fields.names()
+    coded, sized = "transfer-encoding" in names, None
     # Checked even where it frames nothing: to HEAD and in a 304 the field is passed on.
-    length = _length(fields) if "content-length" in fields else None
-    if coded and length is not None:
-        raise BadMessage(400, "both Transfer-Encoding and Content-Length were sent")
+    if "content-length" in names:
+        sized = _sized(head.fields.get("content-length") or "")
+        if coded:
+            raise BadMessage(400, "both Transfer-Encoding and Content-Length were sent")
     if method == "HEAD" or status < 200 or status in (204, 304):
         return NO_BODY
     if method == "CONNECT" and status < 300:
         return NO_BODY
-    if coded:
-        return _response_coding(head)
-    return UNTIL_CLOSE if length is None else Sized(length)
+    return _response_coding(head) if coded else sized or UNTIL_CLOSE
 
 
 def _response_coding(head: ResponseHead) -> Chunked | UntilClose:
@@ -120,7 +128,10 @@ def _response_coding(head: ResponseHead) -> Chunked | UntilClose:
 
 def keeps_alive(minor: int, fields: Fields) -> bool:
     """Whether the sender of this head means to keep the connection (RFC 9112 §9.3)."""
-    if "connection" not in fields:
+    connection = fields.get("connection")
+    if connection is None:
         return minor >= 1
+    if connection in _KEEP_ALIVE:
+        return True
     options = [option.lower() for option in fields.members("connection")]
     return "close" not in options and (minor >= 1 or "keep-alive" in options)

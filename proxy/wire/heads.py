@@ -2,13 +2,14 @@
 
 Strict for clients and origins alike: token names, no space before a colon, no folded lines, no
 bare CR or LF, no control characters, HTTP/1.x only. What is sent is rendered anew, never copied.
-One compiled pattern takes a whole head; only a head that it refuses is looked at line by line.
+One compiled pattern takes all field lines; only a head that it refuses is looked at again.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from proxy.semantics.fields import Fields
@@ -45,16 +46,15 @@ class Limits:
 # RFC 9110 §5.6.2 tchar; §5.5 field-content: visible octets, SP and HTAB.
 _T: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 _V: Final = r"[\t\x20-\x7e\x80-\xff]"
-_FIELD_LINES: Final = rf"((?:{_T}++:{_V}*+\r\n)*+)\r\n"
 # RFC 9112 §2.2: one empty line before a request is skipped; §3: single spaces.
-_REQUEST_LINE: Final = rf"(?:\r\n)?({_T}++) ([!-~\x80-\xff]++) HTTP/1\.([0-9])\r\n"
+_REQUEST_LINE: Final = re.compile(rf"(?:\r\n)?({_T}++) ([!-~\x80-\xff]++) HTTP/1\.([0-9])\r\n")
 # RFC 9112 §4; the space before an absent reason-phrase is forgiven, as nothing hangs on it.
-_STATUS_LINE: Final = rf"HTTP/1\.([0-9]) ([1-5][0-9]{{2}})(?: ({_V}*+))?\r\n"
+_STATUS_LINE: Final = re.compile(rf"HTTP/1\.([0-9]) ([1-5][0-9]{{2}})(?: ({_V}*+))?\r\n")
 
-_REQUEST: Final = re.compile(_REQUEST_LINE + _FIELD_LINES)
-_RESPONSE: Final = re.compile(_STATUS_LINE + _FIELD_LINES)
-_FIELDS: Final = re.compile(_FIELD_LINES)
-_NAME_AND_VALUE: Final = re.compile(r"([^:\r]++):[ \t]*+([^\r]*+)\r\n")
+_FIELD_LINES: Final = re.compile(rf"((?:{_T}++:{_V}*+\r\n)*+)\r\n")
+# A field line without whitespace after its value, as (name, value); see ``_lines``.
+_NAME_AND_VALUE: Final = re.compile(rf"(?<=\n)({_T}++):[ \t]*+({_V}*+)(?<![ \t])\r\n")
+_PROPER_LINE: Final = re.compile(r"([^:\r]++):[ \t]*+([^\r]*+)\r\n")
 _FIELD_LINE: Final = re.compile(rf"{_T}++:{_V}*+")
 _START_OF_REQUEST: Final = re.compile(rf"(?:\r\n)?{_T}*+(?: |\r?\Z)".encode("latin-1"))
 _START_OF_RESPONSE: Final = re.compile(rb"HTTP/|(?:H(?:T(?:T(?:P)?)?)?)?\Z")
@@ -68,25 +68,25 @@ def head_end(buffer: bytes | bytearray, start: int = 0) -> int:
 
     ``start`` is how far an earlier call has looked.
     """
-    at = buffer.find(b"\r\n\r\n", max(0, start - 3))
+    at = buffer.find(b"\r\n\r\n", start - 3 if start > 3 else 0)
     return at + 4 if at >= 0 else -1
 
 
 def check_partial(buffer: bytes | bytearray, limits: Limits) -> None:
     """Refuse an unfinished request head as soon as no continuation could make it good."""
-    _check_partial(buffer, limits, _START_OF_REQUEST, _REQUEST, _request_line_fault)
+    _check_partial(buffer, limits, _START_OF_REQUEST, _REQUEST_LINE, _request_line_fault)
 
 
 def check_partial_response(buffer: bytes | bytearray, limits: Limits) -> None:
     """The same for an unfinished response head."""
-    _check_partial(buffer, limits, _START_OF_RESPONSE, _RESPONSE, _status_line_fault)
+    _check_partial(buffer, limits, _START_OF_RESPONSE, _STATUS_LINE, _status_line_fault)
 
 
 def _check_partial(
     buffer: bytes | bytearray,
     limits: Limits,
     opening: re.Pattern[bytes],
-    whole: re.Pattern[str],
+    first: re.Pattern[str],
     fault: Callable[[str], BadMessage],
 ) -> None:
     if opening.match(buffer) is None:
@@ -98,7 +98,7 @@ def _check_partial(
         raise BadMessage(400, "a line is ended by something else than CRLF")
     if line_end >= 0:
         line = buffer[:line_end].decode("latin-1")
-        if whole.fullmatch(line + "\r\n\r\n") is None:
+        if first.fullmatch(line + "\r\n") is None:
             raise fault(line)
     if lines > limits.fields + 2:
         raise BadMessage(431, f"the head has more than {limits.fields} field lines")
@@ -114,43 +114,53 @@ def _check_size(head: int, line: int, limits: Limits) -> None:
 def parse_request(head: bytes | bytearray, limits: Limits) -> RequestHead:
     """A whole request head, blank line included. Raises BadMessage."""
     text = head.decode("latin-1")
-    match = _REQUEST.fullmatch(text)
+    match = _REQUEST_LINE.match(text)
     if match is None:
         _check_size(len(text), text.find("\r\n", 2), limits)
-        raise _fault(text, _REQUEST_LINE, _request_line_fault)
-    _check_size(len(text), match.start(4) - 2, limits)
-    fields = Fields(_lines(match[4], limits))
-    minor = int(match[3])
+        raise _request_line_fault(text.removeprefix("\r\n").partition("\r\n")[0])
+    end = match.end()
+    _check_size(len(text), end - 2, limits)
+    fields = Fields(_lines(text, end, limits))
+    method, target, digit = match.groups()
+    minor = int(digit)
     _check_host(fields.all("host"), minor)
-    return RequestHead(match[1], match[2], minor, fields)
+    return RequestHead(method, target, minor, fields)
 
 
 def parse_response(head: bytes | bytearray, limits: Limits) -> ResponseHead:
     """A whole response head, blank line included. Raises BadMessage."""
     text = head.decode("latin-1")
-    match = _RESPONSE.fullmatch(text)
+    end = text.find("\r\n")
+    _check_size(len(text), end, limits)
+    status, reason, minor = _status_line(text[:end])
+    return ResponseHead(status, reason, Fields(_lines(text, end + 2, limits)), minor)
+
+
+@lru_cache(64)
+def _status_line(line: str) -> tuple[int, str, int]:
+    """Status code, reason phrase, minor version: few lines come again and again."""
+    match = _STATUS_LINE.fullmatch(line + "\r\n")
     if match is None:
-        raise _fault(text, _STATUS_LINE, _status_line_fault)
-    _check_size(len(text), match.start(4) - 2, limits)
-    fields = Fields(_lines(match[4], limits))
-    return ResponseHead(int(match[2]), match[3] or "", fields, int(match[1]))
+        raise _status_line_fault(line)
+    return int(match[2]), match[3] or "", int(match[1])
 
 
 def parse_fields(section: bytes | bytearray, limits: Limits) -> Fields:
     """Field lines alone, blank line included (a trailer section, RFC 9112 §7.1.2)."""
-    text = section.decode("latin-1")
-    match = _FIELDS.fullmatch(text)
-    if match is None:
-        raise BadMessage(400, _field_lines_fault(text))
-    return Fields(_lines(match[1], limits))
+    return Fields(_lines("\r\n" + section.decode("latin-1"), 2, limits))
 
 
-def _lines(section: str, limits: Limits) -> list[Line]:
-    if not section:
-        return []
-    lines: list[Line] = _NAME_AND_VALUE.findall(section)
-    if " \r" in section or "\t\r" in section:
-        lines = [(name, value.rstrip(" \t")) for name, value in lines]
+def _lines(text: str, start: int, limits: Limits) -> list[Line]:
+    """The field lines from ``start``, just past a CRLF, to the blank line that ends ``text``."""
+    lines: list[Line] = _NAME_AND_VALUE.findall(text, start)
+    # A match begins after an LF, ends with one and has no other in it. So if there are as many
+    # as LFs before the last, which is the blank line's, nothing lies between two of them.
+    if text.count("\n", start) != len(lines) + 1 or not text.endswith("\r\n\r\n"):
+        match = _FIELD_LINES.fullmatch(text, start)
+        if match is None:
+            raise BadMessage(400, _field_lines_fault(text[start:]))
+        proper = _PROPER_LINE.findall(match[1])
+        lines = [(name, value.rstrip(" \t")) for name, value in proper]
     if len(lines) > limits.fields:
         raise BadMessage(431, f"there are more than {limits.fields} field lines")
     return lines
@@ -165,14 +175,6 @@ def _check_host(values: tuple[str, ...], minor: int) -> None:
             raise BadMessage(400, "an HTTP/1.1 request needs a Host field")
     elif _HOST.fullmatch(values[0]) is None:
         raise BadMessage(400, "the Host field is not a host with an optional port")
-
-
-def _fault(text: str, line: str, line_fault: Callable[[str], BadMessage]) -> BadMessage:
-    """Why a whole head was refused; ``line`` is the pattern of its first line."""
-    first = re.match(line, text)
-    if first is None:
-        return line_fault(text.removeprefix("\r\n").partition("\r\n")[0])
-    return BadMessage(400, _field_lines_fault(text[first.end() :]))
 
 
 def _request_line_fault(line: str) -> BadMessage:

@@ -69,6 +69,18 @@ def test_lines_are_one_list() -> None:
     assert said == ResponseDirectives(max_age=9, no_store=True)
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        param(["x=" + "y" * 300 + ", max-age=5"], id="one long line"),
+        param(["x=" + "y" * 200, "x=" + "z" * 100 + ", max-age=5"], id="several, long together"),
+    ],
+)
+def test_what_is_too_long_to_be_remembered(lines: list[str]) -> None:
+    said = parse_response_directives(fields(*(f"Cache-Control: {line}" for line in lines)))
+    assert (said.max_age, said.extensions) == (5, frozenset({"x"}))
+
+
 def test_all_response_directives() -> None:
     said = parse_response_directives(
         fields(

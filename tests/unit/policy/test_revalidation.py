@@ -80,6 +80,14 @@ def test_tags_of_another_coding_are_not_offered() -> None:
     assert revalidation.conditional([other, chosen], chosen).get("if-none-match") == '"br"'
 
 
+def test_the_question_about_one_is_remembered() -> None:
+    one, other = stored("", 'ETag: "a"'), stored("", 'ETag: "b"', body_id="2")
+    asked = revalidation.conditional([one], one)
+    assert revalidation.conditional([one], one) is asked
+    assert revalidation.conditional([one, other], one).get("if-none-match") == '"a", "b"'
+    assert revalidation.conditional([one], one) is asked
+
+
 def test_of_other_parts_no_tag_is_sent() -> None:
     chosen = held('ETag: "a"')
     part = stored("max-age=60", 'ETag: "p"', "Content-Range: bytes 0-1/9", status=206)
@@ -136,6 +144,10 @@ def freshened(before: StoredResponse, *lines: str, options: Options = OPTIONS) -
         param(["Content-Encoding: br"], ["Content-Encoding: x"], ["Content-Encoding: br"],
               id="3.2 never the coding"),
         param([], ["Content-Range: bytes 0-1/2"], [], id="3.2 never the range"),
+        param(["A: 1", "B: 1"], ["B: 1"], ["A: 1", "B: 1"], id="3.2 nothing new but the date"),
+        param(["A: 1"], ["Date: x"], ["A: 1", "Date: x"], id="3.2 every line, of Date too"),
+        param(["Age: 9", "A: 1"], ["A: 1"], ["A: 1"], id="5.1 the old age goes, nothing is new"),
+        param(["Age: 9"], ["Age: 9"], ["Age: 9"], id="5.1 the same age comes again"),
         param(["Content-Type: a/b"], ["Content-Type: c/d"], ["Content-Type: c/d"], id="3.2 type"),
         param(["Age: 9"], [], [], id="5.1 the old age goes"),
         param(["Age: 9"], ["Age: 1"], ["Age: 1"], id="5.1 the new age comes"),
@@ -235,7 +247,8 @@ def test_head_speaks_of_the_complete_length() -> None:
         param("max-age=0", [], 1, False, id="stale again at once"),
         param("max-age=0", ["Date: " + at(1)], 1, False, id="but for the time"),
         param("max-age=0", [], 60, True, id="times, after a while"),
-        param("max-age=0", ["X: 2"], 1, True, id="another field"),
+        param("max-age=0", ["X: 2"], 1, True, id="another value"),
+        param("max-age=0", ["Y: 1"], 1, True, id="a field more"),
         param("max-age=0, stale-while-revalidate=9", [], 1, True, id="a window of its own"),
     ],
 )
@@ -246,6 +259,11 @@ def test_what_is_worth_writing_down(
     head, now = resp(304, "", *update), NOW + later
     after = revalidation.freshened(before, head, GET, OPTIONS, now, now)
     assert revalidation.is_news(before, after, OPTIONS, None, now) is news
+
+
+def test_a_field_less_is_worth_writing_down() -> None:
+    before, after = stored("max-age=0", "X: 1"), stored("max-age=0")
+    assert revalidation.is_news(before, after, OPTIONS, None, NOW)
 
 
 def test_what_was_invalid_is_worth_writing_down() -> None:

@@ -44,6 +44,37 @@ def test_without() -> None:
     assert HELD.without({"vary"}) == fields("ETag: x", "X:")
 
 
+def test_without_what_is_not_there_nothing_changes() -> None:
+    assert HELD.without({"date"}) is HELD
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        pytest.param("etag", "x", id="any case"),
+        pytest.param("vary", "a", id="the first line of several"),
+        pytest.param("date", None, id="absent"),
+    ],
+)
+def test_first(name: str, value: str | None) -> None:
+    assert HELD.first(name) == value
+
+
+@pytest.mark.parametrize(
+    ("other", "names"),
+    [
+        pytest.param(HELD, set(), id="the same"),
+        pytest.param(Fields(reversed(HELD.lines)), {"vary"}, id="5.3 order counts within a name"),
+        pytest.param(fields("etag: x", "vary: a", "vary: b , c", "x:"), set(), id="case of names"),
+        pytest.param(HELD.adding(("A", "b")), set(), id="what the other has more"),
+        pytest.param(fields("ETag: X", "Vary: a", "X:"), {"etag", "vary"}, id="other values"),
+        pytest.param(NO_FIELDS, {"etag", "vary", "x"}, id="none there"),
+    ],
+)
+def test_differing(other: Fields, names: set[str]) -> None:
+    assert Fields(HELD.lines).differing(other) == names
+
+
 def test_replacing() -> None:
     assert HELD.replacing("vary", "d") == fields("ETag: x", "X:", "vary: d")
 

@@ -19,6 +19,7 @@ from tests.support.build import fields
         pytest.param('"a"', ETag("a"), id="8.8.3 strong"),
         pytest.param('W/"a"', ETag("a", weak=True), id="8.8.3 weak"),
         pytest.param('""', ETag(""), id="8.8.3 empty"),
+        pytest.param(f'"{"a" * 200}"', ETag("a" * 200), id="long: not remembered"),
         pytest.param('"a,b\\c\xfc!~"', ETag("a,b\\c\xfc!~"), id="8.8.3 comma, backslash, obs-text"),
     ],
 )
