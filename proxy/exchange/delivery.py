@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 from proxy.exchange import respond
 from proxy.exchange.answer import Answer, FileSpan, Flow, Inline, Outcome
 from proxy.exchange.respond import Slice
-from proxy.policy import freshness, rules
+from proxy.policy import freshness
+from proxy.policy.standing import standing
 from proxy.store.base import BodyLost
 
 if TYPE_CHECKING:
@@ -61,8 +62,7 @@ class Delivery:
         self._voice = voice
 
     def terms(self, request: Request, stored: StoredResponse) -> Terms:
-        rule = rules.first(self._options.rules, request.uri)
-        return freshness.terms(stored, self._options, rule)
+        return freshness.terms(stored, self._options, standing(request, self._options).rule)
 
     async def serve(
         self,
@@ -117,7 +117,7 @@ class Delivery:
         those that are stored (RFC 9111 §5.2.2.4, §5.2.2.7).
         """
         stored = fill.stored
-        if mine is not None:
+        if mine is not None and mine is not stored.head.fields:
             stored = replace(stored, head=replace(stored.head, fields=mine))
         shaped = respond.shape(request, stored, fill.length, now)
         octets = fill.at_hand

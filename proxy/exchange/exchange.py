@@ -19,6 +19,7 @@ from proxy.exchange.origin import Asked, Asking, Wanted
 from proxy.exchange.own import asked_of_us
 from proxy.policy import invalidation, keys, reuse, rules, storing
 from proxy.policy.reasons import Reason
+from proxy.policy.standing import standing
 from proxy.semantics import forwarding
 from proxy.semantics.messages import SAFE_METHODS, ResponseHead
 from proxy.store.base import Found, StoreFailed, TooLarge
@@ -85,7 +86,7 @@ class Exchange:
         return keys.primary(uri, rules.first(self._options.rules, uri))
 
     async def _cached(self, inbound: Inbound) -> Outcome:
-        key = self.key(inbound.request.uri)
+        key = standing(inbound.request, self._options).key
         fill = self._keeping.arrived(key)
         if fill is not None and (outcome := await self._just_arrived(inbound.request, fill)):
             return outcome

@@ -12,8 +12,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from proxy.exchange import respond
-from proxy.policy import freshness, keys, reuse, rules
+from proxy.policy import freshness, reuse
 from proxy.policy.reasons import Reason
+from proxy.policy.standing import standing
 from proxy.wire.heads import render_response
 
 if TYPE_CHECKING:
@@ -119,8 +120,8 @@ class Hot:
 
     def prepare(self, raw: bytes, request: Request, now: float) -> Prepared | None:
         """The answer to this request if memory has a fresh one, remembered under ``raw``."""
-        rule = rules.first(self._options.rules, request.uri)
-        key = keys.primary(request.uri, rule)
+        seen = standing(request, self._options)
+        rule, key = seen.rule, seen.key
         found = self._store.peek(key)
         if found is None or not self._any_fresh(found, rule, now):
             return None

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final
 from proxy.exchange.flights import Refreshed, Uncacheable
 from proxy.exchange.keeping import PUMP
 from proxy.exchange.tasks import launch
-from proxy.policy import keys, revalidation, rules, storing
+from proxy.policy import keys, revalidation, storing
 from proxy.policy.reasons import Reason
+from proxy.policy.standing import standing
 from proxy.store.base import StoreFailed
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class Validating:
     ) -> frozenset[str]:
         """The ids of those of which something is worth writing down."""
         before = {stored.id: stored for stored in found.variants}
-        rule = rules.first(self._options.rules, request.uri)
+        rule = standing(request, self._options).rule
         return frozenset(
             stored.id
             for stored in changed
@@ -105,7 +106,9 @@ class Validating:
         self, changed: Sequence[StoredResponse], request: Request, now: float
     ) -> tuple[tuple[StoredResponse, ...], frozenset[str]]:
         """Those that may stay, and the ids of those that must go: §3 asked of the new heads."""
-        getting = replace(request, method="GET", fields=request.fields.without(_CLIENTS_OWN))
+        getting = request
+        if request.method != "GET" or not _CLIENTS_OWN.isdisjoint(request.fields.names()):
+            getting = replace(request, method="GET", fields=request.fields.without(_CLIENTS_OWN))
         staying, leaving = [], set()
         for stored in changed:
             verdict = storing.may_store(getting, stored.head, now, self._options)

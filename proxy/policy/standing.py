@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 
 
 class Standing(NamedTuple):
-    """``passes_by``: why a GET or HEAD neither reads nor writes; ``beyond`` is that of ``keys``.
+    """``key`` is the primary one; ``beyond`` is that of ``keys``.
 
-    ``authorized``: it carries Authorization; ``personal``: that or Cookie.
+    ``passes_by``: why a GET or HEAD neither reads nor writes the cache. ``authorized``: it
+    carries Authorization; ``personal``: that or Cookie.
     """
 
     options: Options
     rule: Rule | None
+    key: str
     directives: RequestDirectives
     beyond: Reason | None
     passes_by: Reason | None
@@ -54,4 +56,5 @@ def _standing(request: Request, options: Options) -> Standing:
         passes_by = Reason.REQUEST_NO_STORE
     authorized = "authorization" in request.fields
     personal = authorized or "cookie" in request.fields
-    return Standing(options, rule, directives, beyond, passes_by, authorized, personal)
+    key = keys.primary(request.uri, rule)
+    return Standing(options, rule, key, directives, beyond, passes_by, authorized, personal)

@@ -19,11 +19,11 @@ Line = tuple[str, str]
 class Fields:
     """Field lines in the order received; equal when the lines are equal.
 
-    ``_prepared`` is room for the head in which they are sent, as the same ones go out often.
+    ``_rendered`` is room for the head in which they were sent, as the same ones go out often.
     """
 
-    __slots__ = ("_index", "_prepared", "lines")
-    _prepared: object
+    __slots__ = ("_index", "_rendered", "lines")
+    _rendered: object
 
     def __init__(self, lines: Iterable[Line] = ()) -> None:
         self.lines: tuple[Line, ...] = tuple(lines)

@@ -60,9 +60,10 @@ class Upstream:
 
         Raises UpstreamError, and ClientGone if the request body does.
         """
-        route, head = self._prepared(request)
+        route = self._routes.choose(request.uri.origin)
         if not isinstance(route, Direct):
             self._judge(request.uri.origin)
+        head = render(request, route)
         may_repeat = self._retries > 0 and request.body is None and request.method in _REPEATABLE
         connection = self._pool.take(route, inf if may_repeat else _RESTED)
         if connection is None:
@@ -100,21 +101,6 @@ class Upstream:
         """Close every connection that is pooled or in use; tunnels belong to who took them."""
         self._pool.close()
         self._resolver.close()
-
-    def _prepared(self, request: Outgoing) -> tuple[Route, bytes]:
-        """The route, and the head as sent on it."""
-        method, uri, fields, body, length, _ = request
-        bare = body is None and length is None
-        # The same request comes with the very same fields: they remember what became of them.
-        if bare and (known := getattr(fields, "_prepared", None)) is not None:
-            owner, whose, how, route, head = known
-            if owner is self and whose is uri and how == method:
-                return route, head
-        route = self._routes.choose(uri.origin)
-        head = render(request, route)
-        if bare:
-            fields._prepared = (self, uri, method, route, head)
-        return route, head
 
     def _judge(self, origin: Origin) -> None:
         # The parent resolves names; what is an address already is ours to refuse.

@@ -19,6 +19,20 @@ _MEANT_TO_HAVE_CONTENT: Final = frozenset({"POST", "PUT", "PATCH"})
 
 def render(request: Outgoing, route: Route) -> bytes:
     """The head of ``request`` as sent on ``route``."""
+    method, uri, fields, body, length, _ = request
+    if body is not None or length is not None:
+        return _rendered(request, route)
+    # A repeated request comes with the very same fields: they remember the head they were in.
+    known = getattr(fields, "_rendered", None)
+    if known is not None and known[0] is route and known[1] is uri and known[2] == method:
+        head: bytes = known[3]
+        return head
+    head = _rendered(request, route)
+    fields._rendered = (route, uri, method, head)
+    return head
+
+
+def _rendered(request: Outgoing, route: Route) -> bytes:
     lines = [*request.fields.lines, *_framing(request)]
     if isinstance(route, Relayed):
         lines += _credentials(route.parent)

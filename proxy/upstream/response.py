@@ -83,8 +83,9 @@ class Response:
             self._receive_body(octets)
         else:
             self._receive_heads(octets)
-        if self.headed:
-            self._wake()
+            if not self.headed:
+                return
+        self._wake()
 
     def _receive_heads(self, octets: bytes) -> None:
         """Take heads up to the final one, and what comes after it."""
