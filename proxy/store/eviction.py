@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING, Final, Protocol
 from proxy.store import records
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
     from proxy.store.disk import RecordRow
 
 # So many rows are looked at in one transaction: some 10 ms in which others cannot write.
 MOST_EXAMINED: Final = 1024
 _ROWS: Final = 64
+# So much leaves before it is asked again whether that is enough.
+_AT_ONCE: Final = 64 * 1024
+_ROW: Final = 1024
 
 
 class Rows(Protocol):
@@ -28,9 +31,9 @@ class Rows(Protocol):
 
     def records_after(self, rowid: int, limit: int) -> list[RecordRow]: ...
 
-    def delete_row(self, rowid: int) -> None: ...
+    def delete_rows(self, rowids: Sequence[int]) -> None: ...
 
-    def delete_body(self, id_: str) -> None: ...
+    def delete_bodies(self, ids: Sequence[str]) -> None: ...
 
     def delete_bodies_of(self, key: str) -> None: ...
 
@@ -62,25 +65,59 @@ def evict(rows: Rows, marks: Marks, enough: Callable[[], bool]) -> list[str] | N
             marks.hand, from_the_start = 0, True
             continue
         from_the_start = False
-        for row in page:
-            examined += 1
-            marks.hand = row.rowid
-            if marks.passed(row.key):
-                continue
-            delete_bodies(rows, row.key, row.record)
-            rows.delete_row(row.rowid)
-            evicted.append(row.key)
+        examined += len(page)
+        for leaving in _unused(page, marks):
+            leaving.delete(rows)
+            evicted += leaving.keys
             if enough():
                 return evicted
     return evicted
 
 
-def delete_bodies(rows: Rows, key: str, record: bytes) -> None:
-    """Delete the bodies the record names or, when it is damaged, those tagged with its key."""
-    try:
-        variants = records.decode(key, record)
-    except records.DamagedRecord:
-        rows.delete_bodies_of(key)
-    else:
-        for stored in variants:
-            rows.delete_body(stored.id)
+class _Leaving:
+    """Keys that leave together, with all that is stored under them."""
+
+    __slots__ = ("_damaged", "_ids", "_rowids", "keys", "octets")
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+        self.octets = 0
+        self._rowids: list[int] = []
+        self._ids: list[str] = []
+        self._damaged: list[str] = []
+
+    def add(self, row: RecordRow) -> None:
+        self.keys.append(row.key)
+        self._rowids.append(row.rowid)
+        self.octets += _ROW
+        try:
+            bodies = records.bodies(row.key, row.record)
+        except records.DamagedRecord:
+            self._damaged.append(row.key)
+            self.octets += _AT_ONCE  # perhaps
+            return
+        for id_, length in bodies:
+            self._ids.append(id_)
+            self.octets += length
+
+    def delete(self, rows: Rows) -> None:
+        """The bodies that the records name or, where one is damaged, those tagged with its key."""
+        rows.delete_bodies(self._ids)
+        for key in self._damaged:
+            rows.delete_bodies_of(key)
+        rows.delete_rows(self._rowids)
+
+
+def _unused(page: Sequence[RecordRow], marks: Marks) -> Iterator[_Leaving]:
+    """Those that were not reused, a few at a time. The hand is at the row that was seen last."""
+    leaving = _Leaving()
+    for row in page:
+        marks.hand = row.rowid
+        if marks.passed(row.key):
+            continue
+        leaving.add(row)
+        if leaving.octets >= _AT_ONCE:
+            yield leaving
+            leaving = _Leaving()
+    if leaving.keys:
+        yield leaving

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _LOG: Final = logging.getLogger(__name__)
 
 _FOLDERS: Final = 300 * PAGE
-_WAL_PAGES: Final = 1000
+_WAL_PAGES: Final = 4000
 _KEEP_DAMAGED: Final = 7 * 86400.0
 
 

@@ -80,17 +80,24 @@ class MemoryTier:
 
     def keep(self, key: str, found: Found, bodies: Mapping[str, bytes], record: int) -> None:
         """Hold ``found``, whose record has that many octets, with these and its known bodies."""
-        old = self._entries.get(key)
-        visited = old is not None and old.visited
-        held = {s.id: self._bodies[s.id] for s in found.variants if s.id in self._bodies}
-        held.update((id_, body) for id_, body in bodies.items() if len(body) <= self.largest)
-        self.drop(key)
-        weight = _PER_KEY + _PER_RECORD_OCTET * record + sum(map(len, held.values()))
+        held: dict[str, bytes] = {}
+        weight = _PER_KEY + _PER_RECORD_OCTET * record
+        for stored in found.variants:
+            body = bodies.get(stored.id)
+            if body is None or len(body) > self.largest:
+                body = self._bodies.get(stored.id)
+            if body is not None:
+                held[stored.id] = body
+                weight += len(body)
+        old = self._entries.pop(key, None)
+        if old is not None:
+            self._forget(old)
         if weight > self._budget:
             return
-        self._make_room(weight)
+        if self.weight + weight > self._budget:
+            self._make_room(weight)
         entry = self._entries[key] = _Entry(key, found, tuple(held), weight)
-        entry.visited = visited
+        entry.visited = old is not None and old.visited
         self._bodies.update(held)
         self._append(entry)
 

@@ -18,6 +18,7 @@ from proxy.semantics.messages import ResponseHead
 VERSION: Final = 1
 MOST_VARIANTS: Final = 64
 
+_VERSION: Final = bytes((VERSION,))
 _HEADER: Final = 5
 
 
@@ -53,13 +54,22 @@ _decode: Final = msgspec.msgpack.Decoder(_Record).decode
 def encode(key: str, variants: tuple[StoredResponse, ...]) -> bytes:
     """The record of ``key``."""
     payload = _encode((key, [_flattened(stored) for stored in variants]))
-    return bytes((VERSION,)) + crc32(payload).to_bytes(4, "big") + payload
+    return _VERSION + crc32(payload).to_bytes(4, "big") + payload
 
 
 def decode(key: str, record: bytes) -> tuple[StoredResponse, ...]:
     """What ``encode`` was given. Raises DamagedRecord."""
+    return tuple([_stored(variant) for variant in _checked(key, record)])
+
+
+def bodies(key: str, record: bytes) -> list[tuple[str, int]]:
+    """The ids and lengths of the bodies that are not empty. Raises DamagedRecord."""
+    return [(v.id, v.length) for v in _checked(key, record) if v.length]
+
+
+def _checked(key: str, record: bytes) -> list[_Variant]:
     payload = record[_HEADER:]
-    if record[:1] != bytes((VERSION,)) or record[1:_HEADER] != crc32(payload).to_bytes(4, "big"):
+    if record[:1] != _VERSION or record[1:_HEADER] != crc32(payload).to_bytes(4, "big"):
         raise DamagedRecord("version or checksum")
     try:
         decoded = _decode(payload)
@@ -67,13 +77,31 @@ def decode(key: str, record: bytes) -> tuple[StoredResponse, ...]:
         raise DamagedRecord(str(error)) from error
     if decoded.key != key:
         raise DamagedRecord("the record of another key")
-    return tuple(_stored(variant) for variant in decoded.variants)
+    return decoded.variants
+
+
+def sized(stored: StoredResponse, length: int, checksum: bytes) -> StoredResponse:
+    """``stored`` with those; ``dataclasses.replace`` takes 5 us, this 1."""
+    return StoredResponse(
+        stored.id,
+        stored.selecting,
+        stored.head,
+        stored.request_time,
+        stored.response_time,
+        length,
+        checksum,
+        stored.personal,
+        stored.invalid,
+        stored.part,
+    )
 
 
 def with_variant(
     variants: tuple[StoredResponse, ...], stored: StoredResponse
 ) -> tuple[StoredResponse, ...]:
     """``stored`` in the place of the variant with equal selecting fields; the newest 64."""
+    if not variants:
+        return (stored,)
     others = [v for v in variants if v.selecting != stored.selecting and v.id != stored.id]
     return newest_first([stored, *others])[:MOST_VARIANTS]
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from proxy.store.base import StoreFailed, TooLarge
 from proxy.store.bodies import Descriptor, checksum, read_at
-from proxy.store.disk import SpooledBody
 from proxy.store.generations import MOST_PROCESSES
+from proxy.store.rawdisk import SpooledBody
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from proxy.store import records
@@ -26,13 +25,11 @@ from proxy.store.bodies import (
     checksum_octets,
     is_whole,
 )
-from proxy.store.disk import ERRORS, SpooledBody, Table, is_damage
+from proxy.store.disk import ERRORS, Table, is_damage
 from proxy.store.folder import Folder
 from proxy.store.generations import NOT_KEPT
 from proxy.store.memory import MemoryTier
-from proxy.store.spools import Limits, SpoolFile
-from proxy.store.threads import Handover, Threads
-from proxy.store.writer import (
+from proxy.store.operations import (
     Committed,
     MakeRoom,
     Put,
@@ -40,8 +37,11 @@ from proxy.store.writer import (
     RemoveOrphans,
     ReplaceDatabase,
     Update,
-    Writer,
 )
+from proxy.store.rawdisk import SpooledBody
+from proxy.store.spools import Limits, SpoolFile
+from proxy.store.threads import Handover, Threads
+from proxy.store.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
@@ -267,7 +267,7 @@ class TieredStore:
     ) -> bool:
         length = body.length if isinstance(body, SpooledBody) else len(body)
         check_id(stored.id)
-        stored = replace(stored, length=length, checksum=checksum_octets(crc))
+        stored = records.sized(stored, length, checksum_octets(crc))
         committed = await self._writer.submit(Put(key, stored, body, since))
         if committed is None:
             return False

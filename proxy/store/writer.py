@@ -1,8 +1,10 @@
 """The one thread that writes: operations queue up and are committed in groups.
 
-Everything that asks while a commit is under way is in the next one. An operation that fails
-takes the others of its group down only until they have been tried one by one. Before a group
-is committed, room is made for it: by eviction, in transactions of bounded length.
+Everything that asks while a commit is under way is in the next one; when commits follow close
+upon each other, one waits a moment for company: each costs two switches of threads, and writes
+the same pages of the index. An operation that fails takes the others of its group down only
+until they have been tried one by one. Before a group is committed, room is made for it: by
+eviction, in transactions of bounded length.
 """
 
 from __future__ import annotations
@@ -10,93 +12,34 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
-from proxy.store import eviction, records
+from proxy.store import eviction
 from proxy.store.base import StoreFailed
 from proxy.store.bodies import LARGEST_INLINE
-from proxy.store.disk import ERRORS, PAGE, SpooledBody, is_damage
+from proxy.store.changes import Changes
+from proxy.store.disk import ERRORS, is_damage
+from proxy.store.operations import Committed, Put, Remove, ReplaceDatabase
+from proxy.store.rawdisk import SpooledBody
 from proxy.store.spools import unlink, write_file
 
 if TYPE_CHECKING:
     import asyncio
 
-    from proxy.policy.stored import StoredResponse
-    from proxy.store.disk import Table
     from proxy.store.folder import Folder
+    from proxy.store.operations import Operation
     from proxy.store.threads import Handover
 
 _LOG: Final = logging.getLogger(__name__)
 
 _MOST_IN_A_GROUP: Final = 128
 _MOST_OCTETS_IN_A_GROUP: Final = 2 * 2**20
-_ROW: Final = 1024  # what the rows and index entries of one response take beside its body
+_GATHERING: Final = 0.005  # seconds; nobody waits for a Put with a client in hand
+_ENOUGH: Final = 24  # beside the first
 _WARN_EVERY: Final = 60.0
 _DOWN_FOR: Final = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """What is stored under a key after a commit; ``record`` is the size of the record."""
-
-    key: str
-    variants: tuple[StoredResponse, ...]
-    generation: int
-    record: int
-
-
-@dataclass(slots=True)
-class Put:
-    """Store; the answer is None if the key was removed since."""
-
-    key: str
-    stored: StoredResponse
-    body: bytes | SpooledBody
-    since: int
-
-
-@dataclass(slots=True)
-class Update:
-    key: str
-    changed: tuple[StoredResponse, ...]
-
-
-@dataclass(slots=True)
-class Remove:
-    """``on_purpose``: fills in flight will not commit. The answer is the count."""
-
-    key: str
-    ids: frozenset[str] | None
-    on_purpose: bool = True
-
-
-@dataclass(slots=True)
-class MakeRoom:
-    """Only what has been promised to fills; touches no key."""
-
-    key: None = None
-
-
-@dataclass(slots=True)
-class RemoveOrphans:
-    """Body files that seem to have no row."""
-
-    ids: list[str]
-    key: None = None
-
-
-@dataclass(slots=True)
-class ReplaceDatabase:
-    """A reader found this table damaged."""
-
-    table: Table
-    error: BaseException
-    key: None = None
-
-
-Operation = Put | Update | Remove | MakeRoom | RemoveOrphans | ReplaceDatabase
 
 
 @dataclass(slots=True)
@@ -114,6 +57,8 @@ class Writer:
         self._handover = handover
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._closing = False
+        self._hurry = threading.Event()
+        self._committed = -_GATHERING
         self._down_until = 0.0
         self._warned = -_WARN_EVERY
         self._checked = self._replaced = -_WARN_EVERY
@@ -128,6 +73,8 @@ class Writer:
         """Answered when committed. The future's error is StoreFailed (or ValueError for a Put)."""
         future = self._handover.loop.create_future()
         self._jobs.put(_Job(operation, future))
+        if type(operation) is not Put or self._jobs.qsize() >= _ENOUGH:
+            self._hurry.set()
         return future
 
     @property
@@ -147,6 +94,7 @@ class Writer:
     def join(self) -> None:
         """Commit what is queued, then end. Blocks."""
         self._jobs.put(None)
+        self._hurry.set()
         self._thread.join()
 
     def _run(self) -> None:
@@ -157,6 +105,7 @@ class Writer:
                 for job in group:
                     self._handover.settle(job.future, None, error)
             self._handover.wake()
+            self._committed = time.monotonic()
         self._folder.table.leave()
 
     def _next_group(self) -> list[_Job]:
@@ -170,9 +119,18 @@ class Writer:
             if job is None:
                 self._closing = True
                 continue
+            if not group:
+                self._gather()
             group.append(job)
-            octets += _inline(job.operation)
+            octets += job.operation.in_rows
         return group
+
+    def _gather(self) -> None:
+        """Wait for company, unless this is the first operation in a while or one that hurries."""
+        waiting = self._jobs.qsize()
+        if waiting < _ENOUGH and time.monotonic() - self._committed < _GATHERING:
+            self._hurry.wait(_GATHERING)
+        self._hurry.clear()
 
     def _commit(self, group: list[_Job]) -> None:
         try:
@@ -203,9 +161,9 @@ class Writer:
 
     def _finish(self, job: _Job, generations: dict[str, int]) -> None:
         operation = job.operation
-        if isinstance(job.answer, Committed):
-            job.answer = replace(job.answer, generation=generations[job.answer.key])
-        if isinstance(operation, Put) and isinstance(operation.body, SpooledBody):
+        if type(job.answer) is Committed:
+            job.answer.generation = generations[job.answer.key]
+        if type(operation) is Put and type(operation.body) is SpooledBody:
             if job.answer is None:
                 self._discard(operation)
             else:
@@ -243,91 +201,22 @@ class Writer:
                     pass
         self._make_room(group)
         keys = {job.operation.key for job in group if job.operation.key is not None}
+        changes = Changes(folder)
         try:
             with folder.table.transaction():
                 for key in keys:
                     folder.generations.changing(key)
                 for job in group:
-                    job.answer = self._apply(job.operation)
+                    job.answer = changes.apply(job.operation)
         finally:
             stamps = {key: folder.generations.settled(key) for key in keys}
+        self.keys += changes.keys
         return stamps
-
-    def _apply(self, operation: Operation) -> Committed | int | None:
-        match operation:
-            case Put():
-                return self._put(operation)
-            case Update(key=key, changed=changed):
-                return self._update(key, changed)
-            case Remove(key=key, ids=ids, on_purpose=on_purpose):
-                if on_purpose:
-                    self._folder.generations.removing(key)
-                return self._remove(key, ids)
-            case RemoveOrphans(ids=ids):
-                self._folder.remove_orphans(ids)
-            case MakeRoom() | ReplaceDatabase():
-                pass
-        return None
-
-    def _variants(self, key: str) -> tuple[StoredResponse, ...]:
-        """What is stored; a damaged record is removed with its bodies."""
-        record = self._folder.table.record(key)
-        if record is None:
-            return ()
-        try:
-            return records.decode(key, record)
-        except records.DamagedRecord as error:
-            _LOG.warning("damaged record of %s: %s", key, error)
-            self._folder.table.delete_bodies_of(key)
-            self._folder.table.delete_record(key)
-            self.keys -= 1
-            return ()
-
-    def _put(self, put: Put) -> Committed | None:
-        folder, key, stored = self._folder, put.key, put.stored
-        if folder.generations.removals(key) != put.since:
-            return None
-        before = self._variants(key)
-        after = records.with_variant(before, stored)
-        kept = {variant.id for variant in after}
-        for variant in before:
-            if variant.id not in kept:
-                folder.table.delete_body(variant.id)
-        folder.generations.storing(key)
-        if stored.length:
-            folder.table.write_body(key, stored.id, put.body)
-        self.keys += not before
-        return self._write(key, after)
-
-    def _update(self, key: str, changed: tuple[StoredResponse, ...]) -> Committed | None:
-        before = self._variants(key)
-        if not before:
-            return None
-        by_id = {stored.id: stored for stored in changed}
-        return self._write(key, records.newest_first([by_id.get(s.id, s) for s in before]))
-
-    def _write(self, key: str, variants: tuple[StoredResponse, ...]) -> Committed:
-        record = records.encode(key, variants)
-        self._folder.table.write_record(key, record)
-        return Committed(key, variants, 0, len(record))
-
-    def _remove(self, key: str, ids: frozenset[str] | None) -> int:
-        before = self._variants(key)
-        rest = tuple(s for s in before if ids is not None and s.id not in ids)
-        for stored in before:
-            if stored not in rest:
-                self._folder.table.delete_body(stored.id)
-        if rest:
-            self._write(key, rest)
-        elif before:
-            self._folder.table.delete_record(key)
-            self.keys -= 1
-        return len(before) - len(rest)
 
     def _make_room(self, group: list[_Job]) -> None:
         """Raises StoreFailed when nothing is left to evict and something still does not fit."""
-        inline = sum(_inline(job.operation) for job in group)
-        needed = inline + sum(_in_files(job.operation) for job in group)
+        inline = sum(job.operation.in_rows for job in group)
+        needed = inline + sum(job.operation.in_files for job in group)
         over = self._measure(inline, needed)
         while over > 0:
             some_left = self._evict(self._folder.limit - self._folder.margin - needed)
@@ -370,25 +259,6 @@ class Writer:
             self._checked = time.monotonic()
             folder.table.checkpoint()
         return content + needed - folder.limit
-
-
-def _inline(operation: Operation) -> int:
-    match operation:
-        case Put(body=bytes() as body) if len(body) <= LARGEST_INLINE:
-            return -(-len(body) // PAGE) * PAGE + _ROW
-        case Put() | Update():
-            return _ROW
-        case _:
-            return 0
-
-
-def _in_files(operation: Operation) -> int:
-    # A spooled body has its room already: it was promised while it came.
-    match operation:
-        case Put(body=SpooledBody(promised=0, length=length)):
-            return -(-length // PAGE) * PAGE
-        case _:
-            return 0
 
 
 def _cause(error: BaseException) -> str:

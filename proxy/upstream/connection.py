@@ -50,7 +50,6 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_current",
         "_drained",
-        "_loop",
         "_now",
         "_raw",
         "_readable",
@@ -58,6 +57,7 @@ class Connection(asyncio.Protocol):
         "closed",
         "keep_alive",
         "limits",
+        "loop",
         "options",
         "owner",
         "peer",
@@ -77,8 +77,8 @@ class Connection(asyncio.Protocol):
         self.keep_alive: float = options.keep_alive  # seconds of idleness that the origin allows
         self.served = 0
         self.transport: asyncio.Transport
-        self._loop = asyncio.get_running_loop()
-        self._now = self._loop.time
+        self.loop = asyncio.get_running_loop()
+        self._now = self.loop.time
         self.since = self._now()
         self._current: Response | None = None
         self._raw: Raw | None = None
@@ -130,7 +130,7 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.since = self._now()
-        self._drained = self._loop.create_future()
+        self._drained = self.loop.create_future()
 
     def resume_writing(self) -> None:
         self.since = self._now()
@@ -142,12 +142,12 @@ class Connection(asyncio.Protocol):
 
     def send(self, head: bytes, request: Outgoing, on_interim: OnInterim | None = None) -> Response:
         """Send the request; its response, to wait for. Raises Lost if the connection is gone."""
-        if self.closed:
+        if self.closed or self.transport.is_closing():
             raise self._loss()
         self._current = response = Response(self, request, on_interim)
         self.since = self._now()
         if self._timer is None:
-            self._timer = self._loop.call_later(self.options.read_timeout, self._look)
+            self._timer = self.loop.call_later(self.options.read_timeout, self._look)
         self.transport.write(head)
         if request.body is not None:
             response.upload = Upload(self, request.body, request.length)
@@ -246,12 +246,12 @@ class Connection(asyncio.Protocol):
         current = self._current
         if current is None:
             return
-        now = self._loop.time()
+        now = self.loop.time()
         if not self._awaits_origin(current):
             self.since = now
         due = self.since + self.options.read_timeout
         if now < due:
-            self._timer = self._loop.call_at(due, self._look)
+            self._timer = self.loop.call_at(due, self._look)
             return
         if self._drained is not None:
             word, sentence = "connection_write_timeout", f"{self.peer} does not take the request."

@@ -77,6 +77,8 @@ class Pool:
         given = await self._turn(route, shelf)
         if given is None or not fresh:
             return given
+        if given.closed:
+            return await self.claim(route, fresh=True)  # its slot is free, but somebody else's
         given.owner = None  # its slot is ours
         del self._open[given]
         given.abort()
@@ -102,7 +104,7 @@ class Pool:
             shelf.waiting.remove(turn)
         elif (given := turn.result()) is None:
             self.abandon(route)
-        else:
+        elif not given.closed:
             self.released(given)
 
     def adopt(self, connection: Connection) -> None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from proxy.semantics.grammar import list_members
 from proxy.upstream.base import ClientGone, Lost
 from proxy.wire.bodies import BodyDecoder
 from proxy.wire.framing import UNTIL_CLOSE, keeps_alive, response_framing
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from proxy.upstream.upload import Upload
 
 _TIMEOUT: Final = re.compile(r"[0-9]{1,9}")
+_SENSIBLE: Final = 128  # octets in a Keep-Alive field, so that many can be remembered
 WINDOW: Final = 256 * 1024  # undelivered octets above which the origin is told to wait
 
 
@@ -36,7 +39,9 @@ class Response:
         "_decoder",
         "_error",
         "_held",
-        "_interims",
+        "_interims_left",
+        "_limits",
+        "_loop",
         "_on_interim",
         "_request",
         "_size",
@@ -63,9 +68,11 @@ class Response:
         self.untouched = True  # not an octet has arrived
         self.upload: Upload | None = None
         self._connection: Connection | None = connection
+        self._limits = connection.limits
+        self._loop = connection.loop
         self._request = request
         self._on_interim = on_interim
-        self._interims = 0
+        self._interims_left = connection.options.interim_responses
         self._decoder: BodyDecoder | None = None  # for a body that has not come with its head
         self._whole = False  # all of the body has arrived
         self._held = b""  # an unfinished head
@@ -89,8 +96,7 @@ class Response:
 
     def _receive_heads(self, octets: bytes) -> None:
         """Take heads up to the final one, and what comes after it."""
-        assert self._connection is not None, "a head arrives on its connection"
-        limits = self._connection.limits
+        limits = self._limits
         buffer, seen = octets, len(self._held)
         if seen:
             buffer = self._held + octets
@@ -110,9 +116,8 @@ class Response:
             seen = 0
 
     def _interim(self, head: ResponseHead) -> None:
-        assert self._connection is not None, "a head arrives on its connection"
-        self._interims += 1
-        if self._interims > self._connection.options.interim_responses:
+        self._interims_left -= 1
+        if self._interims_left < 0:
             raise BadMessage(400, "there are too many interim responses")
         if self._on_interim is not None:
             self._on_interim(head)
@@ -137,8 +142,7 @@ class Response:
             self._chunks.append(rest)
             self._complete(leftover=False)
         else:
-            assert self._connection is not None, "a head arrives on its connection"
-            self._decoder = BodyDecoder(framing, self._connection.limits)
+            self._decoder = BodyDecoder(framing, self._limits)
             self._receive_body(rest)
 
     def _switches(self, head: ResponseHead) -> bool:
@@ -249,8 +253,8 @@ class Response:
             )
 
     def _change(self) -> asyncio.Future[None]:
-        self._waiter = asyncio.get_running_loop().create_future()
-        return self._waiter
+        self._waiter = waiter = self._loop.create_future()
+        return waiter
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -262,8 +266,15 @@ def allowed_idle(fields: Fields, configured: float) -> float:
 
     Less a second, so that a request does not meet its close (RFC 9112 §9.3.1).
     """
-    for member in fields.members("keep-alive"):
-        name, _, value = member.partition("=")
-        if name.strip().lower() == "timeout" and _TIMEOUT.fullmatch(value.strip()):
-            return min(configured, max(0.0, int(value) - 1.0))
-    return configured
+    value = fields.get("keep-alive") or ""
+    announced = _announced(value) if len(value) <= _SENSIBLE else None
+    return configured if announced is None else min(configured, max(0.0, announced - 1.0))
+
+
+@lru_cache(256)
+def _announced(value: str) -> float | None:
+    for member in list_members(value):
+        name, _, seconds = member.partition("=")
+        if name.strip().lower() == "timeout" and _TIMEOUT.fullmatch(seconds.strip()):
+            return float(seconds)
+    return None

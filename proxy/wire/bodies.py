@@ -87,6 +87,10 @@ class _Part(Enum):
     TRAILERS = auto()
 
 
+# A member of an Enum is slow to look up.
+_SIZE, _CONTENT, _CONTENT_END, _TRAILERS = _Part
+
+
 class _Chunks:
     """The chunked coding as a machine: size line, that many octets, CRLF; at last trailers."""
 
@@ -99,14 +103,14 @@ class _Chunks:
         self._limits = limits
         self._left = 0
         self._extensions = 0
-        self._part = _Part.SIZE
+        self._part = _SIZE
 
     def feed(self, octets: bytes) -> bytes:
         buffer = self.held + octets if self.held else octets
         pieces: list[bytes] = []
         at, end = 0, len(buffer)
         while at < end and not self.ended:
-            if self._part is _Part.CONTENT:
+            if self._part is _CONTENT:
                 pieces.append(buffer[at : at + self._left])
                 past = at + self._content(len(pieces[-1]))
             else:
@@ -120,14 +124,14 @@ class _Chunks:
     def _content(self, size: int) -> int:
         self._left -= size
         if not self._left:
-            self._part = _Part.CONTENT_END
+            self._part = _CONTENT_END
         return size
 
     def _line(self, buffer: bytes, at: int) -> int:
         """Take what is no content; where it ends, or ``at`` if it has not come whole."""
-        if self._part is _Part.SIZE:
+        if self._part is _SIZE:
             return self._size_line(buffer, at)
-        if self._part is _Part.CONTENT_END:
+        if self._part is _CONTENT_END:
             return self._content_end(buffer, at)
         return self._trailer_section(buffer, at)
 
@@ -142,22 +146,24 @@ class _Chunks:
         if self._extensions > _MAX_EXTENSIONS:
             raise BadMessage(400, "there are too many chunk extensions")
         self._left = int(match[1], 16)
-        self._part = _Part.CONTENT if self._left else _Part.TRAILERS
+        self._part = _CONTENT if self._left else _TRAILERS
         return match.end()
 
     def _content_end(self, buffer: bytes, at: int) -> int:
         found = buffer[at : at + 2]
         if found == b"\r\n":
-            self._part = _Part.SIZE
+            self._part = _SIZE
             return at + 2
         if found != b"\r":
             raise BadMessage(400, "a chunk is longer than the size before it says")
         return at
 
     def _trailer_section(self, buffer: bytes, at: int) -> int:
+        if buffer.startswith(b"\r\n", at):
+            self.ended = True  # an empty section is its blank line alone
+            return at + 2
         section = buffer[at:]
-        # An empty section is its blank line alone.
-        size = 2 if section.startswith(b"\r\n") else head_end(section)
+        size = head_end(section)
         if (size if size > 0 else len(section)) > self._limits.head:
             raise BadMessage(431, f"the trailers are larger than {self._limits.head} octets")
         if size < 0:

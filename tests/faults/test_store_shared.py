@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from proxy.store.disk import DATABASE
-from proxy.store.writer import ReplaceDatabase
+from proxy.store.operations import ReplaceDatabase
 from tests.support.stores import (
     KEY,
     SMALLEST,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from proxy.wire.heads import (
     check_partial,
     check_partial_response,
     head_end,
+    parse_fields,
     parse_request,
     parse_response,
     render_request,
@@ -84,6 +86,49 @@ def test_any_octets_are_a_response_or_refused(octets: bytes) -> None:
         return
     again = render_response(head.status, head.reason, head.fields)
     assert parse_response(again, LIMITS).fields == head.fields
+
+
+FIELD_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([\t -~\x80-\xff]*)")
+
+
+@LAW
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                b"A: b",
+                b"\r\n",
+                b"\r\n",
+                b"\r",
+                b"\n",
+                b" ",
+                b"\t",
+                b":",
+                b"a",
+                b"\0",
+                b"\xe9",
+                b"A:",
+            ]
+        ),
+        max_size=16,
+    ).map(b"".join)
+)
+@example(b"A: b\n\r\nA: b")
+@example(b"A: b\r\n\r\nA: b")
+@example(b"x\nA: b")
+@example(b"x A: b\r\nA: b")
+def test_a_section_is_its_lines_one_by_one(section: bytes) -> None:
+    """What one pattern finds in all is what a look at each line finds, or a refusal."""
+    matches = [FIELD_LINE.fullmatch(line) for line in section.split(b"\r\n")] if section else []
+    whole = section + b"\r\n\r\n" if section else b"\r\n"
+    proper = [(m[1].decode(), m[2].strip(b" \t").decode("latin-1")) for m in matches if m]
+    try:
+        found = list(parse_fields(whole, LIMITS))
+    except BadMessage:
+        assert None in matches
+        return
+    assert None not in matches
+    assert found == proper
 
 
 @LAW

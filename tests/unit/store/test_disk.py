@@ -2,13 +2,15 @@ import os
 import pickle
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import diskcache
 import pytest
 
 from proxy.store import disk
-from proxy.store.disk import SpooledBody, Table, UnknownSchema, is_damage, move_aside
+from proxy.store.disk import Table, UnknownSchema, is_damage, move_aside
+from proxy.store.rawdisk import RefusedRow, SpooledBody
 from tests.support.stores import KEY, body_files
 
 BODY = os.urandom(100_000)
@@ -64,7 +66,7 @@ def test_records_and_bodies(table: Table, tmp_path: Path) -> None:
     assert not Path(body.path).exists()
     assert table.count_keys() == 1
     with table.transaction():
-        table.delete_body("body-b")
+        table.delete_bodies(["body-b"])
         assert body_files(tmp_path)
     assert not body_files(tmp_path)
     assert table.inline_body("body-b") is None
@@ -78,7 +80,7 @@ def test_a_rollback_undoes_renames_and_unlinks(table: Table, tmp_path: Path) -> 
 
     def broken() -> None:
         with table.transaction():
-            table.delete_body("body-a")
+            table.delete_bodies(["body-a"])
             table.write_body(KEY, "body-b", body)
             raise KeyError
 
@@ -95,7 +97,7 @@ def test_files_are_counted_in_blocks(table: Table, tmp_path: Path) -> None:
     (path,) = body_files(tmp_path)
     assert table.usage().files == path.stat().st_blocks * 512
     with table.transaction():
-        table.delete_body("body-a")
+        table.delete_bodies(["body-a"])
     assert table.usage().files == 0
 
 
@@ -108,7 +110,7 @@ def test_pages_are_counted_as_they_are_used_and_given_back(table: Table, tmp_pat
     assert full.pages - empty.pages >= 100 * 20_000
     with table.transaction():
         for number in range(100):
-            table.delete_body(f"body-{number}")
+            table.delete_bodies([f"body-{number}"])
         within = table.usage()
     assert within.free >= 100 * 20_000
     table.vacuum(within.free)
@@ -145,7 +147,7 @@ def test_records_in_the_order_they_came(table: Table) -> None:
     (third,) = table.records_after(second.rowid, 10)
     assert third.key == "b"
     with table.transaction():
-        table.delete_row(second.rowid)
+        table.delete_rows([second.rowid])
     assert table.record("a") is None
 
 
@@ -166,11 +168,112 @@ def test_values_are_octets_or_spooled(table: Table, value: object) -> None:
         table.write_record(KEY, value)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("key", [1, 1.5, b"octets", None, ("a",)])
-def test_keys_are_text(table: Table, key: object) -> None:
-    raw = table._disk
-    with pytest.raises(TypeError):
-        raw.put(key)
+@pytest.mark.parametrize("value", [1, "text", None, object()])
+def test_bodies_are_octets_or_spooled(table: Table, value: object) -> None:
+    with pytest.raises(TypeError), table.transaction():
+        table.write_body(KEY, "body-a", value)  # type: ignore[arg-type]
+
+
+def columns(folder: Path) -> list[tuple[str, str, int]]:
+    with sqlite3.connect(folder / disk.DATABASE) as connection:
+        rows = connection.execute("PRAGMA table_info(Cache)").fetchall()
+    connection.close()
+    return [(name, kind, not_null) for _, name, kind, not_null, *_ in rows]
+
+
+def test_the_schema_of_diskcache_is_the_one_our_statements_assume(
+    table: Table, tmp_path: Path
+) -> None:
+    assert columns(tmp_path) == [
+        ("rowid", "INTEGER", 0),
+        ("key", "BLOB", 0),
+        ("raw", "INTEGER", 0),
+        ("store_time", "REAL", 0),
+        ("expire_time", "REAL", 0),
+        ("access_time", "REAL", 0),
+        ("access_count", "INTEGER", 0),
+        ("tag", "BLOB", 0),
+        ("size", "INTEGER", 0),
+        ("mode", "INTEGER", 0),
+        ("filename", "TEXT", 0),
+        ("value", "BLOB", 0),
+    ]
+    assert table._sql("SELECT sql FROM sqlite_master WHERE name = 'Cache_key_raw'") == [
+        ("CREATE UNIQUE INDEX Cache_key_raw ON Cache(key, raw)",)
+    ]
+    triggers = table._sql("SELECT name FROM sqlite_master WHERE type = 'trigger' ORDER BY name")
+    assert [name for (name,) in triggers] == [
+        "Settings_count_delete",
+        "Settings_count_insert",
+        "Settings_size_delete",
+        "Settings_size_insert",
+        "Settings_size_update",
+    ]
+
+
+def test_rows_are_as_diskcache_would_have_written_them(table: Table, tmp_path: Path) -> None:
+    seen = "SELECT key, raw, expire_time, access_count, tag, size, mode, filename, value FROM Cache"
+    with table.transaction():
+        table.write_body(KEY, "body-a", b"octets")
+    ours = table._sql(seen)
+    other = diskcache.Cache(str(tmp_path / "other"), disk_min_file_size=2**31)
+    other.set("bbody-a", b"octets", tag=KEY)
+    assert ours == other._sql(seen).fetchall()
+    other.close()
+
+
+def test_diskcache_finds_nothing_amiss(table: Table, tmp_path: Path) -> None:
+    names = [f"body-{number:03}" for number in range(200)]
+    for turn in range(2):  # new rows, then the same again
+        with table.transaction():
+            for name in names:
+                table.write_record(name, b"record" * turn)
+                table.write_body(name, name, b"x" * 10_000)
+            table.write_body(KEY, f"file-{turn}-aa", spooled(tmp_path, body=b"x" * 8192))
+    with table.transaction():
+        table.delete_bodies([*names[:77], "file-0-aa", "never-there"])
+        table.delete_rows([row.rowid for row in table.records_after(0, 13)])
+        table.delete_record(names[99])
+    assert [str(warning.message) for warning in table._cache.check()] == []
+    assert table.count_keys() == 200 - 14
+    assert sum(table.has_body(name) for name in names) == 200 - 77
+    assert [path.name for path in body_files(tmp_path)] == ["file-1-aa"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 63, 64, 65, 127, 128, 200])
+def test_all_rows_of_a_transaction_are_written(table: Table, count: int) -> None:
+    with table.transaction():
+        for number in range(count):
+            table.write_record(f"{number}", f"{number}".encode())
+    assert [table.record(f"{number}") for number in range(count)] == [
+        f"{number}".encode() for number in range(count)
+    ]
+    assert table.count_keys() == count
+
+
+def test_what_was_written_last_counts(table: Table) -> None:
+    with table.transaction():
+        table.write_record("a", b"first")
+        table.write_record("a", b"second")
+        table.write_record("b", b"x")
+        table.delete_record("b")
+        table.write_body("a", "body-a", b"x")
+        table.delete_bodies(["body-a"])
+    assert (table.record("a"), table.record("b")) == (b"second", None)
+    assert not table.has_body("body-a")
+
+
+def test_a_rollback_forgets_the_rows(table: Table) -> None:
+    def broken() -> None:
+        with table.transaction():
+            table.write_record("a", b"x")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        broken()
+    with table.transaction():
+        table.write_record("b", b"x")
+    assert (table.record("a"), table.record("b")) == (None, b"x")
 
 
 def test_a_planted_pickle_is_never_loaded(table: Table, tmp_path: Path) -> None:
@@ -184,13 +287,13 @@ def test_a_planted_pickle_is_never_loaded(table: Table, tmp_path: Path) -> None:
     assert table.record(KEY) == b""
     assert table.inline_body("value") is None
     assert table.inline_body("file") is None
-    with pytest.raises(disk.RefusedRow):
+    with pytest.raises(RefusedRow):
         list(table._cache)
     with table.transaction():
         assert [row.record for row in table.records_after(0, 10)] == [b""]
         table.write_record(KEY, b"ours")
-        table.delete_body("value")
-        table.delete_body("file")
+        table.delete_bodies(["value"])
+        table.delete_bodies(["file"])
     assert table.record(KEY) == b"ours"
     assert not (tmp_path / "sprung").exists()
     pickle.loads(trap)
@@ -204,7 +307,7 @@ def test_a_planted_file_name_reaches_nothing_outside(table: Table, tmp_path: Pat
         plant(tmp_path, key=f"b{number}0", raw=1, mode=2, size=0, filename=name)
         assert table.inline_body(f"{number}0") is None
         with table.transaction():
-            table.delete_body(f"{number}0")
+            table.delete_bodies([f"{number}0"])
     assert secret.exists()
     assert rows(tmp_path) == 0
 
@@ -218,7 +321,7 @@ def test_a_text_that_is_no_longer_text_does_not_stop_the_hand(table: Table, tmp_
     connection.close()
     with table.transaction():
         damaged, whole = table.records_after(0, 10)
-        table.delete_row(damaged.rowid)
+        table.delete_rows([damaged.rowid])
     assert whole.key == "b"
     assert rows(tmp_path) == 1
 
@@ -296,6 +399,26 @@ def test_a_database_that_is_not_ours_is_damage(tmp_path: Path, damage: object) -
     fresh = Table(tmp_path, 1000)
     assert fresh.count_keys() == 0
     fresh.leave()
+
+
+def drop_index(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("DROP INDEX Cache_key_raw")
+        connection.execute("CREATE INDEX Cache_key_raw ON Cache (key, raw)")
+    connection.close()
+
+
+@pytest.mark.parametrize("damage", [drop_table, drop_index])
+def test_a_table_that_cannot_be_written_is_damage(
+    tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    Table(tmp_path, 1000).leave()
+    damage(tmp_path / disk.DATABASE)
+    table = Table(tmp_path, 1000)
+    with pytest.raises(sqlite3.OperationalError) as caught, table.transaction():
+        table.write_record(KEY, b"x")
+    assert is_damage(caught.value)
+    table.leave()
 
 
 @pytest.mark.parametrize(

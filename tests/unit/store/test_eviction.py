@@ -1,9 +1,16 @@
+from collections.abc import Sequence
 from dataclasses import replace
 
+from proxy.policy.stored import StoredResponse
 from proxy.store import eviction
 from proxy.store.disk import RecordRow
 from proxy.store.records import encode
 from tests.support.stores import response
+
+
+def large(name: str) -> StoredResponse:
+    """Enough to ask after it whether that is enough."""
+    return replace(response(name), length=100_000)
 
 
 class FakeRows:
@@ -16,16 +23,17 @@ class FakeRows:
 
     def records_after(self, rowid: int, limit: int) -> list[RecordRow]:
         return [
-            RecordRow(n, key, b"" if key in self.damaged else encode(key, (response(key),)))
+            RecordRow(n, key, b"" if key in self.damaged else encode(key, (large(key),)))
             for n, key in sorted(self.rows.items())
             if n > rowid
         ][:limit]
 
-    def delete_row(self, rowid: int) -> None:
-        del self.rows[rowid]
+    def delete_rows(self, rowids: Sequence[int]) -> None:
+        for rowid in rowids:
+            del self.rows[rowid]
 
-    def delete_body(self, id_: str) -> None:
-        self.bodies.remove(id_)
+    def delete_bodies(self, ids: Sequence[str]) -> None:
+        self.bodies.difference_update(ids)
 
     def delete_bodies_of(self, key: str) -> None:
         self.bodies.discard(f"body-{key}")
@@ -81,7 +89,7 @@ def test_a_damaged_record_goes_with_the_bodies_tagged_with_its_key() -> None:
 
 def test_all_variants_of_a_key_leave_together() -> None:
     rows = FakeRows("a", "b")
-    variants = (replace(response("a"), id="body-a"), replace(response("b"), id="body-b"))
+    variants = (large("a"), large("b"))
 
     def both(rowid: int, limit: int) -> list[RecordRow]:
         return [RecordRow(1, "a", encode("a", variants))][rowid:]
@@ -97,3 +105,22 @@ def test_work_of_one_call_is_bounded() -> None:
     marks.reused = set(keys)
     assert eviction.evict(rows, marks, lambda: False) == []
     assert marks.hand == eviction.MOST_EXAMINED
+
+
+def test_small_ones_leave_a_few_at_a_time() -> None:
+    rows = FakeRows(*(f"{n}" for n in range(200)))
+    asked: list[int] = []
+
+    def enough() -> bool:
+        asked.append(len(rows.rows))
+        return len(rows.rows) <= 100
+
+    small = [RecordRow(n, key, encode(key, (response(key),))) for n, key in rows.rows.items()]
+
+    def records_after(rowid: int, limit: int) -> list[RecordRow]:
+        return [row for row in small if row.rowid > rowid and row.rowid in rows.rows][:limit]
+
+    rows.records_after = records_after  # type: ignore[method-assign]
+    evicted = eviction.evict(rows, FakeMarks(), enough)
+    assert evicted == [f"{n}" for n in range(128)]
+    assert asked == [136, 72]

@@ -6,6 +6,7 @@ import pytest
 
 from proxy.store import disk, folder
 from proxy.store.folder import Folder, UnsafeFolder
+from proxy.store.rawdisk import SpooledBody
 from tests.support.stores import body_files, options
 
 
@@ -94,7 +95,7 @@ def test_only_files_without_a_row_are_orphans(tmp_path: Path) -> None:
     path = tmp_path / "spooled"
     path.write_bytes(b"x" * 50_000)
     with opened.table.transaction():
-        opened.table.write_body("k", "body-a", disk.SpooledBody(str(path), 50_000, 0))
+        opened.table.write_body("k", "body-a", SpooledBody(str(path), 50_000, 0))
     (tmp_path / "bodies" / "zz").mkdir()
     (tmp_path / "bodies" / "zz" / "body-zz").write_bytes(b"orphan")
     with opened.table.transaction():

@@ -9,7 +9,15 @@ from proxy.policy.stored import Part, StoredResponse
 from proxy.semantics.fields import Fields
 from proxy.semantics.messages import ResponseHead
 from proxy.store import records
-from proxy.store.records import DamagedRecord, decode, encode, newest_first, with_variant
+from proxy.store.records import (
+    DamagedRecord,
+    bodies,
+    decode,
+    encode,
+    newest_first,
+    sized,
+    with_variant,
+)
 from tests.support.stores import KEY, response
 
 latin = st.text(st.characters(max_codepoint=255), max_size=20)
@@ -37,7 +45,15 @@ variants = st.builds(
 @given(latin, st.lists(variants, max_size=4).map(tuple))
 @settings(max_examples=50, derandomize=True, deadline=None)
 def test_decode_undoes_encode(key: str, given: tuple[StoredResponse, ...]) -> None:
-    assert decode(key, encode(key, given)) == given
+    record = encode(key, given)
+    assert decode(key, record) == given
+    assert bodies(key, record) == [(v.id, v.length) for v in given if v.length]
+
+
+@given(variants)
+@settings(max_examples=50, derandomize=True, deadline=None)
+def test_sized_changes_nothing_else(stored: StoredResponse) -> None:
+    assert sized(stored, 7, b"abcd") == replace(stored, length=7, checksum=b"abcd")
 
 
 @given(st.binary(max_size=200))

@@ -8,8 +8,8 @@ import pytest
 
 from proxy.store import bodies
 from proxy.store.base import StoreFailed, TooLarge
-from proxy.store.disk import SpooledBody
 from proxy.store.generations import MOST_PROCESSES, Generations
+from proxy.store.rawdisk import SpooledBody
 from proxy.store.spools import LARGEST_IN_MEMORY, Limits, SpoolFile, SpoolFolder
 from proxy.store.threads import Handover, Threads
 

@@ -11,10 +11,11 @@ import pytest
 
 from proxy.store import writer
 from proxy.store.base import StoreFailed
-from proxy.store.disk import SpooledBody
 from proxy.store.folder import Folder
+from proxy.store.operations import Committed, MakeRoom, Put, Remove, Update
+from proxy.store.rawdisk import SpooledBody
 from proxy.store.threads import Handover
-from proxy.store.writer import Committed, MakeRoom, Put, Remove, Update, Writer
+from proxy.store.writer import Writer
 from tests.support.stores import KEY, SMALLEST, body_files, options, response, spool_files
 
 
@@ -45,7 +46,8 @@ async def place(tmp_path: Path) -> AsyncIterator[Place]:
     opened.folder.close()
 
 
-async def test_one_commit_for_all_that_waits(place: Place) -> None:
+def count_commits(place: Place) -> list[int]:
+    """Grows with each transaction."""
     commits: list[int] = []
     transaction = place.folder.table.transaction
 
@@ -54,6 +56,11 @@ async def test_one_commit_for_all_that_waits(place: Place) -> None:
         return transaction()
 
     place.folder.table.transaction = counted  # type: ignore[method-assign,assignment]
+    return commits
+
+
+async def test_one_commit_for_all_that_waits(place: Place) -> None:
+    commits = count_commits(place)
     puts = [place.put(f"{KEY}/{n}", f"{n}0", b"x" * 1000) for n in range(100)]
     place.writer.start()
     answers = await asyncio.gather(*puts)
@@ -88,6 +95,34 @@ async def test_one_bad_operation_does_not_take_its_group_down(place: Place) -> N
     assert isinstance(answers[5], ValueError)
     assert len(body_files(place.path)) == 9
     assert spool_files(place.path) == []
+    assert place.writer.keys == 9
+
+
+async def test_puts_wait_for_company_but_nothing_waits_for_them(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "_GATHERING", 60.0)
+    commits = count_commits(place)
+    taken, gather = threading.Event(), place.writer._gather
+
+    def gathering() -> None:
+        taken.set()
+        gather()
+
+    place.writer._gather = gathering  # type: ignore[method-assign]
+    place.writer.start()
+    await place.put(KEY, "first")
+    taken.clear()
+    lonely = place.put(f"{KEY}/lonely", "lonely")
+    assert await asyncio.to_thread(taken.wait, 20)
+    assert await asyncio.wait_for(place.writer.submit(Remove(KEY, None)), 20) == 1
+    assert lonely.done()
+    assert len(commits) == 2, "it went along"
+    crowd = [place.put(f"{KEY}/{n}", f"crowd-{n}") for n in range(writer._ENOUGH + 1)]
+    assert len(await asyncio.wait_for(asyncio.gather(*crowd), 20)) == len(crowd)
+    last = place.put(KEY, "last")
+    await asyncio.to_thread(place.writer.join)
+    assert isinstance(await last, Committed)
 
 
 async def test_a_spooled_body_is_adopted_with_its_promise(place: Place) -> None:

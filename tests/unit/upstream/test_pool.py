@@ -142,6 +142,28 @@ async def test_fresh_means_fresh(rig: Rig) -> None:
     rig.pool.abandon(A)
 
 
+async def test_a_connection_that_dies_on_its_way_to_who_waits(rig: Rig) -> None:
+    """Its slot is free again, whether it is still wanted, or fresh ones alone, or not at all."""
+    dying, other = [await rig.connection(A) for _ in "ab"]
+    fresh = asyncio.ensure_future(rig.pool.claim(A, fresh=True))
+    await asyncio.sleep(0)
+    rig.pool.released(dying)
+    dying.abort()
+    assert await fresh is None
+    rig.pool.abandon(A)
+    dying = await rig.connection(A)
+    leaving = asyncio.ensure_future(rig.pool.claim(A))
+    await asyncio.sleep(0)
+    rig.pool.released(dying)
+    dying.abort()
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    other.abort()
+    assert repr(rig.pool) == "<Pool open=0 idle=0 waiting=0>"
+    assert len({await rig.connection(A) for _ in "ab"}) == 2
+
+
 async def test_an_idle_connection_that_says_something_is_not_used(rig: Rig) -> None:
     first = await rig.connection(A)
     rig.pool.released(first)

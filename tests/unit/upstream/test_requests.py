@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.semantics.targets import Origin
+from proxy.semantics.targets import Origin, TargetURI
 from proxy.upstream.base import Outgoing
 from proxy.upstream.requests import render, render_connect
 from proxy.upstream.routes import Direct, Parent, Relayed, Route
@@ -68,6 +68,32 @@ def test_render(outgoing: Outgoing, route: Route, lines: list[str]) -> None:
     first, *rest = lines
     expected = [f"{first} HTTP/1.1", "Host: a.example:81", *rest, "", ""]
     assert render(outgoing, route).decode() == "\r\n".join(expected)
+
+
+OTHER_TARGET = uri("http://a.example:81/y")
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "length", "route", "first"),
+    [
+        pytest.param("GET", TARGET, None, DIRECT, "GET /x?y", id="the same"),
+        pytest.param("HEAD", TARGET, None, DIRECT, "HEAD /x?y", id="another method"),
+        pytest.param("GET", OTHER_TARGET, None, DIRECT, "GET /y", id="another target"),
+        pytest.param("GET", TARGET, 5, DIRECT, "GET /x?y", id="with a length"),
+        pytest.param(
+            "GET", TARGET, None, Relayed(PARENT), "GET http://a.example:81/x?y", id="another route"
+        ),
+    ],
+)
+def test_fields_remember_one_head_only(
+    method: str, target: TargetURI, length: int | None, route: Route, first: str
+) -> None:
+    same = fields("Host: a.example:81")
+    render(Outgoing("GET", TARGET, same), DIRECT)
+    lines = render(Outgoing(method, target, same, length=length), route).decode().split("\r\n")
+    assert lines[:2] == [f"{first} HTTP/1.1", "Host: a.example:81"]
+    assert ("Content-Length: 5" in lines) is (length is not None)
+    assert ("Proxy-Authorization: Basic eDp5" in lines) is isinstance(route, Relayed)
 
 
 def test_connect() -> None:

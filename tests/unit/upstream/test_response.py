@@ -15,6 +15,8 @@ from tests.support.build import fields
         pytest.param(["Keep-Alive: timeout=0"], 0.0, id="not at all"),
         pytest.param(["Keep-Alive: timeout=soon"], 60.0, id="not a number"),
         pytest.param(["Keep-Alive: max=5"], 60.0, id="nothing said"),
+        pytest.param(["Keep-Alive: max=5", "Keep-Alive: timeout=5"], 4.0, id="on another line"),
+        pytest.param([f"Keep-Alive: timeout=5, x={'x' * 128}"], 60.0, id="no sensible length"),
     ],
 )
 def test_how_long_an_origin_keeps_an_idle_connection(lines: list[str], seconds: float) -> None:

@@ -1,0 +1,116 @@
+"""What a group of operations does to records and bodies, within one transaction."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from proxy.store import records
+from proxy.store.operations import Committed, Put, Remove, RemoveOrphans, Update
+
+if TYPE_CHECKING:
+    from proxy.policy.stored import StoredResponse
+    from proxy.store.folder import Folder
+    from proxy.store.operations import Operation
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+class Changes:
+    """Applies operations one after the other. ``keys``: by how many more keys there are then."""
+
+    __slots__ = ("_folder", "_generations", "_now", "_table", "keys")
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+        self._table = folder.table
+        self._generations = folder.generations
+        # What is under the keys that were written: their rows are made with the commit only.
+        self._now: dict[str, tuple[StoredResponse, ...]] = {}
+        self.keys = 0
+
+    def apply(self, operation: Operation) -> Committed | int | None:
+        """What it answers, but for the generation, which the commit gives."""
+        match operation:
+            case Put():
+                return self._put(operation)
+            case Update(key=key, changed=changed):
+                return self._update(key, changed)
+            case Remove(key=key, ids=ids, on_purpose=on_purpose):
+                if on_purpose:
+                    self._generations.removing(key)
+                return self._remove(key, ids)
+            case RemoveOrphans(ids=ids):
+                self._folder.remove_orphans(ids)
+            case _:
+                pass  # room was made, or the database replaced, before the transaction
+        return None
+
+    def _variants(self, key: str) -> tuple[StoredResponse, ...]:
+        """What is stored; a damaged record is removed with its bodies."""
+        known = self._now.get(key)
+        if known is not None:
+            return known
+        # Most keys are new: their marks spare a search of the index.
+        record = self._table.record(key) if self._generations.maybe_stored(key) else None
+        if record is None:
+            return ()
+        try:
+            return records.decode(key, record)
+        except records.DamagedRecord as error:
+            _LOG.warning("damaged record of %s: %s", key, error)
+            self._table.delete_bodies_of(key)
+            self._forget(key)
+            return ()
+
+    def _put(self, put: Put) -> Committed | None:
+        key, stored = put.key, put.stored
+        if self._generations.removals(key) != put.since:
+            return None
+        before = self._variants(key)
+        after = records.with_variant(before, stored)
+        if before:
+            self._delete_bodies(before, after)
+        else:
+            self.keys += 1
+        self._generations.storing(key)
+        committed = self._write(key, after)
+        if stored.length:
+            self._table.write_body(key, stored.id, put.body)
+        return committed
+
+    def _update(self, key: str, changed: tuple[StoredResponse, ...]) -> Committed | None:
+        before = self._variants(key)
+        if not before:
+            return None
+        by_id = {stored.id: stored for stored in changed}
+        return self._write(key, records.newest_first([by_id.get(s.id, s) for s in before]))
+
+    def _remove(self, key: str, ids: frozenset[str] | None) -> int:
+        before = self._variants(key)
+        rest = tuple(s for s in before if ids is not None and s.id not in ids)
+        self._delete_bodies(before, rest)
+        if rest:
+            self._write(key, rest)
+        elif before:
+            self._forget(key)
+        return len(before) - len(rest)
+
+    def _write(self, key: str, variants: tuple[StoredResponse, ...]) -> Committed:
+        record = records.encode(key, variants)
+        self._table.write_record(key, record)
+        self._now[key] = variants
+        return Committed(key, variants, len(record))
+
+    def _forget(self, key: str) -> None:
+        self._table.delete_record(key)
+        self._now[key] = ()
+        self.keys -= 1
+
+    def _delete_bodies(
+        self, before: tuple[StoredResponse, ...], after: tuple[StoredResponse, ...]
+    ) -> None:
+        kept = {stored.id for stored in after}
+        gone = [stored.id for stored in before if stored.length and stored.id not in kept]
+        if gone:
+            self._table.delete_bodies(gone)

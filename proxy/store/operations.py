@@ -1,0 +1,101 @@
+"""What can be asked of the writer, and what a commit answers. Sizes are in octets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from proxy.store.bodies import LARGEST_INLINE
+from proxy.store.disk import PAGE
+from proxy.store.rawdisk import SpooledBody
+
+if TYPE_CHECKING:
+    from proxy.policy.stored import StoredResponse
+    from proxy.store.disk import Table
+
+_ROW: Final = 1024  # what the rows and index entries of one response take beside its body
+
+
+@dataclass(slots=True)
+class Committed:
+    """What is stored under a key after a commit; ``record`` is the size of the record."""
+
+    key: str
+    variants: tuple[StoredResponse, ...]
+    record: int
+    generation: int = 0
+
+
+class _Roomless:
+    """Takes no room, neither in the rows nor in files."""
+
+    __slots__ = ()
+    in_rows: ClassVar[int] = 0
+    in_files: ClassVar[int] = 0
+
+
+@dataclass(slots=True)
+class Put:
+    """Store; the answer is None if the key was removed since."""
+
+    key: str
+    stored: StoredResponse
+    body: bytes | SpooledBody
+    since: int
+
+    @property
+    def in_rows(self) -> int:
+        if type(self.body) is bytes and len(self.body) <= LARGEST_INLINE:
+            return -(-len(self.body) // PAGE) * PAGE + _ROW
+        return _ROW
+
+    @property
+    def in_files(self) -> int:
+        # A spooled body has its room already: it was promised while it came.
+        if type(self.body) is SpooledBody and not self.body.promised:
+            return -(-self.body.length // PAGE) * PAGE
+        return 0
+
+
+@dataclass(slots=True)
+class Update:
+    key: str
+    changed: tuple[StoredResponse, ...]
+    in_rows: ClassVar[int] = _ROW
+    in_files: ClassVar[int] = 0
+
+
+@dataclass(slots=True)
+class Remove(_Roomless):
+    """``on_purpose``: fills in flight will not commit. The answer is the count."""
+
+    key: str
+    ids: frozenset[str] | None
+    on_purpose: bool = True
+
+
+@dataclass(slots=True)
+class MakeRoom(_Roomless):
+    """Only what has been promised to fills; touches no key."""
+
+    key: None = None
+
+
+@dataclass(slots=True)
+class RemoveOrphans(_Roomless):
+    """Body files that seem to have no row."""
+
+    ids: list[str]
+    key: None = None
+
+
+@dataclass(slots=True)
+class ReplaceDatabase(_Roomless):
+    """A reader found this table damaged."""
+
+    table: Table
+    error: BaseException
+    key: None = None
+
+
+Operation = Put | Update | Remove | MakeRoom | RemoveOrphans | ReplaceDatabase
