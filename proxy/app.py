@@ -170,8 +170,7 @@ async def _serve(settings: Settings) -> int:
     if sys.stdout.isatty():
         sys.stdout.write(banner.banner(settings, used, running.addresses))
         sys.stdout.flush()
-    else:
-        log.info("%s", banner.line(settings, used, running.addresses))
+    log.info("%s", banner.line(settings, used, running.addresses))
     await asked.wait()
     log.info("stopping: finishing what is under way; a second signal stops at once")
     drained = tasks.spawn(running.drain(), "drain")
