@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
-import time
 from dataclasses import dataclass
-from itertools import count
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from proxy.policy.stored import StoredResponse
-
-
-_PROCESS: Final = secrets.token_hex(5)
-_counted: Final = count()
-
-
-def new_id() -> str:
-    """A ``StoredResponse.id`` that was never used: 32 hexadecimal digits, in order of time.
-
-    So what is stored together is together in the index: random ids cost a page of it each.
-    """
-    return f"{time.time_ns():016x}{_PROCESS}{next(_counted) & 0xFFFFFF:06x}"
 
 
 class StoreFailed(Exception):
