@@ -293,9 +293,9 @@ def test_head_end_looks_on_from_where_it_stopped() -> None:
     assert head_end(head + b"\r\n\r\n", 0) == len(head)
 
 
-@pytest.mark.parametrize("text", [b"A: b", b"A: b\r\n", b""])
+@pytest.mark.parametrize("text", [b"A: b", b"A: b\r\n", b"", b"A: b\r\n\n", b"A: b\r\nx\n"])
 def test_an_unfinished_section_is_refused(text: bytes) -> None:
-    with pytest.raises(BadMessage, match=r"do not end|no colon"):
+    with pytest.raises(BadMessage, match=r"do not end|no colon|than CRLF"):
         parse_fields(text, LIMITS)
 
 
