@@ -1,6 +1,7 @@
 """``kill -9`` at any time: never a wrong octet, and nothing left behind."""
 
 import asyncio
+import os
 import random
 import signal
 import sys
@@ -13,6 +14,9 @@ from tests.support.stores import bodies_of, body_files, disk_usage, opened, spoo
 from tests.support.storing import KEYS, body_of
 
 ROOT = Path(__file__).parents[2]
+LONG = pytest.mark.skipif(
+    "FORECACHE_LONG" not in os.environ, reason="takes minutes: set FORECACHE_LONG=1 to run it"
+)
 
 
 async def store_and_be_killed(folder: Path, seed: int, after: int) -> None:
@@ -43,7 +47,7 @@ async def check_all(store: TieredStore) -> tuple[int, set[str]]:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
-    "rounds", [pytest.param(12, id="a dozen"), pytest.param(200, marks=pytest.mark.slow, id="200")]
+    "rounds", [pytest.param(12, id="a dozen"), pytest.param(200, marks=LONG, id="200")]
 )
 async def test_killed_again_and_again(tmp_path: Path, rounds: int) -> None:
     chance = random.Random(rounds)
