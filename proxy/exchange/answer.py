@@ -54,8 +54,8 @@ class Tunnel(NamedTuple):
 Body = Inline | FileSpan | Flow | Tunnel
 
 
-def release(body: Body) -> None:
-    """Close what a body that is not sent to its end holds open."""
+def release(body: Body | None) -> None:
+    """Close what a body that is not sent to its end holds open, if there is one."""
     match body:
         case Flow(reader=reader):
             reader.close()
@@ -63,7 +63,7 @@ def release(body: Body) -> None:
             stored.close()
         case Tunnel(upstream=upstream):
             upstream.close()
-        case Inline():
+        case Inline() | None:
             pass
 
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from proxy.exchange import errors
-from proxy.exchange.answer import FileSpan, Flow, Inbound, Inline, Outcome, Tunnel
+from proxy.exchange.answer import Inbound, Inline, Outcome, Tunnel, release
 from proxy.exchange.record import ExchangeRecord
 from proxy.exchange.tasks import spawn
 from proxy.frontend import tunnel
@@ -144,7 +144,7 @@ class Conversation:
             if not told:
                 self._observed(outcome, self._connection.sender.sent - before, whole)
             if not whole and not told:
-                _release(outcome)
+                release(None if outcome is None else outcome.answer.body)
                 self._connection.broken()
         if not whole:
             return
@@ -311,16 +311,3 @@ class Conversation:
                 200 if self._head.method == "CONNECT" else 101, sent, Reason.TUNNEL,
             )
         )  # fmt: skip
-
-
-def _release(outcome: Outcome | None) -> None:
-    """Close what an answer that was not sent whole holds open."""
-    if outcome is None:
-        return
-    body = outcome.answer.body
-    if isinstance(body, Flow):
-        body.reader.close()
-    elif isinstance(body, FileSpan):
-        body.body.close()
-    elif isinstance(body, Tunnel):
-        body.upstream.close()
