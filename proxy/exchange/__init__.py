@@ -1,6 +1,7 @@
 """One request and its response: the only place where a decision meets an effect.
 
-``hot`` answers what memory has, at once. Everything else goes through ``exchange``: it asks policy
+``hot`` answers what memory has, at once; ``repeating`` asks an origin again that mostly says the
+same, which ``echo`` remembers. Everything else goes through ``exchange``: it asks policy
 and does what the answer says, with ``delivery`` (answers from what is at hand) or ``fetching``
 (alone, or together through ``flights``). What the origin sends becomes ``arriving`` (store it or
 pass it on), ``validating`` (304 and HEAD) or, joined to a part, ``joined``; ``keeping`` pumps it

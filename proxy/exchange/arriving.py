@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from proxy.exchange import errors
+from proxy.exchange import echo, errors
 from proxy.exchange.answer import Outcome
 from proxy.exchange.flights import Uncacheable
 from proxy.exchange.names import body_id
@@ -16,17 +16,16 @@ from proxy.semantics import ranges
 from proxy.store.base import StoreFailed, TooLarge
 
 if TYPE_CHECKING:
-    from proxy.exchange.answer import Inbound
     from proxy.exchange.delivery import Delivery
+    from proxy.exchange.errand import Errand
     from proxy.exchange.fill import Fill
-    from proxy.exchange.flights import Flight, Flights
+    from proxy.exchange.flights import Flights
     from proxy.exchange.keeping import Keeping
-    from proxy.exchange.origin import Asked, Wanted
+    from proxy.exchange.origin import Asked
     from proxy.exchange.validating import Validating
     from proxy.policy.options import Options
     from proxy.semantics.fields import Fields
     from proxy.semantics.messages import Request
-    from proxy.store.base import Found
     from proxy.upstream.base import UpstreamError
 
 # Answers to a validation which say that the representation is another one now, or none.
@@ -51,23 +50,15 @@ class Arriving:
         self._keeping = keeping
         self._validating = validating
 
-    async def final(
-        self,
-        inbound: Inbound,
-        key: str,
-        found: Found,
-        wanted: Wanted,
-        flying: tuple[Asked, Flight | None, int],
-    ) -> Outcome:
+    async def final(self, errand: Errand, asked: Asked) -> Outcome:
         """Any other final response: store it, or pass it on."""
-        asked, flight, since = flying
-        request = inbound.request
+        request, wanted = errand.inbound.request, errand.wanted
         if request.method == "HEAD":
-            await self._validating.learn_from_head(request, key, found, asked)
+            await self._validating.learn_from_head(request, errand.key, errand.found, asked)
         verdict = self._may_store(request, asked)
         if isinstance(verdict, storing.Store):
             try:
-                return self.keep(inbound, key, wanted.reason, (asked, flight, since), verdict)
+                return self.keep(errand, asked, verdict)
             except TooLarge:
                 reason = Reason.NOT_STORED_TOO_LARGE
             except StoreFailed:
@@ -75,10 +66,12 @@ class Arriving:
         else:
             reason = verdict.reason
             if wanted.conditional and request.method == "GET" and asked.head.status in _FULL:
-                self._validating.superseded(request, key, found)
-        if flight is not None:
-            self._flights.uncacheable(flight.key, time.time())
-            self._flights.over(flight, Uncacheable())
+                self._validating.superseded(request, errand.key, errand.found)
+        if errand.flight is not None:
+            self._flights.uncacheable(errand.flight.key, time.time())
+            self._flights.over(errand.flight, Uncacheable())
+        else:
+            echo.keep(request, echo.of_passing(errand, asked, reason, self._delivery.voice))
         return self.pass_on(asked, wanted.reason, reason)
 
     def _may_store(self, request: Request, asked: Asked) -> storing.Storing:
@@ -100,36 +93,27 @@ class Arriving:
         answer = self._delivery.passing(asked, reason, Forwarded(why, status))
         return Outcome(answer, reason, status)
 
-    def keep(
-        self,
-        inbound: Inbound,
-        key: str,
-        why: Reason,
-        flying: tuple[Asked, Flight | None, int],
-        verdict: storing.Store,
-    ) -> Outcome:
+    def keep(self, errand: Errand, asked: Asked, verdict: storing.Store) -> Outcome:
         """Store it, and answer from the fill. Raises StoreFailed, TooLarge."""
-        asked, flight, since = flying
-        request, status = inbound.request, asked.head.status
         stored = storing.from_response(
-            request,
+            errand.inbound.request,
             asked.head,
             self._options,
             body_id(),
             asked.request_time,
             asked.response_time,
         )
-        fill = self._keeping.begin(
-            key, stored, asked.response, since, flight, verdict.max_object_size
-        )
-        return self.filled(request, fill, why, status, asked.head.fields)
+        fill = self._keeping.begin(errand, stored, asked.response, verdict.max_object_size)
+        return self.filled(errand, fill, asked.head.status, asked.head.fields)
 
     def filled(
-        self, request: Request, fill: Fill, why: Reason, status: int, mine: Fields | None = None
+        self, errand: Errand, fill: Fill, status: int, mine: Fields | None = None
     ) -> Outcome:
         """The answer to the client for whom the fill began; ``mine`` are the fields that came."""
-        asked, now = Forwarded(why, status, stored=True), fill.stored.response_time
-        return Outcome(self._delivery.filling(request, fill, now, why, asked, mine), why, status)
+        why, now = errand.wanted.reason, fill.stored.response_time
+        asked = Forwarded(why, status, stored=True)
+        answer = self._delivery.filling(errand.inbound.request, fill, now, why, asked, mine)
+        return Outcome(answer, why, status)
 
     def failed(self, error: UpstreamError) -> Outcome:
         """Our own answer for an error on the way to the origin."""

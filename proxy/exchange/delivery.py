@@ -59,7 +59,7 @@ class Delivery:
     def __init__(self, store: Store, options: Options, voice: Voice) -> None:
         self._store = store
         self._options = options
-        self._voice = voice
+        self.voice = voice
 
     def terms(self, request: Request, stored: StoredResponse) -> Terms:
         return freshness.terms(stored, self._options, standing(request, self._options).rule)
@@ -85,7 +85,7 @@ class Delivery:
         except BodyLost:
             return None
         self._store.touch(key)
-        head = self._voice.of_stored(
+        head = self.voice.of_stored(
             shaped.status,
             respond.phrase(shaped, stored),
             lengthy(request, shaped),
@@ -128,11 +128,11 @@ class Delivery:
         lines, phrase = lengthy(request, shaped), respond.phrase(shaped, stored)
         if asked is None or asked.collapsed:
             terms = self.terms(request, stored)
-            head = self._voice.of_stored(
+            head = self.voice.of_stored(
                 shaped.status, phrase, lines, terms=terms, now=now, reason=reason, asked=asked
             )
         else:
-            head = self._voice.of_origin(shaped.status, phrase, lines, reason, asked)
+            head = self.voice.of_origin(shaped.status, phrase, lines, reason, asked)
         if not shaped.pieces:
             return Answer(head, Inline(b""))
         if octets is not None:
@@ -145,7 +145,7 @@ class Delivery:
     def passing(self, asked: Asked, reason: Reason, forwarded: Forwarded) -> Answer:
         """Straight from the origin, not stored."""
         head, response = asked.head, asked.response
-        signed = self._voice.of_origin(
+        signed = self.voice.of_origin(
             head.status, head.reason, head.fields.lines, reason, forwarded
         )
         octets = response.at_hand()
@@ -153,7 +153,7 @@ class Delivery:
 
     def own(self, answer: Answer, reason: Reason) -> Answer:
         """An answer of our own, signed with Cache-Status."""
-        head = self._voice.of_own(answer.head, reason)
+        head = self.voice.of_own(answer.head, reason)
         return Answer(head, answer.body)
 
 

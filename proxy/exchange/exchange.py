@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Final, assert_never
 from proxy.exchange import errors
 from proxy.exchange.answer import Answer, Outcome, Tunnel
 from proxy.exchange.delivery import Delivery
+from proxy.exchange.errand import Errand
 from proxy.exchange.fetching import Fetching
 from proxy.exchange.flights import Flights
 from proxy.exchange.keeping import Keeping
 from proxy.exchange.origin import Asked, Asking, Wanted
 from proxy.exchange.own import asked_of_us
+from proxy.exchange.repeating import Repeats
 from proxy.policy import invalidation, keys, reuse, rules, storing
 from proxy.policy.reasons import Reason
 from proxy.policy.standing import standing
@@ -26,9 +28,12 @@ from proxy.store.base import Found, StoreFailed, TooLarge
 from proxy.upstream.base import UpstreamError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from proxy.exchange.answer import Inbound
     from proxy.exchange.fill import Fill
     from proxy.exchange.options import ExchangeOptions
+    from proxy.exchange.repeating import Repeating
     from proxy.exchange.voice import Voice
     from proxy.policy.options import Options
     from proxy.semantics.messages import Request
@@ -66,6 +71,7 @@ class Exchange:
             keeping=self._keeping,
         )
         self._arriving = self._fetching.arriving
+        self._repeats = Repeats(store, self.flights, fetcher, voice)
 
     async def handle(self, inbound: Inbound) -> Outcome:
         """The answer to one request. Raises ClientGone when its body was cut."""
@@ -78,6 +84,23 @@ class Exchange:
             if request.method in {"GET", "HEAD"} and inbound.body is None:
                 return await self._cached(inbound)
             return await self._uncached(inbound)
+        except UpstreamError as error:
+            return self._arriving.failed(error)
+
+    def repeat(self, inbound: Inbound, heard: Callable[[], None]) -> Repeating | None:
+        """Send the request at once if it is known what will come; None: ``handle`` it.
+
+        ``heard`` is called when something has come: an ``answer``, or what is for ``hear``.
+        """
+        return self._repeats.begin(inbound, heard)
+
+    async def hear(self, repeating: Repeating) -> Outcome:
+        """The answer when something else has come. Raises ClientGone."""
+        errand = repeating.take()
+        coming = self._asking.instead(errand.inbound, repeating)
+        try:
+            outcome = await self._fetching.heard(errand, coming)
+            return outcome or await self._cached(errand.inbound)
         except UpstreamError as error:
             return self._arriving.failed(error)
 
@@ -118,22 +141,23 @@ class Exchange:
             case reuse.Serve(stored=stored, reason=reason):
                 outcome = await self._delivery.serve(inbound.request, key, stored, now, reason)
                 # Its body turned out to be lost, and with it what was stored: a miss.
-                lost = Wanted(Reason.DAMAGED)
-                return outcome or await self._fetching.ask(inbound, key, found, lost)
+                lost = Errand(inbound, key, found, Wanted(Reason.DAMAGED))
+                return outcome or await self._fetching.ask(lost)
             case reuse.ServeAndRevalidate(stored=stored, conditional=conditional):
                 wanted = Wanted(Reason.EXPIRED, conditional)
-                self._fetching.revalidate_behind(inbound, key, found, wanted)
+                self._fetching.revalidate_behind(Errand(inbound, key, found, wanted))
                 reason = Reason.STALE_WHILE_REVALIDATE
                 return await self._delivery.serve(inbound.request, key, stored, now, reason)
             case reuse.Revalidate():
                 wanted = Wanted(
                     decision.reason, decision.conditional, decision.stored, decision.on_error_until
                 )
-                return await self._fetching.ask(inbound, key, found, wanted)
-            case reuse.Complete():
-                return await self._fetching.complete(inbound, key, found, decision)
+                return await self._fetching.ask(Errand(inbound, key, found, wanted))
+            case reuse.Complete(missing=missing, reason=reason):
+                wanted = Wanted(reason, missing.fields)
+                return await self._fetching.complete(Errand(inbound, key, found, wanted), decision)
             case reuse.Forward(reason=reason):
-                return await self._fetching.ask(inbound, key, found, Wanted(reason))
+                return await self._fetching.ask(Errand(inbound, key, found, Wanted(reason)))
             case reuse.Refuse(status=status, reason=reason):
                 sentence = "Nothing that is stored here may answer this only-if-cached request."
                 answer = errors.own(status, reason, sentence)
@@ -157,7 +181,8 @@ class Exchange:
         verdict = storing.may_store(request, asked.head, asked.response_time, self._options)
         if isinstance(verdict, storing.Store):
             try:
-                return self._arriving.keep(inbound, key, why, (asked, None, since), verdict)
+                errand = Errand(inbound, key, Found((), 0), Wanted(why), None, since)
+                return self._arriving.keep(errand, asked, verdict)
             except (StoreFailed, TooLarge):
                 pass  # it is passed on, which is what matters to this client
         return self._arriving.pass_on(asked, why, why)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, assert_never
 
+from proxy.exchange import echo
 from proxy.exchange.answer import Outcome, release
 from proxy.exchange.arriving import Arriving, content_range
 from proxy.exchange.fill import FillState
@@ -33,14 +33,14 @@ from proxy.exchange.voice import Forwarded
 from proxy.policy import keys, partial, reuse, storing
 from proxy.policy.reasons import Reason
 from proxy.semantics.fields import NO_FIELDS
-from proxy.store.base import BodyLost, Found, StoreFailed, TooLarge
+from proxy.store.base import BodyLost, StoreFailed, TooLarge
 from proxy.upstream.base import NotReached, UpstreamError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
-    from proxy.exchange.answer import Inbound
     from proxy.exchange.delivery import Delivery
+    from proxy.exchange.errand import Errand
     from proxy.exchange.fill import Fill
     from proxy.exchange.flights import Flight, Flights
     from proxy.exchange.keeping import Keeping
@@ -86,29 +86,30 @@ class Fetching:
         self._validating = validating = Validating(store, options, flights)
         self._validated_past_us = Lately(_PAST_US)
         self.arriving = Arriving(
-            options, flights, delivery=delivery, keeping=keeping, validating=validating
+            options,
+            flights,
+            delivery=delivery,
+            keeping=keeping,
+            validating=validating,
         )
 
-    def ask(
-        self, inbound: Inbound, key: str, found: Found, wanted: Wanted
-    ) -> Awaitable[Outcome | None]:
+    def ask(self, errand: Errand) -> Awaitable[Outcome | None]:
         """Fetch, alone or as one of many."""
-        if wanted.reason in _APART:
-            return self.fetch(inbound, key, found, wanted, None)
-        if _is_own_view(inbound.request, wanted):
-            return self._ask_for_one(inbound, key, found, wanted)
-        return self._join(inbound, key, found, wanted, key)
+        if errand.wanted.reason in _APART:
+            return self.fetch(errand)
+        if _is_own_view(errand.inbound.request, errand.wanted):
+            return self._ask_for_one(errand)
+        return self._join(errand, errand.key)
 
-    def _ask_for_one(
-        self, inbound: Inbound, key: str, found: Found, wanted: Wanted
-    ) -> Awaitable[Outcome | None]:
+    def _ask_for_one(self, errand: Errand) -> Awaitable[Outcome | None]:
+        key = errand.key
         # Who may not lead can still read along once it is known what there is to read.
         if self._flights.landed(key, self._store.removals(key)):
-            return self._join(inbound, key, found, wanted, key)
-        if self._is_worth_having(inbound.request, key):
-            whole = wanted._replace(conditional=NO_FIELDS)
-            return self._join(inbound, key, found, whole, key)
-        return self.fetch(inbound, key, found, wanted, None)
+            return self._join(errand, key)
+        if self._is_worth_having(errand.inbound.request, key):
+            errand.wanted = errand.wanted._replace(conditional=NO_FIELDS)
+            return self._join(errand, key)
+        return self.fetch(errand)
 
     def _is_worth_having(self, request: Request, key: str) -> bool:
         """Clients validate what they hold again and again: after the second time we hold it too.
@@ -123,109 +124,98 @@ class Fetching:
             and not self._flights.is_uncacheable(key, now)
         )
 
-    def _join(
-        self, inbound: Inbound, key: str, found: Found, wanted: Wanted, flight_key: str
-    ) -> Awaitable[Outcome | None]:
-        role = self._flights.join(flight_key, time.time(), self._store.removals(key))
+    def _join(self, errand: Errand, flight_key: str) -> Awaitable[Outcome | None]:
+        role = self._flights.join(flight_key, time.time(), self._store.removals(errand.key))
         match role:
             case Alone():
-                return self.fetch(inbound, key, found, wanted, None)
+                return self.fetch(errand)
             case Lead(flight):
-                return self.lead(inbound, key, found, wanted, flight)
+                return self.lead(errand, flight)
             case Follow():
-                return self._follow(inbound, key, found, wanted, role)
+                return self._follow(errand, role)
             case _:
                 assert_never(role)
 
-    def revalidate_behind(self, inbound: Inbound, key: str, found: Found, wanted: Wanted) -> None:
+    def revalidate_behind(self, errand: Errand) -> None:
         """Stale-while-revalidate: nobody waits for it (RFC 5861 §3)."""
+        key, inbound = errand.key, errand.inbound
         role = self._flights.join(key, time.time(), self._store.removals(key))
         if isinstance(role, Lead):
             getting = replace(inbound.request, method="GET")
-            unseen = inbound._replace(request=getting, on_interim=lambda _: None)
-            launch(self._behind(unseen, key, found, wanted, role.flight), PUMP + key)
+            errand.inbound = inbound._replace(request=getting, on_interim=lambda _: None)
+            launch(self._behind(errand, role.flight), PUMP + key)
 
-    async def _behind(
-        self, inbound: Inbound, key: str, found: Found, wanted: Wanted, flight: Flight
-    ) -> None:
-        outcome = await self.lead(inbound, key, found, wanted, flight)
+    async def _behind(self, errand: Errand, flight: Flight) -> None:
+        outcome = await self.lead(errand, flight)
         if outcome is not None:
             release(outcome.answer.body)
 
-    async def lead(
-        self, inbound: Inbound, key: str, found: Found, wanted: Wanted, flight: Flight
-    ) -> Outcome | None:
+    async def lead(self, errand: Errand, flight: Flight) -> Outcome | None:
         """Fetch for all who follow; when our client leaves too early another one leads."""
+        errand.flight = flight
         try:
-            return await self.fetch(inbound, key, found, wanted, flight)
+            return await self.fetch(errand)
         finally:
-            if not flight.landed.done():
+            if flight.outcome is None:
                 self._flights.over(flight, Left())
 
-    async def _follow(
-        self, inbound: Inbound, key: str, found: Found, wanted: Wanted, role: Follow
-    ) -> Outcome | None:
-        outcome = await asyncio.shield(role.flight.landed)
+    async def heard(self, errand: Errand, coming: Awaitable[Asked]) -> Outcome | None:
+        """The same for a request that was sent already."""
+        try:
+            return await self.hear(errand, coming)
+        finally:
+            if errand.flight is not None and errand.flight.outcome is None:
+                self._flights.over(errand.flight, Left())
+
+    async def _follow(self, errand: Errand, role: Follow) -> Outcome | None:
+        outcome = await role.flight.landed()
         match outcome:
             case Left():
                 return None
             case Filling(fill):
-                return await self._read_along(inbound, key, found, wanted, (role, fill))
+                return await self._read_along(errand, role, fill)
             case Refreshed(validated):
-                return await self._refreshed(inbound, key, found, wanted, (role, validated))
+                return await self._refreshed(errand, role, validated)
             case Erred(error):
-                stale = await self._stale(inbound.request, key, wanted)
                 # What befell one request after it was sent may be its own doing: look again.
                 shared = isinstance(error, NotReached) or error.status == 504
-                return stale or (self.arriving.failed(error) if shared else None)
+                return await self._stale(errand) or (
+                    self.arriving.failed(error) if shared else None
+                )
             case Failing(status):
-                stale = await self._stale(inbound.request, key, wanted, status)
-                return stale or await self.fetch(inbound, key, found, wanted, None)
+                return await self._stale(errand, status) or await self.fetch(errand)
             case Uncacheable():
-                return await self.fetch(inbound, key, found, wanted, None)
+                return await self.fetch(errand)
             case _:
                 assert_never(outcome)
 
-    async def _read_along(
-        self,
-        inbound: Inbound,
-        key: str,
-        found: Found,
-        wanted: Wanted,
-        flying: tuple[Follow, Fill],
-    ) -> Outcome | None:
-        role, fill = flying
+    async def _read_along(self, errand: Errand, role: Follow, fill: Fill) -> Outcome | None:
+        request, wanted = errand.inbound.request, errand.wanted
         if fill.state is FillState.BROKEN or not fill.storing:
-            return await self.fetch(inbound, key, found, wanted, None)
-        if not keys.selects(fill.stored, inbound.request):
+            return await self.fetch(errand)
+        if not keys.selects(fill.stored, request):
             # Those who want the same other variant fly together, once: no third flight.
-            if role.flight.key != key or _is_own_view(inbound.request, wanted):
-                return await self.fetch(inbound, key, found, wanted, None)
+            if role.flight.key != errand.key or _is_own_view(request, wanted):
+                return await self.fetch(errand)
             names = [name for name, _ in fill.stored.selecting]
-            variant = keys.selecting(names, inbound.request.fields)
-            return await self._join(inbound, key, found, wanted, f"{key} {variant}")
+            variant = keys.selecting(names, request.fields)
+            return await self._join(errand, f"{errand.key} {variant}")
         now = time.time()
-        if self._fitting((fill.stored,), inbound.request, now, role) is None:
-            return await self.fetch(inbound, key, found, wanted, None)
+        if self._fitting((fill.stored,), request, now, role) is None:
+            return await self.fetch(errand)
         reason, asked = _told(role, wanted, fill.stored.head.status)
-        answer = self._delivery.filling(inbound.request, fill, now, reason, asked)
+        answer = self._delivery.filling(request, fill, now, reason, asked)
         return Outcome(answer, reason, asked.status if asked is not None else 0)
 
     async def _refreshed(
-        self,
-        inbound: Inbound,
-        key: str,
-        found: Found,
-        wanted: Wanted,
-        flown: tuple[Follow, tuple[StoredResponse, ...]],
+        self, errand: Errand, role: Follow, validated: tuple[StoredResponse, ...]
     ) -> Outcome | None:
-        role, validated = flown
-        now = time.time()
-        stored = self._fitting(validated, inbound.request, now, role)
+        request, now = errand.inbound.request, time.time()
+        stored = self._fitting(validated, request, now, role)
         if stored is None:
-            return await self.fetch(inbound, key, found, wanted, None)
-        reason, asked = _told(role, wanted, 304)
-        return await self._delivery.serve(inbound.request, key, stored, now, reason, asked)
+            return await self.fetch(errand)
+        reason, asked = _told(role, errand.wanted, 304)
+        return await self._delivery.serve(request, errand.key, stored, now, reason, asked)
 
     def _fitting(
         self, offered: Sequence[StoredResponse], request: Request, now: float, role: Follow
@@ -240,105 +230,88 @@ class Fetching:
         # A part answers those only whose octets it has, which is for policy to say.
         return stored if stored is not None and stored.part is None else None
 
-    async def _stale(
-        self, request: Request, key: str, wanted: Wanted, status: int = 0
-    ) -> Outcome | None:
+    async def _stale(self, errand: Errand, status: int = 0) -> Outcome | None:
         """The stale response, where it may be served because the origin failed (§4.2.4)."""
-        now = time.time()
+        wanted, now = errand.wanted, time.time()
         if wanted.stale is None or now >= wanted.stale_until:
             return None
         asked = Forwarded(wanted.reason, status)
-        reason = Reason.STALE_IF_ERROR
-        return await self._delivery.serve(request, key, wanted.stale, now, reason, asked)
+        reason, request = Reason.STALE_IF_ERROR, errand.inbound.request
+        return await self._delivery.serve(request, errand.key, wanted.stale, now, reason, asked)
 
-    async def fetch(
-        self, inbound: Inbound, key: str, found: Found, wanted: Wanted, flight: Flight | None
-    ) -> Outcome | None:
-        """Ask the origin. ``flight``: others wait for the outcome."""
-        since = self._store.removals(key)
+    async def fetch(self, errand: Errand) -> Outcome | None:
+        """Ask the origin, and see what it says."""
+        errand.since = self._store.removals(errand.key)
+        return await self.hear(errand, self._asking.ask(errand.inbound, errand.wanted.conditional))
+
+    async def hear(self, errand: Errand, coming: Awaitable[Asked]) -> Outcome | None:
+        """What the origin says is coming; ``errand.since`` is from before it was asked."""
         try:
-            asked = await self._asking.ask(inbound, wanted.conditional)
+            asked = await coming
         except UpstreamError as error:
-            if flight is not None:
-                self._flights.over(flight, Erred(error))
-            return await self._stale(inbound.request, key, wanted) or self.arriving.failed(error)
+            if errand.flight is not None:
+                self._flights.over(errand.flight, Erred(error))
+            return await self._stale(errand) or self.arriving.failed(error)
         try:
-            return await self._answered(inbound, key, found, wanted, (asked, flight, since))
+            return await self._answered(errand, asked)
         except BaseException:
             asked.response.close()  # cancelled: nobody will read it
             raise
 
-    async def _answered(
-        self,
-        inbound: Inbound,
-        key: str,
-        found: Found,
-        wanted: Wanted,
-        flying: tuple[Asked, Flight | None, int],
-    ) -> Outcome | None:
-        asked, flight, _ = flying
+    async def _answered(self, errand: Errand, asked: Asked) -> Outcome | None:
         status = asked.head.status
         if status == 304:
-            if wanted.conditional is not None:
-                return await self._validated(inbound, key, found, wanted, flying)
-            self._validated_past_us.note(key, asked.response_time)
+            if errand.wanted.conditional is not None:
+                return await self._validated(errand, asked)
+            self._validated_past_us.note(errand.key, asked.response_time)
         if status in _FAILING:
-            stale = await self._stale(inbound.request, key, wanted, status)
+            stale = await self._stale(errand, status)
             if stale is not None:
                 asked.response.close()
-                if flight is not None:
-                    self._flights.over(flight, Failing(status))
+                if errand.flight is not None:
+                    self._flights.over(errand.flight, Failing(status))
                 return stale
-        return await self.arriving.final(inbound, key, found, wanted, flying)
+        return await self.arriving.final(errand, asked)
 
-    async def _validated(
-        self,
-        inbound: Inbound,
-        key: str,
-        found: Found,
-        wanted: Wanted,
-        flying: tuple[Asked, Flight | None, int],
-    ) -> Outcome | None:
+    async def _validated(self, errand: Errand, asked: Asked) -> Outcome | None:
         """A 304 to our own preconditions (RFC 9111 §4.3.4)."""
-        asked, flight, _ = flying
         asked.response.close()
-        request, now = inbound.request, time.time()
-        stored = self._validating.validated(request, key, found, asked, flight)
-        if stored is None:
+        wanted, request, now = errand.wanted, errand.inbound.request, time.time()
+        validated = self._validating.validated(errand, asked)
+        if validated is None:
             # It validates nothing that we have: ask once more, for the whole thing.
-            whole = wanted._replace(conditional=NO_FIELDS)
-            return await self.fetch(inbound, key, found, whole, flight)
+            errand.wanted = wanted._replace(conditional=NO_FIELDS)
+            return await self.fetch(errand)
+        stored, reason = validated.stored, Reason.REVALIDATED
+        if not validated.news:
+            echo.keep(request, echo.of_validation(errand, asked, stored, self._options))
         forwarded = Forwarded(wanted.reason, 304)
-        reason = Reason.REVALIDATED
-        return await self._delivery.serve(request, key, stored, now, reason, forwarded)
+        return await self._delivery.serve(request, errand.key, stored, now, reason, forwarded)
 
-    async def complete(
-        self, inbound: Inbound, key: str, found: Found, decision: reuse.Complete
-    ) -> Outcome | None:
+    async def complete(self, errand: Errand, decision: reuse.Complete) -> Outcome | None:
         """Fetch what a stored part lacks and join the two (RFC 9111 §3.4)."""
-        wanted = Wanted(decision.reason, decision.missing.fields)
-        since = self._store.removals(key)
+        errand.since = self._store.removals(errand.key)
         try:
-            asked = await self._asking.ask(inbound, wanted.conditional)
+            asked = await self._asking.ask(errand.inbound, errand.wanted.conditional)
         except UpstreamError as error:
             return self.arriving.failed(error)
         try:
             if asked.head.status == 200:
-                return await self.arriving.final(inbound, key, found, wanted, (asked, None, since))
-            fill = await self._joined(inbound.request, key, decision, asked, since)
+                return await self.arriving.final(errand, asked)
+            fill = await self._joined(errand, decision, asked)
         except BaseException:
             asked.response.close()  # cancelled: nobody will read it
             raise
         if fill is not None:
-            return self.arriving.filled(inbound.request, fill, wanted.reason, asked.head.status)
+            return self.arriving.filled(errand, fill, asked.head.status)
         # What came does not join: leave the part, and ask for what the client asked.
         asked.response.close()
-        return await self.fetch(inbound, key, found, Wanted(decision.reason), None)
+        errand.wanted = Wanted(decision.reason)
+        return await self.fetch(errand)
 
-    async def _joined(
-        self, request: Request, key: str, decision: reuse.Complete, asked: Asked, since: int
-    ) -> Fill | None:
+    async def _joined(self, errand: Errand, decision: reuse.Complete, asked: Asked) -> Fill | None:
         """The fill of the stored part and what has come; None if they are not to be joined."""
+        request, key = errand.inbound.request, errand.key
         part, missing = decision.stored, decision.missing
         stored = partial.combine(
             part, asked.head, self._options, body_id(), asked.request_time, asked.response_time
@@ -355,7 +328,7 @@ class Fetching:
         octets = missing.last - missing.first + 1
         joined = Joined(held, asked.response, octets, found_first=_precedes(decision))
         try:
-            return self._keeping.begin(key, stored, joined, since, None, verdict.max_object_size)
+            return self._keeping.begin(errand, stored, joined, verdict.max_object_size)
         except (StoreFailed, TooLarge) as failure:
             log.info("%s is not completed: %s", key, failure)
             joined.close()

@@ -62,19 +62,35 @@ Outcome = Filling | Refreshed | Erred | Failing | Uncacheable | Left
 
 
 class Flight:
-    """One request to the origin that others may wait for. ``landed`` resolves once."""
+    """One request to the origin that others may wait for. It lands once."""
 
-    __slots__ = ("key", "landed", "removals")
+    __slots__ = ("_waited", "key", "outcome", "removals")
 
     def __init__(self, key: str, removals: int) -> None:
         self.key = key
         self.removals = removals  # what the store said when it began
-        self.landed: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.outcome: Outcome | None = None  # once it has landed
+        self._waited: asyncio.Future[Outcome] | None = None
+
+    @property
+    def followed(self) -> bool:
+        """Whether anybody waits, or has waited, for the outcome."""
+        return self._waited is not None
 
     def land(self, outcome: Outcome) -> None:
         """Tell the followers; only the first call counts."""
-        if not self.landed.done():
-            self.landed.set_result(outcome)
+        if self.outcome is None:
+            self.outcome = outcome
+            if self._waited is not None:
+                self._waited.set_result(outcome)
+
+    async def landed(self) -> Outcome:
+        """Wait for the outcome."""
+        if self.outcome is not None:
+            return self.outcome
+        if self._waited is None:
+            self._waited = asyncio.get_running_loop().create_future()
+        return await asyncio.shield(self._waited)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +128,7 @@ class Flights:
         """
         flight = self._joinable(key, removals)
         if flight is not None:
-            return Follow(flight, early=not flight.landed.done())
+            return Follow(flight, early=flight.outcome is None)
         if self._uncacheable.holds(key, now):
             return Alone()
         flight = self._flights[key] = Flight(key, removals)
@@ -121,7 +137,11 @@ class Flights:
     def landed(self, key: str, removals: int) -> bool:
         """Whether who joins now would follow a flight whose outcome is known."""
         flight = self._joinable(key, removals)
-        return flight is not None and flight.landed.done()
+        return flight is not None and flight.outcome is not None
+
+    def is_under_way(self, key: str, removals: int) -> bool:
+        """Whether who joins now would follow."""
+        return self._joinable(key, removals) is not None
 
     def _joinable(self, key: str, removals: int) -> Flight | None:
         flight = self._flights.get(key)

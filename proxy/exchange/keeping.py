@@ -13,6 +13,7 @@ from proxy.store.base import StoreFailed, TooLarge
 from proxy.upstream.base import Lost, UpstreamError
 
 if TYPE_CHECKING:
+    from proxy.exchange.errand import Errand
     from proxy.exchange.flights import Flight, Flights
     from proxy.policy.stored import StoredResponse
     from proxy.store.base import Store
@@ -47,11 +48,9 @@ class Keeping:
 
     def begin(
         self,
-        key: str,
+        errand: Errand,
         stored: StoredResponse,
         response: Source,
-        since: int,
-        flight: Flight | None,
         largest: int | None,
     ) -> Fill:
         """Start to store; the fill can be read at once. Raises StoreFailed, TooLarge.
@@ -61,6 +60,7 @@ class Keeping:
         """
         if largest is not None and response.length is not None and response.length > largest:
             raise TooLarge(f"{response.length} octets are more than the rule's {largest}")
+        key, since, flight = errand.key, errand.since, errand.flight
         self._store.reserve(response.length)
         fill = Fill(self._store, stored, _expected(stored, response), largest)
         octets = response.at_hand()

@@ -12,6 +12,7 @@ from proxy.upstream.base import BadResponse, Outgoing, Upgraded
 
 if TYPE_CHECKING:
     from proxy.exchange.answer import Inbound
+    from proxy.exchange.repeating import Repeating
     from proxy.exchange.voice import Voice
     from proxy.policy.reasons import Reason
     from proxy.policy.stored import StoredResponse
@@ -59,6 +60,7 @@ class Asked(NamedTuple):
     head: ResponseHead
     request_time: float
     response_time: float
+    outgoing: Outgoing
 
 
 class Asking:
@@ -73,13 +75,29 @@ class Asking:
         request_time = time.time()
         outgoing = self._outgoing(inbound, conditional)
         response = await self._fetcher.fetch(outgoing, inbound.on_interim)
-        if response.head.status == 304 and not _may_say_304(inbound.request, conditional):
+        return self._came(inbound.request, conditional, response, request_time, outgoing)
+
+    async def instead(self, inbound: Inbound, repeating: Repeating) -> Asked:
+        """What came, if it was not what came the last time. Raises UpstreamError."""
+        response = await repeating.sent.instead()
+        echo, started = repeating.echo, repeating.started
+        conditional = echo.wanted.conditional
+        return self._came(inbound.request, conditional, response, started, echo.outgoing)
+
+    def _came(
+        self,
+        request: Request,
+        conditional: Fields | None,
+        response: UpstreamResponse,
+        request_time: float,
+        outgoing: Outgoing,
+    ) -> Asked:
+        if response.head.status == 304 and not _may_say_304(request, conditional):
             response.close()
             raise BadResponse(502, "http_protocol_error", _UNASKED)
         now = time.time()
-        return Asked(
-            response, self._received(inbound.request, response.head, now), request_time, now
-        )
+        head = self._received(request, response.head, now)
+        return Asked(response, head, request_time, now, outgoing)
 
     async def upgrade(self, inbound: Inbound, protocol: str) -> Upgraded | Asked:
         """Forward a request to upgrade. Raises UpstreamError."""
@@ -91,7 +109,8 @@ class Asking:
         response = await self._fetcher.upgrade(outgoing, inbound.on_interim)
         if isinstance(response, Upgraded):
             return response
-        return Asked(response, self._received(request, response.head, now), now, time.time())
+        head = self._received(request, response.head, now)
+        return Asked(response, head, now, time.time(), outgoing)
 
     def switching(self, head: ResponseHead) -> Fields:
         """The fields of a 101 on its way to the client (RFC 9110 §7.8)."""

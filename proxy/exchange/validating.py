@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from proxy.exchange.flights import Refreshed, Uncacheable
 from proxy.exchange.keeping import PUMP
@@ -17,6 +17,7 @@ from proxy.store.base import StoreFailed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from proxy.exchange.errand import Errand
     from proxy.exchange.flights import Flight, Flights
     from proxy.exchange.origin import Asked
     from proxy.policy.options import Options
@@ -30,6 +31,13 @@ log = logging.getLogger("forecache")
 _CLIENTS_OWN: Final = frozenset({"cookie"})
 
 
+class Validated(NamedTuple):
+    """``stored`` is as the 304 left it; ``news``: something changed that was written down."""
+
+    stored: StoredResponse
+    news: bool
+
+
 class Validating:
     """Freshens, invalidates and removes what is stored, as the origin's heads say."""
 
@@ -38,13 +46,14 @@ class Validating:
         self._options = options
         self._flights = flights
 
-    def validated(
-        self, request: Request, key: str, found: Found, asked: Asked, flight: Flight | None
-    ) -> StoredResponse | None:
+    def validated(self, errand: Errand, asked: Asked) -> Validated | None:
         """What this 304 says to answer with; None: it is about nothing that is stored (§4.3.4).
 
         Those who follow the flight get what the 304 validated, if others may have it.
         """
+        request, key, found, flight = (
+            errand.inbound.request, errand.key, errand.found, errand.flight,
+        )  # fmt: skip
         changed = [
             self._freshened(stored, asked, request)
             for stored in revalidation.selected(found.variants, asked.head)
@@ -64,7 +73,7 @@ class Validating:
         elif flight is not None:
             self._flights.over(flight, Uncacheable())
         # The origin may have chosen a variant that this request would not have selected.
-        return selected(changed, request) or changed[0]
+        return Validated(selected(changed, request) or changed[0], bool(news))
 
     async def learn_from_head(self, request: Request, key: str, found: Found, asked: Asked) -> None:
         """HEAD freshens, or shows that a stored GET has changed (§4.3.5)."""

@@ -67,22 +67,21 @@ class Voice:
         """A head made from a stored response: Age, and whether it was asked for anew."""
         kept = [line for line in lines if line[0].lower() != "age"]
         kept.append(("Age", str(max(0, int(now - terms.born)))))
-        kept.extend(self._says(reason, asked, terms.fresh_until - now))
+        kept.extend(self.says(reason, asked, terms.fresh_until - now))
         return ResponseHead(status, phrase, Fields(kept))
 
     def of_origin(
         self, status: int, phrase: str, lines: tuple[Line, ...], reason: Reason, asked: Forwarded
     ) -> ResponseHead:
         """A head that came from the origin just now."""
-        return ResponseHead(status, phrase, Fields((*lines, *self._says(reason, asked, None))))
+        return ResponseHead(status, phrase, Fields((*lines, *self.says(reason, asked, None))))
 
     def of_own(self, head: ResponseHead, reason: Reason) -> ResponseHead:
         """A head of our own making."""
-        return ResponseHead(head.status, head.reason, head.fields.adding(*self._says(reason, None)))
+        return ResponseHead(head.status, head.reason, head.fields.adding(*self.says(reason, None)))
 
-    def _says(
-        self, reason: Reason, asked: Forwarded | None, ttl: float | None = None
-    ) -> list[Line]:
+    def says(self, reason: Reason, asked: Forwarded | None, ttl: float | None = None) -> list[Line]:
+        """What is added to every answer; ``ttl`` in seconds, None if nothing is stored."""
         lines = [
             (
                 "Cache-Status",

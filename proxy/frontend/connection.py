@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from proxy.access.rules import Denied
 from proxy.exchange import errors
+from proxy.exchange.echo import is_remembered
 from proxy.exchange.record import ExchangeRecord
 from proxy.frontend.conversation import Conversation
 from proxy.frontend.inbound import InboundBody
@@ -240,6 +241,8 @@ class Connection(asyncio.Protocol):
     # Answers without a task.
 
     def _hot(self, raw: bytes, request: Request) -> bool:
+        if is_remembered(request):
+            return False  # the origin has to be asked each time
         prepared = self._door.hot.prepare(self._prefix + raw, request, time.time())
         return prepared is not None and self._send_hot(prepared)
 

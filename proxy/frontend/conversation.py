@@ -23,8 +23,10 @@ from proxy.wire.framing import Sized
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Awaitable
 
     from proxy.exchange.answer import Answer
+    from proxy.exchange.repeating import Repeating
     from proxy.frontend.connection import Connection
     from proxy.frontend.door import Door
     from proxy.frontend.inbound import InboundBody
@@ -77,6 +79,7 @@ class Conversation:
         "_keep",
         "_origin",
         "_peer",
+        "_repeating",
         "_started",
         "_target",
         "_task",
@@ -99,6 +102,7 @@ class Conversation:
         self._started = time.time()
         self._answering = False
         self._task: asyncio.Task[None] | None = None
+        self._repeating: Repeating | None = None
         self._target = head.target
         self._peer = "-"
         self._origin: Origin | None = None  # of a CONNECT
@@ -108,23 +112,57 @@ class Conversation:
         """The client is gone."""
         if self._task is not None:
             self._task.cancel()
+        if self._repeating is not None:
+            self._repeating.cancel()
         self._leave()
 
     # A request for the exchange.
 
     def exchange(self, request: Request, framing: Framing) -> None:
-        """Answer it in a task."""
+        """Answer it, in a task unless it is known what the origin will say."""
         self._target, self._peer = str(request.uri), request.uri.origin.host
         length = framing.length if isinstance(framing, Sized) else None
         inbound = Inbound(request, self._body, length, self._interim)
-        self._task = spawn(self._exchange(inbound), "exchange")
+        exchange = self._door.exchange
+        if self._keep and self._head.minor and self._body is None:
+            self._repeating = exchange.repeat(inbound, self._heard)
+        if self._repeating is None:
+            self._task = spawn(self._exchange(request, exchange.handle(inbound)), "exchange")
 
-    async def _exchange(self, inbound: Inbound) -> None:
+    def _heard(self) -> None:
+        """The origin has answered what was sent without a task."""
+        repeating, self._repeating = self._repeating, None
+        assert repeating is not None
+        try:
+            answer = repeating.answer()
+        except Exception:
+            log.exception("%s %s failed", self._head.method, self._target)
+            self._told_internal()
+            return
+        if answer is None:
+            self._repeating = repeating
+            request, coming = repeating.errand.inbound.request, self._door.exchange.hear(repeating)
+            self._task = spawn(self._exchange(request, coming), "exchange")
+            return
+        keep = self._begin_answer()
+        sent = self._connection.sender.send_octets(*answer)
+        echo, fields, now = repeating.echo, self._head.fields, time.time()
+        self._door.observe(
+            ExchangeRecord(
+                self._started, now - self._started, self._connection.client, self._head.method,
+                self._target, self._head.minor, echo.status, sent, echo.reason, echo.content_type,
+                echo.asked.status, self._peer, fields.get("referer") or "-",
+                fields.get("user-agent") or "-",
+            )
+        )  # fmt: skip
+        self._connection.answered(keep)
+
+    async def _exchange(self, request: Request, coming: Awaitable[Outcome]) -> None:
         outcome: Outcome | None = None
         whole = keep = told = False
         before = self._connection.sender.sent
         try:
-            outcome = await self._door.exchange.handle(inbound)
+            outcome = await coming
             keep = self._begin_answer()
             body = outcome.answer.body
             if isinstance(body, Inline):
@@ -132,7 +170,7 @@ class Conversation:
                     self._head, outcome.answer.head, body.data, keep
                 )
             else:
-                keep = await self._connection.sender.send(inbound.request, outcome.answer, keep)
+                keep = await self._connection.sender.send(request, outcome.answer, keep)
             whole = True
         except (ClientGone, Disconnected, UpstreamError, BodyLost) as error:
             log.debug("%s was cut: %s", self._target, error)

@@ -13,6 +13,7 @@ import struct
 from typing import TYPE_CHECKING, Final, Union
 
 from proxy.exchange.answer import Answer, FileSpan, Flow, Inline, Tunnel
+from proxy.exchange.hot import JOINED
 from proxy.frontend.sendfile import send_file
 from proxy.store.base import BodyLost
 from proxy.wire.bodies import chunk, last_chunk
@@ -82,6 +83,15 @@ class Sender:
         if not self.gone:
             self.sent += len(block)
             self.transport.write(block)
+
+    def send_octets(self, head: bytes, body: bytes) -> int:
+        """A whole answer that is ready; returns its length."""
+        if len(body) <= JOINED:
+            self.write(head + body)
+        elif not self.gone:
+            self.sent += len(head) + len(body)
+            self.transport.writelines((head, body))
+        return len(head) + len(body)
 
     def interim(self, head: ResponseHead) -> None:
         """Pass on a 1xx."""

@@ -75,11 +75,11 @@ def current_age(stored: StoredResponse, now: float) -> float:
     """Seconds since the response was generated or validated at the origin (§4.2.3); never < 0."""
     known: Terms | None = getattr(stored, "_terms", None)
     if known is None:
-        born = _born(stored.head.fields, stored.request_time, stored.response_time)
+        since = _born(stored.head.fields, stored.request_time, stored.response_time)
     else:
-        born = known.born
+        since = known.born
     # A clock that was set back must not make anything younger than it was on arrival.
-    return max(now, stored.response_time) - born
+    return max(now, stored.response_time) - since
 
 
 def date(stored: StoredResponse) -> float:
@@ -107,21 +107,21 @@ def agreed(
     explicit = seconds is not None
     if seconds is None:
         seconds = 0.0 if personal else _heuristic_lifetime(head, directives, options, received)
-    born = _born(fields, *times)
+    since = _born(fields, *times)
     forbidden = not ruled and _stale_forbidden(directives)
     window = 0.0 if forbidden else _stale_while_revalidate(personal, directives, options)
-    fresh_until = born + seconds
+    until = since + seconds
     return Terms(
         options,
         rule,
         directives,
-        born,
+        since,
         seconds,
         explicit,
         directives.no_cache and not ruled,
         forbidden,
-        fresh_until,
-        fresh_until + window,
+        until,
+        until + window,
         _stale_if_error(head.status, personal, directives, options, rule),
     )
 
@@ -202,11 +202,14 @@ def _stale_if_error(
 
 
 def _born(fields: Fields, requested: float, received: float) -> float:
-    """§4.2.3: the response's time less its corrected initial age."""
-    apparent_age = max(0.0, received - _date(fields, received))
+    return born(_date(fields, received), _age_value(fields), requested, received)
+
+
+def born(date_value: float, age_value: int, requested: float, received: float) -> float:
+    """§4.2.3: the moment of receipt less the corrected initial age; all in (epoch) seconds."""
+    apparent_age = max(0.0, received - date_value)
     response_delay = max(0.0, received - requested)
-    corrected_age_value = _age_value(fields) + response_delay
-    return received - max(apparent_age, corrected_age_value)
+    return received - max(apparent_age, age_value + response_delay)
 
 
 def _age_value(fields: Fields) -> int:

@@ -154,16 +154,22 @@ def is_news(
 ) -> bool:
     """Whether what a validation changed is worth writing down.
 
-    A response that is stale again at once, with no field new but the time, is validated at its
-    next use as it would have been without. Only the stale windows move with the time.
+    A response that must be validated again at once, with no field new but the time, is validated
+    at its next use as it would have been without. Only the stale windows move with the time.
     """
-    if now < terms(after, options, rule).while_revalidating_until or before.invalid:
+    new_terms = terms(after, options, rule)
+    if before.invalid or (not new_terms.validate and now < new_terms.while_revalidating_until):
         return True
-    if after.response_time - before.response_time >= _TIMES_ARE_NEWS_AFTER:
+    if after.response_time >= is_news_from(before):
         return True
     held, new = before.head.fields, after.head.fields
     changed = held.differing(new) | new.differing(held)
     return before.selecting != after.selecting or not changed <= _SUPERSEDED
+
+
+def is_news_from(stored: StoredResponse) -> float:
+    """The epoch second from which a validation is worth writing down for its time alone."""
+    return stored.response_time + _TIMES_ARE_NEWS_AFTER
 
 
 def head_update(

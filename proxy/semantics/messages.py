@@ -37,10 +37,12 @@ class _Considered:
     """Room for what others work out once per request: not fields, so neither compared nor copied.
 
     ``_onward`` are the fields as they go to the origin, ``_validating`` the preconditions that it
-    last went with in place of its own, and those fields; ``_standing`` is how the cache sees it.
+    last went with in place of its own, and those fields; ``_standing`` is how the cache sees it,
+    ``_echo`` what came of it when the origin was last asked.
     """
 
-    __slots__ = ("_onward", "_standing", "_validating")
+    __slots__ = ("_echo", "_onward", "_standing", "_validating")
+    _echo: object
     _onward: Fields
     _validating: tuple[Fields, Fields]
     _standing: object

@@ -69,11 +69,13 @@ class UpstreamResponse(Protocol):
     """A final response: the head has come, the body streams. It is a ``BodyReader``.
 
     ``length``: Content-Length if the body has one, else None. Closing it before the end closes
-    the connection; reading to b"" gives the connection back to the pool.
+    the connection; reading to b"" gives the connection back to the pool. ``octets`` are the head
+    as it came, b"" where they are not known.
     """
 
     head: ResponseHead
     length: int | None
+    octets: bytes
 
     def at_hand(self) -> bytes | None:
         """The whole body if it has all arrived already (then it is consumed), else None."""
@@ -101,6 +103,33 @@ class Upgraded(Protocol):
 OnInterim = Callable[["ResponseHead"], None]
 
 
+class Said(NamedTuple):
+    """A response head in octets, ``before`` and ``after`` the value of Date, and its body's length.
+
+    ``size`` is that of the whole message.
+    """
+
+    before: bytes
+    after: bytes
+    size: int
+
+
+class Repeated(Protocol):
+    """A request on its way whose response is expected to be the last one, but for its Date.
+
+    ``date`` is that of the response, and ``body`` its body, if it was; else "".
+    """
+
+    date: str
+    body: bytes
+
+    async def instead(self) -> UpstreamResponse:
+        """What has come in place of the expected response. Raises UpstreamError."""
+
+    def close(self) -> None:
+        """Nobody wants it any more; ``heard`` is not called."""
+
+
 class Fetcher(Protocol):
     """Sends requests to origins, directly or through a parent. Pools, retries nothing but the
 
@@ -113,6 +142,20 @@ class Fetcher(Protocol):
 
         and ClientGone if reading the request body does. Cancelled, it closes the connection.
         Each interim response (1xx but 101) is handed to ``on_interim`` in order.
+        """
+
+    def again(
+        self,
+        request: Outgoing,
+        expected: Said,
+        fits: Callable[[], bool],
+        heard: Callable[[], None],
+        on_interim: OnInterim | None = None,
+    ) -> Repeated | None:
+        """Send a GET without a body at once, on an idle connection; None if there is none.
+
+        ``heard`` is called, not before this has returned, when ``expected`` has come and ``fits``
+        says that it will do, or when anything else has, which is then had by ``instead``.
         """
 
     async def upgrade(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from proxy.semantics.messages import ResponseHead
+    from proxy.upstream.again import Again
     from proxy.upstream.base import OnInterim, Outgoing
     from proxy.upstream.options import UpstreamOptions
     from proxy.upstream.routes import Route
@@ -80,7 +81,7 @@ class Connection(asyncio.Protocol):
         self.loop = asyncio.get_running_loop()
         self._now = self.loop.time
         self.since = self._now()
-        self._current: Response | None = None
+        self._current: Response | Again | None = None
         self._raw: Raw | None = None
         self._drained: asyncio.Future[None] | None = None  # set while the origin takes no more
         self._timer: asyncio.TimerHandle | None = None
@@ -144,14 +145,27 @@ class Connection(asyncio.Protocol):
         """Send the request; its response, to wait for. Raises Lost if the connection is gone."""
         if self.closed or self.transport.is_closing():
             raise self._loss()
-        self._current = response = Response(self, request, on_interim)
+        response = Response(self, request, on_interim)
+        self._begin(head, response)
+        if request.body is not None:
+            response.upload = Upload(self, request.body, request.length)
+        return response
+
+    def send_again(self, head: bytes, again: Again) -> None:
+        """Send a request without a body on a connection just taken from among the idle."""
+        again.on(self)
+        self._begin(head, again)
+
+    def _begin(self, head: bytes, current: Response | Again) -> None:
+        self._current = current
         self.since = self._now()
         if self._timer is None:
             self._timer = self.loop.call_later(self.options.read_timeout, self._look)
         self.transport.write(head)
-        if request.body is not None:
-            response.upload = Upload(self, request.body, request.length)
-        return response
+
+    def expect(self, response: Response) -> None:
+        """What comes is not what was expected: this reads it."""
+        self._current = response
 
     async def ask(
         self, head: bytes, request: Outgoing, on_interim: OnInterim | None = None
@@ -208,6 +222,11 @@ class Connection(asyncio.Protocol):
         if response is not None:
             response.failed(error)
 
+    def abandon(self) -> None:
+        """The exchange is of no more use: close."""
+        self._current = None
+        self.abort()
+
     def abort(self) -> None:
         """Close at once; safe to call twice."""
         self.transport.abort()
@@ -259,7 +278,7 @@ class Connection(asyncio.Protocol):
             word, sentence = "connection_read_timeout", f"{self.peer} has fallen silent."
         self.fail(Lost(504, word, sentence))
 
-    def _awaits_origin(self, current: Response) -> bool:
+    def _awaits_origin(self, current: Response | Again) -> bool:
         if self._drained is not None:
             return True
         return not current.paused and (current.upload is None or current.upload.whole)

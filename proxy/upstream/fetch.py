@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Final
 
+from proxy.upstream.again import Again
 from proxy.upstream.connect import Connector, is_address
 from proxy.upstream.connection import Unanswered
 from proxy.upstream.opening import Opener, bad_credentials
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from proxy.semantics.targets import Origin
-    from proxy.upstream.base import OnInterim, Outgoing
+    from proxy.upstream.base import OnInterim, Outgoing, Said
     from proxy.upstream.connect import Admit
     from proxy.upstream.connection import Connection, Raw
     from proxy.upstream.options import UpstreamOptions
@@ -78,10 +79,40 @@ class Upstream:
             connection = await self._connection(route, fresh=True)
             response = connection.send(head, request, on_interim)
             await response.arrived()
-        if isinstance(route, Relayed) and response.head.status == 407:
-            response.close()
-            raise bad_credentials()
-        return response
+        return _accepted(response, route)
+
+    def again(
+        self,
+        request: Outgoing,
+        expected: Said,
+        fits: Callable[[], bool],
+        heard: Callable[[], None],
+        on_interim: OnInterim | None = None,
+    ) -> Again | None:
+        """Send a GET without a body at once; None if there is no idle connection for it.
+
+        ``heard`` is called, not before this has returned, when ``expected`` has come, and ``fits``
+        says that it will do; or when something else has, which is then had by ``instead``.
+        """
+        if not self._retries:
+            return None  # what was lost on a reused connection could not be made good
+        route = self._routes.choose(request.uri.origin)
+        connection = self._pool.take(route)
+        if connection is None:
+            return None
+        again = Again(request, expected, fits, heard, on_interim, self._instead)
+        connection.send_again(render(request, route), again)
+        return again
+
+    async def _instead(self, again: Again) -> Response:
+        request, response = again.request, again.response
+        try:
+            if response is None:
+                raise again.error or AssertionError("what was expected has come")
+            await response.arrived()
+        except Unanswered:
+            return await self.fetch(request, again.on_interim)
+        return _accepted(response, self._routes.choose(request.uri.origin))
 
     async def upgrade(
         self, request: Outgoing, on_interim: OnInterim | None = None
@@ -118,3 +149,10 @@ class Upstream:
             raise
         self._pool.adopt(connection)
         return connection
+
+
+def _accepted(response: Response, route: Route) -> Response:
+    if isinstance(route, Relayed) and response.head.status == 407:
+        response.close()
+        raise bad_credentials()
+    return response

@@ -50,6 +50,7 @@ class Response:
         "head",
         "headed",
         "length",
+        "octets",
         "paused",
         "raw",
         "untouched",
@@ -63,6 +64,7 @@ class Response:
         self, connection: Connection, request: Outgoing, on_interim: OnInterim | None = None
     ) -> None:
         self.headed = False  # the final head has arrived
+        self.octets = b""  # that head as it came
         self.paused = False  # the reader is behind: the origin was told to wait
         self.raw: Raw | None = None  # the connection, if it is no longer HTTP after this head
         self.untouched = True  # not an octet has arrived
@@ -107,9 +109,11 @@ class Response:
                 check_partial_response(buffer, limits)
                 self._held = buffer
                 return
-            head = parse_response(buffer[:end], limits)
+            octets = buffer[:end]
+            head = parse_response(octets, limits)
             buffer = buffer[end:]
             if head.status >= 200 or head.status == 101:
+                self.octets = octets
                 self._final(head, buffer)
                 return
             self._interim(head)

@@ -112,6 +112,9 @@ class FakeExchange:
             self.cancelled += 1
             raise
 
+    def repeat(self, inbound: Inbound, heard: Callable[[], None]) -> None:
+        """Nothing is known of any request."""
+
     async def _echo(self, inbound: Inbound) -> Outcome:
         request = inbound.request
         body = await self.read(inbound)

@@ -16,13 +16,13 @@ from proxy.upstream.base import NotReached, UpstreamError
 from tests.support.origin import Gate
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from proxy.policy.stored import StoredResponse
     from proxy.semantics.messages import ResponseHead
     from proxy.semantics.targets import Origin
     from proxy.store.base import Spool
-    from proxy.upstream.base import OnInterim, Outgoing, Upgraded
+    from proxy.upstream.base import OnInterim, Outgoing, Repeated, Said, Upgraded
 
 
 class FakeBody:
@@ -194,6 +194,7 @@ class FakeResponse:
     def __init__(self, head: ResponseHead, steps: tuple[Step, ...], length: int | None) -> None:
         self.head = head
         self.length = length
+        self.octets = b""
         self.closed = 0
         self.ended = False
         self._steps = deque(steps)
@@ -283,6 +284,17 @@ class FakeFetcher:
             raise script.says
         self.responses.append(script.says)
         return script.says
+
+    def again(
+        self,
+        request: Outgoing,
+        expected: Said,
+        fits: Callable[[], bool],
+        heard: Callable[[], None],
+        on_interim: OnInterim | None = None,
+    ) -> Repeated | None:
+        """No connection is idle."""
+        return None
 
     async def dial(self, origin: Origin) -> Upgraded:
         raise NotReached(502, "connection_refused", f"Nobody dials {origin} here.")

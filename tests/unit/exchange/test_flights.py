@@ -46,14 +46,14 @@ async def test_a_flight_lands_once() -> None:
     flight = lead(Flights())
     flight.land(Left())
     flight.land(Uncacheable())
-    assert flight.landed.result() == Left()
+    assert flight.outcome == Left()
 
 
 async def test_over_lands_and_lets_another_lead() -> None:
     under_test = Flights()
     flight = lead(under_test)
     under_test.over(flight, Failing(503))
-    assert flight.landed.result() == Failing(503)
+    assert flight.outcome == Failing(503)
     assert lead(under_test) is not flight
 
 

@@ -7,13 +7,17 @@ from dataclasses import replace
 import pytest
 
 from proxy.exchange import tasks
+from proxy.exchange.answer import Inbound
+from proxy.exchange.errand import Errand
 from proxy.exchange.fill import WINDOW, Fill, FillState
-from proxy.exchange.flights import Filling, Flights, Lead
+from proxy.exchange.flights import Filling, Flight, Flights, Lead
 from proxy.exchange.keeping import PUMP, Keeping
+from proxy.exchange.origin import Wanted
+from proxy.policy.reasons import Reason
 from proxy.policy.stored import Part
-from proxy.store.base import StoreFailed, TooLarge
+from proxy.store.base import Found, StoreFailed, TooLarge
 from proxy.upstream.base import Lost
-from tests.support.build import resp
+from tests.support.build import req, resp
 from tests.support.fakes import FakeResponse, FakeStore, Step
 from tests.support.origin import Gate
 from tests.support.stored import stored
@@ -22,6 +26,11 @@ KEY = "http://a.example/x"
 CUT = Lost(502, "connection_terminated", "cut")
 STORED = stored("max-age=60")
 BLOCK = bytes(65536)
+
+
+def errand(flight: Flight | None = None) -> Errand:
+    inbound = Inbound(req(f"GET {KEY}"), None, None, lambda _: None)
+    return Errand(inbound, KEY, Found((), 0), Wanted(Reason.MISS), flight)
 
 
 class Place:
@@ -36,7 +45,7 @@ class Place:
         self.flight = role.flight
 
     def begin(self, response: FakeResponse, largest: int | None = None) -> Fill:
-        return self.keeping.begin(KEY, STORED, response, 0, self.flight, largest)
+        return self.keeping.begin(errand(self.flight), STORED, response, largest)
 
     @property
     def bodies(self) -> list[bytes]:
@@ -60,7 +69,7 @@ async def test_a_body_at_hand_is_committed() -> None:
     place = Place()
     fill = place.begin(answer(b"abc"))
     assert (fill.at_hand, fill.length) == (b"abc", 3)
-    assert place.flight.landed.result() == Filling(fill)
+    assert place.flight.outcome == Filling(fill)
     await ended()
     assert (place.bodies, place.is_over) == ([b"abc"], True)
 
@@ -73,7 +82,7 @@ async def test_a_streamed_body_is_committed(size: int) -> None:
     chunks = [bytes(min(65536, size - start)) for start in range(0, size, 65536)]
     response = answer(gate, *chunks)
     fill = place.begin(response)
-    assert place.flight.landed.result() == Filling(fill)
+    assert place.flight.outcome == Filling(fill)
     gate.open()
     await ended()
     assert place.bodies == [bytes(size)]
@@ -130,7 +139,7 @@ async def test_refused_before_anything_is_taken(
     with pytest.raises(error):
         place.begin(response, rule)
     assert response.at_hand() == b"0123456789"
-    assert not place.flight.landed.done()
+    assert place.flight.outcome is None
 
 
 @pytest.mark.parametrize("steps", [pytest.param(1, id="at hand"), pytest.param(2, id="streamed")])
@@ -258,7 +267,7 @@ async def test_a_part_is_as_long_as_its_range(body: bytes, stored_bodies: list[b
     # RFC 9110 §14.4; a chunked 206 says nothing about its length.
     place = Place()
     part = replace(STORED, part=Part(0, 3, 10))
-    place.keeping.begin(KEY, part, answer(body), 0, None, None)
+    place.keeping.begin(errand(), part, answer(body), None)
     await ended()
     assert place.bodies == stored_bodies
 
