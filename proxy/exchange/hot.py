@@ -9,6 +9,7 @@ connections without access never ask). Nothing else may enter a memoised decisio
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from proxy.exchange import respond
@@ -112,7 +113,7 @@ class Hot:
     """Prepared answers by request head, and the way to make one."""
 
     def __init__(self, store: Store, options: Options, *, x_cache: bool = False) -> None:
-        self.memo: dict[bytes, Prepared] = {}
+        self.memo: OrderedDict[bytes, Prepared] = OrderedDict()
         self._octets = 0
         self._store = store
         self._options = options
@@ -170,7 +171,7 @@ class Hot:
         self.memo[raw] = prepared
         self._octets += _weight(raw, prepared)
         while len(self.memo) > ENTRIES or self._octets > OCTETS:
-            self._forget(next(iter(self.memo)))
+            self._forget(next(iter(self.memo)))  # of a plain dict that would walk what has gone
 
     def _forget(self, raw: bytes) -> None:
         prepared = self.memo.pop(raw, None)

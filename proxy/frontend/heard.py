@@ -1,11 +1,13 @@
 """What a request head says, remembered by its exact octets: clients repeat themselves.
 
 What is remembered depends on those octets, on the CONNECT that they came through and on the
-configuration, and on nothing else; a reload makes a new ``Hearing``.
+configuration, and on nothing else; a reload makes a new ``Hearing``. Only a head that comes a
+second time is worth it: many never do, and would only push the others out.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from proxy.frontend.reception import Exchanged, receive
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from proxy.wire.heads import Limits
 
 ENTRIES: Final = 2048
+SEEN: Final = 8192  # heads of which it is known that they came
 OCTETS: Final = 2048  # of a head that is worth remembering
 _EMPTY: Final = Sized(0)  # some clients say so with every GET
 
@@ -40,7 +43,8 @@ class Hearing:
     def __init__(self, limits: Limits, rules: Rules) -> None:
         self._limits = limits
         self._rules = rules
-        self._known: dict[bytes, Heard] = {}
+        self._known: OrderedDict[bytes, Heard] = OrderedDict()
+        self._seen: set[int] = set()  # hashes: an error here costs one entry
 
     def hear(self, raw: bytes, inside: Origin | None, prefix: bytes) -> Heard:
         """One whole head; ``prefix`` stands for ``inside`` in what is remembered.
@@ -58,7 +62,16 @@ class Hearing:
         reception = receive(head, inside, self._rules)
         heard = Heard(head, framing, reception, keeps_alive(head.minor, head.fields))
         if isinstance(reception, Exchanged) and len(raw) <= OCTETS:
-            self._known[octets] = heard
-            if len(self._known) > ENTRIES:
-                del self._known[next(iter(self._known))]
+            self._remember(octets, heard)
         return heard
+
+    def _remember(self, octets: bytes, heard: Heard) -> None:
+        seen, number = self._seen, hash(octets)
+        if number not in seen:
+            if len(seen) >= SEEN:
+                seen.clear()
+            seen.add(number)
+            return
+        self._known[octets] = heard
+        if len(self._known) > ENTRIES:
+            self._known.popitem(last=False)
