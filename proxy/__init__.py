@@ -7,6 +7,7 @@ The map of the house; imports point down, never up, never sideways::
      frontend                  client sockets, writer, tunnels
      exchange                  one request's life: ask policy, do what it says
      store  |  upstream        stored responses, bodies  |  origins, parents, DNS, TLS
+     codings                   byte transforms, and which form a client gets            (pure)
      policy |  access | wire   RFC 9111 decisions | who may go where | RFC 9112 syntax  (pure)
      semantics                 RFC 9110 values and field syntax                         (pure)
 

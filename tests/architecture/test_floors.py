@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[2] / "proxy"
 FLOORS = [
     "semantics",
     "policy access wire",
+    "codings",
     "store upstream",
     "exchange",
     "frontend",
@@ -22,7 +23,7 @@ FLOORS = [
     "__main__",
 ]
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names.split()}
-PURE = {"semantics", "policy", "access", "wire"}
+PURE = {"semantics", "policy", "access", "wire", "codings"}
 IMPURE = {"asyncio", "socket", "os", "time", "random", "logging", "aiohttp", "diskcache"}
 MODULES = sorted(p for p in ROOT.rglob("*.py") if p.relative_to(ROOT).parts != ("__init__.py",))
 MAX_FILE, MAX_FUNCTION = 400, 60

@@ -1,0 +1,327 @@
+"""Which form of a stored response a client gets, and what that makes of its fields: pure.
+
+One stored body serves every Accept-Encoding (RFC 9110 §12.5.3), and an entity tag never stands
+for two byte sequences (§8.8.3.3): the strong tag ``"v1"`` goes out as ``"v1~forecache.identity"``
+where the body is decoded, which gives the same octets each time, and as ``W/"v1~forecache.gzip"``
+where it is encoded here, which may not. The mark has our name in it, so that no origin makes it
+by accident; a weak tag of the origin stands for all forms as it is.
+
+Answer preconditions by ``head_of`` and the request as it came: a marked tag matches just the form
+that it names. What goes to the origin goes ``unmarked``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from proxy.codings.registry import NAMES, Chain, Coding, chain
+from proxy.policy.directives import parse_response_directives
+from proxy.semantics.negotiation import accepted
+from proxy.semantics.validators import ETag, entity_tag, parse_etag, parse_etags
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from proxy.codings.options import CodingOptions
+    from proxy.semantics.fields import Fields
+    from proxy.semantics.messages import Request, ResponseHead
+    from proxy.semantics.negotiation import Accepted
+
+MARK: Final = "~forecache."
+
+_READING: Final = frozenset({"GET", "HEAD"})
+# No body, or a part of one.
+_NOT_WHOLE: Final = frozenset({204, 205, 206, 304})
+# RFC 9421, and the drafts before it: signatures may cover what a transformation changes.
+_SIGNED: Final = frozenset({"signature", "signature-input"})
+_EVENT_STREAM: Final = "text/event-stream"
+# Coded files rather than coded transfers: who asks for an archive wants those very octets.
+_ARCHIVES: Final = frozenset(
+    {"application/x-tar", "application/x-gtar", "application/gzip", "application/x-gzip"}
+    | {"application/x-compressed", "application/x-compressed-tar", "application/x-tgz"}
+    | {"application/zstd", "application/x-brotli"}
+)
+_SUFFIXES: Final = {
+    Coding.GZIP: (".gz", ".tgz", ".svgz"),
+    Coding.BR: (".br",),
+    Coding.ZSTD: (".zst", ".tzst"),
+}
+# RFC 9530 and the fields before it say something of the octets as they were.
+_OF_THE_OCTETS: Final = frozenset(
+    {"content-encoding", "content-length", "etag"}
+    | {"content-digest", "repr-digest", "digest", "content-md5"}
+)
+_OF_OCTETS_ON_THE_FLY: Final = _OF_THE_OCTETS | {"accept-ranges"}
+_TAG: Final = re.compile(r'(?:W/)?"([^"]*)"')
+_WORTH_REMEMBERING: Final = 256  # octets
+_VALIDATED: Final = (("if-none-match", "If-None-Match"), ("if-match", "If-Match"))
+
+
+@dataclass(frozen=True, slots=True)
+class AsStored:
+    """The stored octets. ``negotiated``: with another Accept-Encoding they may be others."""
+
+    negotiated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decode:
+    """The stored octets with the codings of ``chain`` undone."""
+
+    chain: Chain
+
+
+@dataclass(frozen=True, slots=True)
+class Encode:
+    """The stored octets in ``coding``, once those of ``chain`` are undone (() for none)."""
+
+    coding: Coding
+    chain: Chain = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The octets that are kept beside the stored ones in that coding, which may be identity."""
+
+    coding: Coding
+
+
+Form = AsStored | Decode | Encode | Kept
+
+_AS_STORED: Final = AsStored()
+_NEGOTIATED: Final = AsStored(negotiated=True)
+_DECODED_AND_KEPT: Final = Kept(Coding.IDENTITY)
+
+
+def negotiable(request: Request, options: CodingOptions) -> bool:
+    """Whether the origin is to be asked for codings in our own words, not in the client's."""
+    fields = request.fields
+    return (
+        options.negotiate
+        and request.method in _READING
+        and "range" not in fields
+        and _EVENT_STREAM not in (fields.get("accept") or "").lower()
+        and not _no_transform(fields)
+    )
+
+
+def is_fixed(request: Request, head: ResponseHead) -> bool:
+    """Whether the response goes to this client in the octets in which it came, or not at all."""
+    fields = head.fields
+    if request.method not in _READING or head.status < 200 or head.status in _NOT_WHOLE:
+        return True
+    if not _SIGNED.isdisjoint(fields.names()):
+        return True
+    if _media_type(fields) == _EVENT_STREAM:
+        return True
+    codings = chain(fields)
+    if codings is None or (codings and _is_coded_file(request, fields, codings)):
+        return True
+    # RFC 9111 §5.2.1.6, §5.2.2.6.
+    return _no_transform(request.fields) or _no_transform(fields)
+
+
+def suits(request: Request, head: ResponseHead) -> bool:
+    """Whether what came in answer to our own words, now or earlier, can go to this client.
+
+    If not, the origin is to be asked again with the client's own Accept-Encoding. An unknown
+    coding suits: the origin uses it unasked.
+    """
+    codings = chain(head.fields)
+    if not codings or head.status in _NOT_WHOLE or not is_fixed(request, head):
+        return True
+    return _takes(accepted(request.fields), codings)
+
+
+def selecting_members(request: Request, head: ResponseHead) -> list[str]:
+    """The members of Vary by which a response to our own words is selected (RFC 9111 §4.1).
+
+    Accept-Encoding is among them only where the octets are fixed: then the client's value, which
+    they suit, selects them like any variant.
+    """
+    fields = head.fields
+    members = [member.lower() for member in fields.members("vary")]
+    others = [member for member in members if member != "accept-encoding"]
+    varies = len(others) < len(members) or "content-encoding" in fields
+    return [*others, "accept-encoding"] if varies and is_fixed(request, head) else others
+
+
+def choose(
+    request: Request,
+    head: ResponseHead,
+    length: int | None,
+    options: CodingOptions,
+    local: bool,
+    kept: Collection[Coding] = (),
+) -> Form:
+    """The form in which this client gets a whole stored response, the same for GET and HEAD.
+
+    ``length`` of the stored octets, None while not known; ``local``: the client is on this
+    machine; ``kept``: the codings of the forms beside it. Range plays no part: a download that is
+    resumed gets the form that it began with.
+    """
+    if length == 0 or is_fixed(request, head):
+        return _AS_STORED
+    codings = chain(head.fields) or ()
+    shrinks = options.encode != "never" and _shrinks(head.fields, options)
+    if not codings and not shrinks:
+        return _AS_STORED
+    wanted = accepted(request.fields)
+    if codings and _takes(wanted, codings):
+        return _NEGOTIATED
+    takes_identity = wanted.q(Coding.IDENTITY) > 0
+    # Of a coded body the stored octets count: they are fewer than those to be encoded.
+    worth = shrinks and (length is None or length >= options.min_size)
+    if options.encode != "never" and (worth or not takes_identity):
+        liked = _liked(wanted, options)
+        if beside := next((coding for coding in liked if coding in kept), None):
+            return Kept(beside)
+        if liked and (options.encode == "always" or not local or not takes_identity):
+            return Encode(liked[0], codings)
+    if not codings or not takes_identity:
+        return _NEGOTIATED
+    return _DECODED_AND_KEPT if Coding.IDENTITY in kept else Decode(codings)
+
+
+def sliceable(request: Request, form: Form) -> bool:
+    """Whether a Range of the request may be obeyed for this form; if not, it gets all (§14.2).
+
+    Only of octets that stand still. A date in If-Range names no form, so that where there are
+    several it matches none (§13.1.5); the tag is for ``ranges.plan`` and ``head_of`` to compare.
+    """
+    if form == _AS_STORED:
+        return True
+    if form not in (_NEGOTIATED, _DECODED_AND_KEPT):
+        return False
+    condition = request.fields.get("if-range")
+    return condition is None or parse_etag(condition) is not None
+
+
+def head_of(head: ResponseHead, form: Form) -> Fields:
+    """The fields that go out with this form, of a 200 as of a 304; only AsStored has a length."""
+    if isinstance(form, AsStored):
+        return _varying(head.fields) if form.negotiated else head.fields
+    coding = Coding.IDENTITY if isinstance(form, Decode) else form.coding
+    changed = _OF_THE_OCTETS if form == _DECODED_AND_KEPT else _OF_OCTETS_ON_THE_FLY
+    return _coded(head.fields, coding, changed)
+
+
+def unmarked(fields: Fields) -> Fields:
+    """Request fields with the origin's own tags in If-None-Match and If-Match.
+
+    If-Range keeps its mark, and so matches nothing: the octets that it names are none of the
+    origin's, and a part of those must not be joined to them.
+    """
+    for name, spelling in _VALIDATED:
+        value = fields.get(name)
+        if value is None or MARK not in value:
+            continue
+        own = _remembered(value) if len(value) <= _WORTH_REMEMBERING else _unmarked(value)
+        if own != value:
+            fields = fields.replacing(spelling, own)
+    return fields
+
+
+def as_held(head: ResponseHead, asked: Fields) -> Fields:
+    """The fields of a 304 that the origin gave to ``unmarked(asked)``, for that very client.
+
+    It names the tag by which the client knows what it has; none where it named several forms.
+    """
+    fields, value = head.fields, asked.get("if-none-match") or ""
+    tag = entity_tag(fields)
+    if tag is None or MARK not in value:
+        return fields
+    held = [own for own in parse_etags(value) or () if _original(own.opaque) == tag.opaque]
+    if len(held) > 1:
+        return fields.without({"etag"})
+    return (
+        fields.replacing("ETag", str(held[0])) if held and held[0].opaque != tag.opaque else fields
+    )
+
+
+def _no_transform(fields: Fields) -> bool:
+    value = fields.get("cache-control")
+    if value is None or "no-transform" not in value.lower():
+        return False
+    return "no-transform" in parse_response_directives(fields).extensions
+
+
+def _media_type(fields: Fields) -> str:
+    return (fields.get("content-type") or "").partition(";")[0].strip(" \t").lower()
+
+
+def _is_coded_file(request: Request, fields: Fields, codings: Chain) -> bool:
+    """Whether the coding is that of the file: many a server says of x.tar.gz that it is gzip."""
+    path = request.uri.path.partition("?")[0].lower()
+    return path.endswith(_SUFFIXES.get(codings[-1], ())) or _media_type(fields) in _ARCHIVES
+
+
+def _shrinks(fields: Fields, options: CodingOptions) -> bool:
+    return _matching(options.types).fullmatch(_media_type(fields)) is not None
+
+
+@lru_cache(maxsize=16)
+def _matching(globs: tuple[str, ...]) -> re.Pattern[str]:
+    texts = ("[^/]*".join(map(re.escape, glob.lower().split("*"))) for glob in globs)
+    return re.compile("|".join(texts) or r"(?!)")
+
+
+def _takes(wanted: Accepted, codings: Chain) -> bool:
+    """Whether the client can be sent these; one that says nothing often decodes nothing."""
+    return wanted.stated and all(wanted.q(coding) > 0 for coding in codings)
+
+
+def _liked(wanted: Accepted, options: CodingOptions) -> list[Coding]:
+    """What we encode that the client likes as much as identity, the most liked first.
+
+    ``*`` alone is no reason to encode, nor is silence, as long as identity is acceptable.
+    """
+    plain = wanted.q(Coding.IDENTITY)
+    liked = [
+        coding
+        for coding in options.prefer
+        if 0 < wanted.q(coding) >= plain and (wanted.names(coding) or not plain)
+    ]
+    return sorted(liked, key=wanted.q, reverse=True)
+
+
+def _coded(fields: Fields, coding: Coding, changed: frozenset[str]) -> Fields:
+    lines = []
+    if tag := entity_tag(fields):
+        lines.append(("ETag", str(tag if tag.weak else _marked(tag, coding))))
+    if coding is not Coding.IDENTITY:
+        lines.append(("Content-Encoding", coding.value))
+    return _varying(fields.without(changed).adding(*lines))
+
+
+def _varying(fields: Fields) -> Fields:
+    members = {member.lower() for member in fields.members("vary")}
+    if members.isdisjoint(("*", "accept-encoding")):
+        return fields.adding(("Vary", "Accept-Encoding"))
+    return fields
+
+
+def _marked(tag: ETag, coding: Coding) -> ETag:
+    return ETag(f"{tag.opaque}{MARK}{coding}", weak=coding is not Coding.IDENTITY)
+
+
+def _original(opaque: str) -> str:
+    """An opaque tag without its marks: of every proxy on the way that speaks like us."""
+    own, *marks = opaque.split(MARK)
+    return own if NAMES.issuperset(marks) else opaque
+
+
+def _unmarked(value: str) -> str:
+    """Entity tags as the origin knows them: what is marked was strong (``_marked``)."""
+    return _TAG.sub(_restored, value)
+
+
+_remembered: Final = lru_cache(maxsize=1024)(_unmarked)
+
+
+def _restored(tag: re.Match[str]) -> str:
+    own = _original(tag[1])
+    return tag[0] if own == tag[1] else f'"{own}"'
