@@ -82,6 +82,7 @@ class Running:
         self.door.shut()
         await tasks.finish("", 0)
         self.fetcher.close()
+        self.door.exchange.shop.close()
         await self.store.close()
         if self.access_log is not None:
             self.access_log.close()
@@ -100,8 +101,8 @@ async def start(settings: Settings) -> Running:
     rules = Rules(settings.access, listening)
     fetcher = Upstream(settings.upstream, rules.destination)
     voice = Voice(f"forecache-{secrets.token_hex(4)}", settings.server.x_cache)
-    exchange = Exchange(store, fetcher, settings.cache, settings.exchange, voice)
-    hot = Hot(store, settings.cache, x_cache=settings.server.x_cache)
+    exchange = Exchange(store, fetcher, settings.cache, settings.exchange, voice, settings.coding)
+    hot = Hot(store, settings.cache, exchange.forms, x_cache=settings.server.x_cache)
     observe = access_log if access_log is not None else _unobserved
     door = Door(settings.server, rules, exchange, hot, fetcher, observe)
     running = Running(settings, door, store, fetcher, access_log)

@@ -118,6 +118,12 @@ def special(address: Address) -> Special | None:
     return None if address in _MAPPED or address in _NAT64 else Special.RESERVED
 
 
+@lru_cache(1024)
+def is_local(text: str) -> bool:
+    """Whether the address in this text is that of this machine for itself."""
+    return special(unmapped(parse_address(text))) is Special.LOOPBACK
+
+
 def is_metadata(address: Address) -> bool:
     """Whether a cloud's credentials are handed out there."""
     return address in _METADATA

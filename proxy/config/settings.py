@@ -10,6 +10,7 @@ import platformdirs
 
 from proxy.access.rules import AccessOptions
 from proxy.admin.accesslog import LogOptions
+from proxy.codings.options import CodingOptions
 from proxy.exchange.options import ExchangeOptions
 from proxy.frontend.options import ServerOptions
 from proxy.policy.options import Options
@@ -45,6 +46,7 @@ class Settings:
     exchange: ExchangeOptions
     upstream: UpstreamOptions
     access: AccessOptions
+    coding: CodingOptions
     log: LogOptions
     file: Path | None = None
     given: tuple[Given, ...] = ()
@@ -58,6 +60,7 @@ TABLES: Final[Mapping[str, tuple[str, type]]] = {
     "exchange": ("cache", ExchangeOptions),
     "upstream": ("upstream", UpstreamOptions),
     "access": ("access", AccessOptions),
+    "coding": ("coding", CodingOptions),
     "log": ("log", LogOptions),
 }
 _ELSEWHERE: Final = {"cache.x_cache": "server.x_cache"}

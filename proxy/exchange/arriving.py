@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from proxy.codings.registry import chain
+from proxy.codings.transform import is_fixed, selecting_members
 from proxy.exchange import echo, errors
 from proxy.exchange.answer import Outcome
 from proxy.exchange.flights import Uncacheable
 from proxy.exchange.names import body_id
+from proxy.exchange.transcoding import Checked
 from proxy.exchange.voice import Forwarded
-from proxy.policy import storing
+from proxy.policy import keys, storing
 from proxy.policy.reasons import Reason
 from proxy.semantics import ranges
 from proxy.store.base import StoreFailed, TooLarge
@@ -20,10 +24,11 @@ if TYPE_CHECKING:
     from proxy.exchange.errand import Errand
     from proxy.exchange.fill import Fill
     from proxy.exchange.flights import Flights
-    from proxy.exchange.keeping import Keeping
+    from proxy.exchange.keeping import Keeping, Source
     from proxy.exchange.origin import Asked
     from proxy.exchange.validating import Validating
     from proxy.policy.options import Options
+    from proxy.policy.stored import StoredResponse
     from proxy.semantics.fields import Fields
     from proxy.semantics.messages import Request
     from proxy.upstream.base import UpstreamError
@@ -71,8 +76,15 @@ class Arriving:
             self._flights.uncacheable(errand.flight.key, time.time())
             self._flights.over(errand.flight, Uncacheable())
         else:
-            echo.keep(request, echo.of_passing(errand, asked, reason, self._delivery.voice))
-        return self.pass_on(asked, wanted.reason, reason)
+            self._remember(errand, asked, reason)
+        return self.pass_on(request, asked, wanted.reason, reason)
+
+    def _remember(self, errand: Errand, asked: Asked, reason: Reason) -> None:
+        request, length = errand.inbound.request, asked.response.length
+        head, coders = self._delivery.forms.of_passing(request, asked.head, length)
+        if coders is None:
+            voice, asked = self._delivery.voice, asked._replace(head=head)
+            echo.keep(request, echo.of_passing(errand, asked, reason, voice))
 
     def _may_store(self, request: Request, asked: Asked) -> storing.Storing:
         """What policy says; of a 206 only exactly what was asked for can be shared out again."""
@@ -87,24 +99,43 @@ class Arriving:
             return storing.DoNotStore(Reason.NOT_STORED_RANGE)
         return verdict
 
-    def pass_on(self, asked: Asked, why: Reason, reason: Reason) -> Outcome:
-        """To this client alone."""
+    def pass_on(self, request: Request, asked: Asked, why: Reason, reason: Reason) -> Outcome:
+        """To this client alone. Raises BadResponse if it cannot be decoded for it."""
         status = asked.head.status
-        answer = self._delivery.passing(asked, reason, Forwarded(why, status))
+        answer = self._delivery.passing(request, asked, reason, Forwarded(why, status))
         return Outcome(answer, reason, status)
 
     def keep(self, errand: Errand, asked: Asked, verdict: storing.Store) -> Outcome:
         """Store it, and answer from the fill. Raises StoreFailed, TooLarge."""
+        request = errand.inbound.request
         stored = storing.from_response(
-            errand.inbound.request,
+            request,
             asked.head,
             self._options,
             body_id(),
             asked.request_time,
             asked.response_time,
         )
-        fill = self._keeping.begin(errand, stored, asked.response, verdict.max_object_size)
+        source: Source = asked.response
+        if "content-encoding" in asked.head.fields:
+            stored, source = self._coded(request, asked, stored)
+        elif asked.negotiated and stored.selecting:
+            stored = _selected_by_others(request, asked, stored)
+        fill = self._keeping.begin(
+            errand.key, stored, source, errand.since, errand.flight, verdict.max_object_size
+        )
         return self.filled(errand, fill, asked.head.status, asked.head.fields)
+
+    def _coded(
+        self, request: Request, asked: Asked, stored: StoredResponse
+    ) -> tuple[StoredResponse, Source]:
+        """What selects a coded response, and its body, which has to prove that it is whole."""
+        if asked.negotiated:
+            stored = _selected_by_others(request, asked, stored)
+        codings = chain(asked.head.fields)
+        if not codings or stored.part is not None or is_fixed(request, asked.head):
+            return stored, asked.response
+        return stored, Checked(self._delivery.shop, asked.response, codings)
 
     def filled(
         self, errand: Errand, fill: Fill, status: int, mine: Fields | None = None
@@ -119,6 +150,12 @@ class Arriving:
         """Our own answer for an error on the way to the origin."""
         reason = errors.reason_of(error)
         return Outcome(self._delivery.own(errors.from_upstream(error), reason), reason)
+
+
+def _selected_by_others(request: Request, asked: Asked, stored: StoredResponse) -> StoredResponse:
+    """Not by an Accept-Encoding that the origin has never seen."""
+    members = selecting_members(request, asked.head)
+    return replace(stored, selecting=keys.selecting(members, request.fields) or ())
 
 
 def content_range(asked: Asked) -> tuple[int, int] | None:

@@ -7,16 +7,23 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.exchange import respond
 from proxy.exchange.answer import Answer, FileSpan, Flow, Inline, Outcome
+from proxy.exchange.fill import FillState
+from proxy.exchange.names import body_id
 from proxy.exchange.respond import Slice
+from proxy.exchange.transcoding import SMALL, Ready, Transcoded
 from proxy.policy import freshness
 from proxy.policy.standing import standing
-from proxy.store.base import BodyLost
+from proxy.store.base import BodyLost, StoreFailed, TooLarge
 
 if TYPE_CHECKING:
+    from proxy.codings.registry import Chain, Coding
     from proxy.exchange.answer import Body
     from proxy.exchange.fill import Fill
+    from proxy.exchange.forms import Forms, View
+    from proxy.exchange.keeping import Keeping, Source
     from proxy.exchange.origin import Asked
     from proxy.exchange.respond import Piece, Shape
+    from proxy.exchange.transcoding import Workshop
     from proxy.exchange.voice import Forwarded, Voice
     from proxy.policy.freshness import Terms
     from proxy.policy.options import Options
@@ -54,12 +61,24 @@ class Assembled:
 
 
 class Delivery:
-    """Makes answers; opens bodies, changes nothing."""
+    """Makes answers; opens bodies, and keeps forms of them that are asked for again."""
 
-    def __init__(self, store: Store, options: Options, voice: Voice) -> None:
+    def __init__(
+        self,
+        store: Store,
+        options: Options,
+        voice: Voice,
+        keeping: Keeping,
+        *,
+        forms: Forms,
+        shop: Workshop,
+    ) -> None:
         self._store = store
         self._options = options
         self.voice = voice
+        self._keeping = keeping
+        self.forms = forms
+        self.shop = shop
 
     def terms(self, request: Request, stored: StoredResponse) -> Terms:
         return freshness.terms(stored, self._options, standing(request, self._options).rule)
@@ -73,15 +92,19 @@ class Delivery:
         reason: Reason,
         asked: Forwarded | None = None,
     ) -> Outcome | None:
-        """From the store; None if its body turned out to be lost."""
-        shaped = respond.shape(request, stored, stored.length, now)
-        held = self._store.held(stored) if shaped.pieces else b""
+        """From the store; None if its body turned out to be lost. Raises UpstreamError
+
+        if it turned out not to be what its coding says.
+        """
+        view = self.forms.at_hand(request, key, stored)
+        if view is None:
+            view = await self.forms.view(request, key, stored)
         try:
-            body: Body = (
-                await self._open(key, stored, shaped)
-                if held is None
-                else Inline(respond.cut(shaped.pieces, held))
-            )
+            if view.coders is None:
+                shaped = respond.shape(view.request, view.stored, view.stored.length, now)
+                body = await self._body(view, shaped)
+            else:
+                shaped, body = await self._made(view, view.coders, now)
         except BodyLost:
             return None
         self._store.touch(key)
@@ -96,11 +119,63 @@ class Delivery:
         )
         return Outcome(Answer(head, body), reason, asked.status if asked is not None else 0)
 
-    async def _open(self, key: str, stored: StoredResponse, shaped: Shape) -> Body:
-        body = await self._store.open(key, stored)
+    async def _body(self, view: View, shaped: Shape) -> Body:
+        held = self._store.held(view.stored) if shaped.pieces else b""
+        if held is not None:
+            return Inline(respond.cut(shaped.pieces, held))
+        body = await self._store.open(view.key, view.stored)
         if len(shaped.pieces) == 1 and isinstance(piece := shaped.pieces[0], Slice):
             return FileSpan(body, piece.offset, piece.length)
         return Flow(Assembled(body, shaped.pieces), shaped.length)
+
+    async def _made(
+        self, view: View, coders: tuple[Chain, Coding | None], now: float
+    ) -> tuple[Shape, Body]:
+        """In another coding than it is stored in; kept when it is asked for again."""
+        key = view.kept_key
+        fill = self._keeping.latest(key)
+        if fill is not None:
+            length = fill.received if fill.state is FillState.WHOLE else None
+            shaped = respond.shape(view.request, view.stored, length, now)
+            return shaped, Flow(fill.reader(), length) if shaped.pieces else Inline(b"")
+        again = self.forms.is_asked_for_again(key, now)
+        octets = await self._small(view, coders)
+        if octets is not None:
+            shaped = respond.shape(view.request, view.stored, len(octets), now)
+            if again:
+                self._keep(view, key, Ready(octets))
+            return shaped, Inline(respond.cut(shaped.pieces, octets))
+        shaped = respond.shape(view.request, view.stored, None, now)
+        if not shaped.pieces:
+            return shaped, Inline(b"")
+        stored = await self._store.open(view.key, view.stored)
+        whole = Assembled(stored, (Slice(0, stored.length),))
+        made = Transcoded(self.shop, whole, *coders, live=False)
+        fill = self._keep(view, key, made) if again else None
+        return shaped, Flow(made if fill is None else fill.reader(), None)
+
+    async def _small(self, view: View, coders: tuple[Chain, Coding | None]) -> bytes | None:
+        """The whole of it if it is soon made. Raises BodyLost, BadResponse."""
+        if view.stored.length > SMALL:
+            return None
+        held = self._store.held(view.stored)
+        if held is None:
+            body = await self._store.open(view.key, view.stored)
+            held = await body.read_at(0, body.length)
+            body.close()
+        return self.shop.at_once(held, *coders)
+
+    def _keep(self, view: View, key: str, source: Source) -> Fill | None:
+        """Store this form beside what it is made of; None: the store does not take it."""
+        stored = replace(view.stored, id=body_id(), selecting=(), length=0, checksum=b"")
+        try:
+            fill = self._keeping.begin(
+                key, stored, source, self._store.removals(key), None, largest=None
+            )
+        except (StoreFailed, TooLarge):
+            return None
+        self.shop.counts.kept += 1
+        return fill
 
     def filling(
         self,
@@ -119,12 +194,8 @@ class Delivery:
         stored = fill.stored
         if mine is not None and mine is not stored.head.fields:
             stored = replace(stored, head=replace(stored.head, fields=mine))
-        shaped = respond.shape(request, stored, fill.length, now)
-        octets = fill.at_hand
-        if octets is None and len(shaped.pieces) > 1:
-            # Several ranges would have to be read in their order, not in that of the fill.
-            request = replace(request, fields=request.fields.without({"range"}))
-            shaped = respond.shape(request, stored, fill.length, now)
+        view = self.forms.passing(request, stored, fill.length)
+        shaped, body = self._flowing(view, fill, now)
         lines, phrase = lengthy(request, shaped), respond.phrase(shaped, stored)
         if asked is None or asked.collapsed:
             terms = self.terms(request, stored)
@@ -133,23 +204,49 @@ class Delivery:
             )
         else:
             head = self.voice.of_origin(shaped.status, phrase, lines, reason, asked)
+        return Answer(head, body)
+
+    def _flowing(self, view: View, fill: Fill, now: float) -> tuple[Shape, Body]:
+        request, octets, length = view.request, fill.at_hand, fill.length
+        if view.coders is not None:
+            octets = None if octets is None else self.shop.at_once(octets, *view.coders)
+            length = None if octets is None else len(octets)
+        shaped = respond.shape(request, view.stored, length, now)
+        if octets is None and len(shaped.pieces) > 1:
+            # Several ranges would have to be read in their order, not in that of the fill.
+            request = replace(request, fields=request.fields.without({"range"}))
+            shaped = respond.shape(request, view.stored, length, now)
         if not shaped.pieces:
-            return Answer(head, Inline(b""))
+            return shaped, Inline(b"")
         if octets is not None:
-            return Answer(head, Inline(respond.cut(shaped.pieces, octets)))
+            return shaped, Inline(respond.cut(shaped.pieces, octets))
+        if view.coders is not None:
+            made = Transcoded(self.shop, fill.reader(), *view.coders, live=True)
+            return shaped, Flow(made, None)
         (piece,) = shaped.pieces
         assert isinstance(piece, Slice)
         length = piece.length if shaped.length is not None else None
-        return Answer(head, Flow(fill.reader(piece.offset, length), length))
+        return shaped, Flow(fill.reader(piece.offset, length), length)
 
-    def passing(self, asked: Asked, reason: Reason, forwarded: Forwarded) -> Answer:
-        """Straight from the origin, not stored."""
-        head, response = asked.head, asked.response
+    def passing(
+        self, request: Request, asked: Asked, reason: Reason, forwarded: Forwarded
+    ) -> Answer:
+        """Straight from the origin, not stored. Raises BadResponse if it cannot be decoded."""
+        response = asked.response
+        head, coders = self.forms.of_passing(request, asked.head, response.length)
         signed = self.voice.of_origin(
             head.status, head.reason, head.fields.lines, reason, forwarded
         )
         octets = response.at_hand()
-        return Answer(signed, Flow(response, response.length) if octets is None else Inline(octets))
+        if coders is None:
+            body: Body = Flow(response, response.length) if octets is None else Inline(octets)
+            return Answer(signed, body)
+        if octets is not None:
+            made = self.shop.at_once(octets, *coders)
+            if made is not None:
+                return Answer(signed, Inline(made))
+        source = response if octets is None else Ready(octets)
+        return Answer(signed, Flow(Transcoded(self.shop, source, *coders, live=True), None))
 
     def own(self, answer: Answer, reason: Reason) -> Answer:
         """An answer of our own, signed with Cache-Status."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from proxy.exchange.errand import Errand
+    from proxy.exchange.forms import View
     from proxy.exchange.origin import Asked, Wanted
     from proxy.exchange.voice import Voice
     from proxy.policy.options import Options
@@ -56,6 +57,7 @@ class Echo(NamedTuple):
     found: Found
     wanted: Wanted
     asked: Forwarded
+    negotiated: bool
     reason: Reason
     status: int
     content_type: str
@@ -83,11 +85,11 @@ def keep(request: Request, echo: Echo | None) -> None:
 
 
 def of_validation(
-    errand: Errand, asked: Asked, stored: StoredResponse, options: Options
+    errand: Errand, asked: Asked, stored: StoredResponse, view: View | None, options: Options
 ) -> Echo | None:
     """Of a 304 that brought no news about the one response under the key, which is now ``stored``.
 
-    None if the next one cannot be answered alike.
+    ``view`` is what this client gets of it. None if the next one cannot be answered alike.
     """
     request, found, wanted = errand.inbound.request, errand.found, errand.wanted
     expected = _expected(request, asked, 0)
@@ -96,7 +98,9 @@ def of_validation(
     # A lifetime that follows from dates is another one each time.
     if expected is None or len(found.variants) != 1 or not (terms.explicit and said_in_seconds):
         return None
-    shaped = respond.shape(request, stored, stored.length, asked.response_time)
+    if view is None or view.coders is not None or view.stored.id != stored.id:
+        return None
+    shaped = respond.shape(view.request, view.stored, stored.length, asked.response_time)
     if shaped.pieces not in ((), (Slice(0, stored.length),)):
         return None
     closing = b"" if shaped.length is None else b"Content-Length: %d\r\n" % shaped.length
@@ -107,6 +111,7 @@ def of_validation(
         found=found,
         wanted=wanted,
         asked=Forwarded(wanted.reason, asked.head.status),
+        negotiated=asked.negotiated,
         reason=Reason.REVALIDATED,
         status=shaped.status,
         content_type=stored.head.fields.get("content-type") or "-",
@@ -139,6 +144,7 @@ def of_passing(errand: Errand, asked: Asked, reason: Reason, voice: Voice) -> Ec
         found=found,
         wanted=wanted,
         asked=forwarded,
+        negotiated=asked.negotiated,
         reason=reason,
         status=head.status,
         content_type=head.fields.get("content-type") or "-",

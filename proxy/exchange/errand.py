@@ -17,7 +17,7 @@ class Errand:
     """For whom, under which key, what is stored there, and what is wanted of the origin.
 
     ``flight``: others wait for the outcome. ``since`` is the store's count of removals from before
-    the origin was asked.
+    the origin was asked. ``as_asked``: it is asked with the client's own Accept-Encoding.
     """
 
     inbound: Inbound
@@ -26,3 +26,4 @@ class Errand:
     wanted: Wanted
     flight: Flight | None = None
     since: int = 0
+    as_asked: bool = False

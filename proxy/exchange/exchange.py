@@ -9,16 +9,20 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final, assert_never
 
+from proxy.codings.options import CodingOptions
+from proxy.codings.transform import suits
 from proxy.exchange import errors
 from proxy.exchange.answer import Answer, Outcome, Tunnel
 from proxy.exchange.delivery import Delivery
 from proxy.exchange.errand import Errand
 from proxy.exchange.fetching import Fetching
 from proxy.exchange.flights import Flights
+from proxy.exchange.forms import Forms
 from proxy.exchange.keeping import Keeping
 from proxy.exchange.origin import Asked, Asking, Wanted
 from proxy.exchange.own import asked_of_us
 from proxy.exchange.repeating import Repeats
+from proxy.exchange.transcoding import Workshop
 from proxy.policy import invalidation, keys, reuse, rules, storing
 from proxy.policy.reasons import Reason
 from proxy.policy.standing import standing
@@ -36,11 +40,13 @@ if TYPE_CHECKING:
     from proxy.exchange.repeating import Repeating
     from proxy.exchange.voice import Voice
     from proxy.policy.options import Options
+    from proxy.policy.stored import StoredResponse
     from proxy.semantics.messages import Request
     from proxy.semantics.targets import TargetURI
     from proxy.store.base import Store
     from proxy.upstream.base import Fetcher
 
+_ABOUT_STORED: Final = (reuse.Serve, reuse.ServeAndRevalidate, reuse.Revalidate)
 _ATTEMPTS: Final = 8  # times that a request looks again after somebody else's change
 
 
@@ -54,14 +60,20 @@ class Exchange:
         options: Options,
         own: ExchangeOptions,
         voice: Voice,
+        coding: CodingOptions | None = None,
     ) -> None:
+        coding = coding or CodingOptions()
         self.flights = Flights()
+        self.forms = Forms(store, coding)
+        self.shop = Workshop(coding)
         self._store = store
         self._options = options
         self._voice = voice
-        self._asking = Asking(fetcher, voice)
-        self._delivery = Delivery(store, options, voice)
+        self._asking = Asking(fetcher, voice, options, coding)
         self._keeping = Keeping(store, self.flights, own.finish_fill)
+        self._delivery = Delivery(
+            store, options, voice, self._keeping, forms=self.forms, shop=self.shop
+        )
         self._fetching = Fetching(
             store,
             options,
@@ -118,7 +130,7 @@ class Exchange:
             if (outcome := await self._decided(inbound, key, found)) is not None:
                 return outcome
         asked = await self._asking.ask(inbound, None)
-        return self._arriving.pass_on(asked, Reason.MISS, Reason.MISS)
+        return self._arriving.pass_on(inbound.request, asked, Reason.MISS, Reason.MISS)
 
     async def _just_arrived(self, request: Request, fill: Fill) -> Outcome | None:
         """A client who has read a body to its end may expect it to be stored.
@@ -127,7 +139,7 @@ class Exchange:
         """
         now = time.time()
         decision = reuse.decide(request, (fill.stored,), now, self._options)
-        if not isinstance(decision, reuse.Serve):
+        if not isinstance(decision, reuse.Serve) or not self._suits(request, fill.stored):
             await fill.settled()
             return None
         answer = self._delivery.filling(request, fill, now, decision.reason, None)
@@ -136,7 +148,11 @@ class Exchange:
     async def _decided(self, inbound: Inbound, key: str, found: Found) -> Outcome | None:
         """Do what policy says; None: something changed meanwhile, look again."""
         now = time.time()
-        decision = reuse.decide(inbound.request, found.variants, now, self._options)
+        request = inbound.request
+        decision = reuse.decide(request, found.variants, now, self._options)
+        if isinstance(decision, _ABOUT_STORED) and not self._suits(request, decision.stored):
+            errand = Errand(inbound, key, found, Wanted(Reason.VARY_MISS), as_asked=True)
+            return await self._fetching.ask(errand)
         match decision:
             case reuse.Serve(stored=stored, reason=reason):
                 outcome = await self._delivery.serve(inbound.request, key, stored, now, reason)
@@ -152,7 +168,10 @@ class Exchange:
                 wanted = Wanted(
                     decision.reason, decision.conditional, decision.stored, decision.on_error_until
                 )
-                return await self._fetching.ask(Errand(inbound, key, found, wanted))
+                errand = Errand(inbound, key, found, wanted)
+                # What the client's own words selected is asked for in them again.
+                errand.as_asked = dict(decision.stored.selecting).get("accept-encoding") is not None
+                return await self._fetching.ask(errand)
             case reuse.Complete(missing=missing, reason=reason):
                 wanted = Wanted(reason, missing.fields)
                 return await self._fetching.complete(Errand(inbound, key, found, wanted), decision)
@@ -164,6 +183,11 @@ class Exchange:
                 return Outcome(self._delivery.own(answer, reason), reason)
             case _:
                 assert_never(decision)
+
+    def _suits(self, request: Request, stored: StoredResponse) -> bool:
+        """Whether this client can have it, in the coding in which it is stored or another."""
+        only_if_cached = standing(request, self._options).directives.only_if_cached
+        return only_if_cached or suits(request, stored.head)
 
     async def _uncached(self, inbound: Inbound) -> Outcome:
         """A method or a body that the cache does not answer (RFC 9111 §4.4)."""
@@ -185,7 +209,7 @@ class Exchange:
                 return self._arriving.keep(errand, asked, verdict)
             except (StoreFailed, TooLarge):
                 pass  # it is passed on, which is what matters to this client
-        return self._arriving.pass_on(asked, why, why)
+        return self._arriving.pass_on(request, asked, why, why)
 
     async def _invalidate(self, request: Request, head: ResponseHead) -> bool:
         uris = invalidation.keys(request, head)
@@ -196,7 +220,8 @@ class Exchange:
     async def _upgrade(self, inbound: Inbound, protocol: str) -> Outcome:
         upgraded = await self._asking.upgrade(inbound, protocol)
         if isinstance(upgraded, Asked):
-            return self._arriving.pass_on(upgraded, Reason.UPGRADE, Reason.UPGRADE)
+            reason = Reason.UPGRADE
+            return self._arriving.pass_on(inbound.request, upgraded, reason, reason)
         assert upgraded.head is not None
         fields = self._asking.switching(upgraded.head)
         head = ResponseHead(101, upgraded.head.reason, fields)

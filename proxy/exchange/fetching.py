@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, assert_never
 
+from proxy.codings.transform import suits
 from proxy.exchange import echo
 from proxy.exchange.answer import Outcome, release
 from proxy.exchange.arriving import Arriving, content_range
@@ -203,6 +204,9 @@ class Fetching:
         now = time.time()
         if self._fitting((fill.stored,), request, now, role) is None:
             return await self.fetch(errand)
+        if not suits(request, fill.stored.head):
+            errand.as_asked = True
+            return await self.fetch(errand)
         reason, asked = _told(role, wanted, fill.stored.head.status)
         answer = self._delivery.filling(request, fill, now, reason, asked)
         return Outcome(answer, reason, asked.status if asked is not None else 0)
@@ -242,7 +246,10 @@ class Fetching:
     async def fetch(self, errand: Errand) -> Outcome | None:
         """Ask the origin, and see what it says."""
         errand.since = self._store.removals(errand.key)
-        return await self.hear(errand, self._asking.ask(errand.inbound, errand.wanted.conditional))
+        asking = self._asking.ask(
+            errand.inbound, errand.wanted.conditional, as_asked=errand.as_asked
+        )
+        return await self.hear(errand, asking)
 
     async def hear(self, errand: Errand, coming: Awaitable[Asked]) -> Outcome | None:
         """What the origin says is coming; ``errand.since`` is from before it was asked."""
@@ -260,6 +267,11 @@ class Fetching:
 
     async def _answered(self, errand: Errand, asked: Asked) -> Outcome | None:
         status = asked.head.status
+        if asked.negotiated and not suits(errand.inbound.request, asked.head):
+            # Its octets are not to be changed, and the client cannot read them.
+            asked.response.close()
+            errand.as_asked = True
+            return await self.fetch(errand)
         if status == 304:
             if errand.wanted.conditional is not None:
                 return await self._validated(errand, asked)
@@ -284,7 +296,8 @@ class Fetching:
             return await self.fetch(errand)
         stored, reason = validated.stored, Reason.REVALIDATED
         if not validated.news:
-            echo.keep(request, echo.of_validation(errand, asked, stored, self._options))
+            view = self._delivery.forms.at_hand(request, errand.key, stored)
+            echo.keep(request, echo.of_validation(errand, asked, stored, view, self._options))
         forwarded = Forwarded(wanted.reason, 304)
         return await self._delivery.serve(request, errand.key, stored, now, reason, forwarded)
 
@@ -292,7 +305,7 @@ class Fetching:
         """Fetch what a stored part lacks and join the two (RFC 9111 §3.4)."""
         errand.since = self._store.removals(errand.key)
         try:
-            asked = await self._asking.ask(errand.inbound, errand.wanted.conditional)
+            asked = await self._asking.ask(errand.inbound, errand.wanted.conditional, as_asked=True)
         except UpstreamError as error:
             return self.arriving.failed(error)
         try:
@@ -328,7 +341,9 @@ class Fetching:
         octets = missing.last - missing.first + 1
         joined = Joined(held, asked.response, octets, found_first=_precedes(decision))
         try:
-            return self._keeping.begin(errand, stored, joined, verdict.max_object_size)
+            return self._keeping.begin(
+                key, stored, joined, errand.since, None, verdict.max_object_size
+            )
         except (StoreFailed, TooLarge) as failure:
             log.info("%s is not completed: %s", key, failure)
             joined.close()

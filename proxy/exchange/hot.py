@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
+from proxy.codings.transform import suits
 from proxy.exchange import respond
 from proxy.policy import freshness, reuse
 from proxy.policy.reasons import Reason
@@ -19,6 +20,7 @@ from proxy.policy.standing import standing
 from proxy.wire.heads import render_response
 
 if TYPE_CHECKING:
+    from proxy.exchange.forms import Forms
     from proxy.exchange.respond import Shape
     from proxy.policy.freshness import Terms
     from proxy.policy.options import Options
@@ -112,11 +114,14 @@ class Prepared:
 class Hot:
     """Prepared answers by request head, and the way to make one."""
 
-    def __init__(self, store: Store, options: Options, *, x_cache: bool = False) -> None:
+    def __init__(
+        self, store: Store, options: Options, forms: Forms, *, x_cache: bool = False
+    ) -> None:
         self.memo: OrderedDict[bytes, Prepared] = OrderedDict()
         self._octets = 0
         self._store = store
         self._options = options
+        self._forms = forms
         self._extra = (("X-Cache", "HIT"),) if x_cache else ()
 
     def prepare(self, raw: bytes, request: Request, now: float) -> Prepared | None:
@@ -130,10 +135,13 @@ class Hot:
         if not isinstance(decision, reuse.Serve) or decision.reason is not Reason.HIT:
             return None
         stored = decision.stored
-        body = self._store.held(stored)
+        view = self._forms.at_hand(request, key, stored)
+        if view is None or view.coders is not None or not suits(request, stored.head):
+            return None
+        body = self._store.held(view.stored)
         if body is None:
             return None
-        shaped = respond.shape(request, stored, len(body), now)
+        shaped = respond.shape(view.request, view.stored, len(body), now)
         prepared = Prepared(
             store=self._store,
             key=key,

@@ -13,7 +13,6 @@ from proxy.store.base import StoreFailed, TooLarge
 from proxy.upstream.base import Lost, UpstreamError
 
 if TYPE_CHECKING:
-    from proxy.exchange.errand import Errand
     from proxy.exchange.flights import Flight, Flights
     from proxy.policy.stored import StoredResponse
     from proxy.store.base import Store
@@ -48,9 +47,11 @@ class Keeping:
 
     def begin(
         self,
-        errand: Errand,
+        key: str,
         stored: StoredResponse,
         response: Source,
+        since: int,
+        flight: Flight | None,
         largest: int | None,
     ) -> Fill:
         """Start to store; the fill can be read at once. Raises StoreFailed, TooLarge.
@@ -60,7 +61,6 @@ class Keeping:
         """
         if largest is not None and response.length is not None and response.length > largest:
             raise TooLarge(f"{response.length} octets are more than the rule's {largest}")
-        key, since, flight = errand.key, errand.since, errand.flight
         self._store.reserve(response.length)
         fill = Fill(self._store, stored, _expected(stored, response), largest)
         octets = response.at_hand()
@@ -77,8 +77,13 @@ class Keeping:
 
     def arrived(self, key: str) -> Fill | None:
         """The latest fill for this key if it is whole, and about to be found in the store."""
+        fill = self.latest(key)
+        return fill if fill is not None and fill.state is FillState.WHOLE else None
+
+    def latest(self, key: str) -> Fill | None:
+        """The latest fill for this key, unless it is broken or nobody may join any more."""
         fill, since = self._fills.get(key, (None, 0))
-        if fill is None or fill.state is not FillState.WHOLE or not fill.storing:
+        if fill is None or fill.state is FillState.BROKEN or not fill.storing:
             return None
         return fill if since == self._store.removals(key) else None
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from proxy.codings.registry import accept_encoding
+from proxy.codings.transform import negotiable, unmarked
+from proxy.policy.standing import standing
 from proxy.semantics import dates, forwarding
 from proxy.semantics.fields import Fields
 from proxy.semantics.messages import ResponseHead
 from proxy.upstream.base import BadResponse, Outgoing, Upgraded
 
 if TYPE_CHECKING:
+    from proxy.codings.options import CodingOptions
     from proxy.exchange.answer import Inbound
     from proxy.exchange.repeating import Repeating
     from proxy.exchange.voice import Voice
+    from proxy.policy.options import Options
     from proxy.policy.reasons import Reason
     from proxy.policy.stored import StoredResponse
     from proxy.semantics.messages import Request
@@ -53,7 +58,8 @@ class Wanted(NamedTuple):
 class Asked(NamedTuple):
     """A final response: ``head`` is as the client and the cache shall see it (Via, Date).
 
-    Times are epoch seconds around the request (RFC 9111 §4.2.3).
+    Times are epoch seconds around the request (RFC 9111 §4.2.3). ``negotiated``: it was asked for
+    in the proxy's own words, so that no client's Accept-Encoding selects it.
     """
 
     response: UpstreamResponse
@@ -61,48 +67,65 @@ class Asked(NamedTuple):
     request_time: float
     response_time: float
     outgoing: Outgoing
+    negotiated: bool
 
 
 class Asking:
     """Sends requests on."""
 
-    def __init__(self, fetcher: Fetcher, voice: Voice) -> None:
+    def __init__(
+        self, fetcher: Fetcher, voice: Voice, options: Options, coding: CodingOptions
+    ) -> None:
         self._fetcher = fetcher
         self._voice = voice
+        self._options = options
+        self._coding = coding
 
-    async def ask(self, inbound: Inbound, conditional: Fields | None) -> Asked:
-        """Forward the request; returns when the final head is there. Raises UpstreamError."""
+    async def ask(
+        self, inbound: Inbound, conditional: Fields | None, *, as_asked: bool = False
+    ) -> Asked:
+        """Forward the request; returns when the final head is there. Raises UpstreamError.
+
+        ``as_asked``: with the client's own Accept-Encoding.
+        """
         request_time = time.time()
-        outgoing = self._outgoing(inbound, conditional)
+        negotiated, fields = self._fields(inbound.request, as_asked=as_asked)
+        outgoing = _outgoing(inbound, fields, conditional)
         response = await self._fetcher.fetch(outgoing, inbound.on_interim)
-        return self._came(inbound.request, conditional, response, request_time, outgoing)
+        return self._came(
+            inbound.request, conditional, response, (request_time, outgoing, negotiated)
+        )
 
     async def instead(self, inbound: Inbound, repeating: Repeating) -> Asked:
         """What came, if it was not what came the last time. Raises UpstreamError."""
         response = await repeating.sent.instead()
         echo, started = repeating.echo, repeating.started
-        conditional = echo.wanted.conditional
-        return self._came(inbound.request, conditional, response, started, echo.outgoing)
+        return self._came(
+            inbound.request,
+            echo.wanted.conditional,
+            response,
+            (started, echo.outgoing, echo.negotiated),
+        )
 
     def _came(
         self,
         request: Request,
         conditional: Fields | None,
         response: UpstreamResponse,
-        request_time: float,
-        outgoing: Outgoing,
+        sent: tuple[float, Outgoing, bool],
     ) -> Asked:
         if response.head.status == 304 and not _may_say_304(request, conditional):
             response.close()
             raise BadResponse(502, "http_protocol_error", _UNASKED)
         now = time.time()
         head = self._received(request, response.head, now)
-        return Asked(response, head, request_time, now, outgoing)
+        request_time, outgoing, negotiated = sent
+        return Asked(response, head, request_time, now, outgoing, negotiated)
 
     async def upgrade(self, inbound: Inbound, protocol: str) -> Upgraded | Asked:
         """Forward a request to upgrade. Raises UpstreamError."""
         request, now = inbound.request, time.time()
-        fields = self._fields(request)
+        _, fields = self._fields(request, as_asked=True)
         outgoing = Outgoing(
             request.method, request.uri, forwarding.upgrading(fields, protocol), upgrade=True
         )
@@ -110,30 +133,31 @@ class Asking:
         if isinstance(response, Upgraded):
             return response
         head = self._received(request, response.head, now)
-        return Asked(response, head, now, time.time(), outgoing)
+        return Asked(response, head, now, time.time(), outgoing, negotiated=False)
 
     def switching(self, head: ResponseHead) -> Fields:
         """The fields of a 101 on its way to the client (RFC 9110 §7.8)."""
         fields = forwarding.response_fields(head.fields, self._voice.pseudonym, head.minor)
         return forwarding.upgrading(fields, head.fields.get("upgrade") or "")
 
-    def _fields(self, request: Request) -> Fields:
-        known: Fields | None = getattr(request, "_onward", None)
-        if known is None:
-            known = forwarding.request_fields(
-                request.fields, request.uri, self._voice.pseudonym, request.minor
-            )
+    def _fields(self, request: Request, *, as_asked: bool) -> tuple[bool, Fields]:
+        """Whether they are in our own words, and the fields."""
+        known: tuple[bool, Fields] | None = getattr(request, "_onward", None)
+        if known is not None and not (as_asked and known[0]):
+            return known
+        negotiated = not as_asked and self._is_negotiable(request)
+        fields = unmarked(request.fields)
+        if negotiated:
+            fields = fields.replacing("Accept-Encoding", accept_encoding(self._coding))
+        uri, via = request.uri, self._voice.pseudonym
+        known = negotiated, forwarding.request_fields(fields, uri, via, request.minor)
+        if not as_asked:
             object.__setattr__(request, "_onward", known)
         return known
 
-    def _outgoing(self, inbound: Inbound, conditional: Fields | None) -> Outgoing:
-        request = inbound.request
-        fields = self._fields(request)
-        if conditional is not None:
-            fields = _validating(request, fields, conditional)
-        if request.method in _COUNTED and (hops := forwarding.max_forwards(fields)) is not None:
-            fields = fields.replacing("Max-Forwards", str(hops - 1))
-        return Outgoing(request.method, request.uri, fields, inbound.body, inbound.length)
+    def _is_negotiable(self, request: Request) -> bool:
+        rule = standing(request, self._options).rule
+        return (rule is None or rule.negotiate) and negotiable(request, self._coding)
 
     def _received(self, request: Request, head: ResponseHead, now: float) -> ResponseHead:
         keep_length = request.method == "HEAD" or head.status == 304
@@ -146,13 +170,22 @@ class Asking:
         return ResponseHead(head.status, head.reason, fields, head.minor)
 
 
+def _outgoing(inbound: Inbound, fields: Fields, conditional: Fields | None) -> Outgoing:
+    request = inbound.request
+    if conditional is not None:
+        fields = _validating(request, fields, conditional)
+    if request.method in _COUNTED and (hops := forwarding.max_forwards(fields)) is not None:
+        fields = fields.replacing("Max-Forwards", str(hops - 1))
+    return Outgoing(request.method, request.uri, fields, inbound.body, inbound.length)
+
+
 def _validating(request: Request, fields: Fields, conditional: Fields) -> Fields:
     """``fields`` with preconditions of ours: the same object for the same question."""
-    known: tuple[Fields, Fields] | None = getattr(request, "_validating", None)
-    if known is not None and known[0] == conditional:
-        return known[1]
+    known: tuple[Fields, Fields, Fields] | None = getattr(request, "_validating", None)
+    if known is not None and known[0] is fields and known[1] == conditional:
+        return known[2]
     asked = Fields((*fields.without(_REPLACED).lines, *conditional.lines))
-    object.__setattr__(request, "_validating", (conditional, asked))
+    object.__setattr__(request, "_validating", (fields, conditional, asked))
     return asked
 
 

@@ -11,13 +11,14 @@ import time
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final, cast
 
+from proxy.access.addresses import is_local
 from proxy.access.rules import Denied
 from proxy.exchange import errors
 from proxy.exchange.echo import is_remembered
 from proxy.exchange.record import ExchangeRecord
 from proxy.frontend.conversation import Conversation
 from proxy.frontend.inbound import InboundBody
-from proxy.frontend.reception import Connect, Exchanged, Own, unreadable
+from proxy.frontend.reception import LATE, Connect, Exchanged, Own, unreadable
 from proxy.frontend.sender import Sender, reset
 from proxy.policy.reasons import Reason
 from proxy.semantics.messages import RequestHead
@@ -49,8 +50,9 @@ class Connection(asyncio.Protocol):
     """Lives with the socket."""
 
     __slots__ = (
-        "_body", "_buffer", "_denied", "_door", "_memo", "_observe", "_prefix", "_searched",
-        "client", "conversation", "half_closed", "inside", "phase", "sender", "since", "transport",
+        "_body", "_buffer", "_denied", "_door", "_local", "_memo", "_observe", "_prefix",
+        "_searched", "client", "conversation", "half_closed", "inside", "phase", "sender", "since",
+        "transport",
     )  # fmt: skip
 
     def __init__(self, door: Door) -> None:
@@ -61,10 +63,11 @@ class Connection(asyncio.Protocol):
         self.transport: asyncio.Transport
         self.sender: Sender
         self.client = "-"
+        self._local = False
         self._denied: Own | None = None
+        self._prefix = b""  # what else the answer to a head depends on
         # for the life of a CONNECT whose inside is HTTP
         self.inside: Origin | None = None
-        self._prefix = b""
         # for one request
         self.phase = Phase.HEAD
         self.since = 0.0  # when this phase last saw progress, epoch seconds
@@ -91,6 +94,8 @@ class Connection(asyncio.Protocol):
 
     def _admit(self, client: str) -> None:
         self.client, door = client, self._door
+        self._local = is_local(client)
+        self._prefix = b"" if self._local else _ELSEWHERE
         verdict = door.rules.client(self.client)
         if isinstance(verdict, Denied):
             reason = Reason.DENIED_CLIENT
@@ -149,7 +154,7 @@ class Connection(asyncio.Protocol):
                 self.abort()
         elif waited > self._patience():
             if self._buffer and self.phase is Phase.HEAD:
-                self.refuse(self._denied or _LATE)
+                self.refuse(self._denied or LATE)
             else:
                 self.transport.close()
 
@@ -217,7 +222,7 @@ class Connection(asyncio.Protocol):
     def _take(self, raw: bytes) -> None:
         """One whole request head."""
         try:
-            heard = self._door.hearing.hear(raw, self.inside, self._prefix)
+            heard = self._door.hearing.hear(raw, self.inside, self._prefix, local=self._local)
         except BadMessage as error:
             self.refuse(self._denied or unreadable(error))
             return
@@ -369,7 +374,7 @@ class Connection(asyncio.Protocol):
     def speak_http(self, inside: Origin) -> None:
         """Inside the CONNECT is plain HTTP: serve it like any other."""
         self.inside = inside
-        self._prefix = f"{inside}\n".encode("latin-1")
+        self._prefix += f"{inside}\n".encode("latin-1")
         self.conversation = None
         self.phase = Phase.HEAD
         self._go_on()
@@ -385,14 +390,5 @@ class Connection(asyncio.Protocol):
 
 
 _READING: Final = frozenset({"GET", "HEAD"})
+_ELSEWHERE: Final = b"\n"  # no head begins so: what is remembered is for local clients or others
 _UNREAD: Final = RequestHead("-", "-", 1, errors.own(400, Reason.BAD_REQUEST, "").head.fields)
-_LATE: Final = Own(
-    errors.own(
-        408,
-        Reason.REQUEST_TIMEOUT,
-        "The request head did not come in time.",
-        error="http_request_error",
-    ),
-    Reason.REQUEST_TIMEOUT,
-    close=True,
-)

@@ -1,6 +1,7 @@
 """What a request head says, remembered by its exact octets: clients repeat themselves.
 
-What is remembered depends on those octets, on the CONNECT that they came through and on the
+What is remembered depends on those octets, on the CONNECT that they came through, on whether the
+client is on this machine, and on the
 configuration, and on nothing else; a reload makes a new ``Hearing``. Only a head that comes a
 second time is worth it: many never do, and would only push the others out.
 """
@@ -46,8 +47,10 @@ class Hearing:
         self._known: OrderedDict[bytes, Heard] = OrderedDict()
         self._seen: set[int] = set()  # hashes: an error here costs one entry
 
-    def hear(self, raw: bytes, inside: Origin | None, prefix: bytes) -> Heard:
-        """One whole head; ``prefix`` stands for ``inside`` in what is remembered.
+    def hear(
+        self, raw: bytes, inside: Origin | None, prefix: bytes, *, local: bool = False
+    ) -> Heard:
+        """One whole head; ``prefix`` stands for ``inside`` and ``local`` in what is remembered.
 
         Raises BadMessage.
         """
@@ -59,7 +62,7 @@ class Hearing:
         framing = request_framing(head)
         if framing == _EMPTY:
             framing = NO_BODY
-        reception = receive(head, inside, self._rules)
+        reception = receive(head, inside, self._rules, local=local)
         heard = Heard(head, framing, reception, keeps_alive(head.minor, head.fields))
         if isinstance(reception, Exchanged) and len(raw) <= OCTETS:
             self._remember(octets, heard)

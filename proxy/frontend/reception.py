@@ -63,21 +63,26 @@ class Own:
 Reception = Exchanged | Connect | Own
 
 
-def receive(head: RequestHead, inside: Origin | None, rules: Rules) -> Reception:
-    """Sort a request by its target. ``inside``: the authority of the CONNECT it came through."""
+def receive(
+    head: RequestHead, inside: Origin | None, rules: Rules, *, local: bool = False
+) -> Reception:
+    """Sort a request by its target. ``inside``: the authority of the CONNECT it came through.
+
+    ``local``: it comes from this machine.
+    """
     try:
         target = targets.parse(head.method, head.target)
     except BadTarget as error:
         return refused(400, f"The request-target cannot be used: {error}.")
     match target:
         case Absolute(uri):
-            return _exchanged(head, uri)
+            return _exchanged(head, uri, local)
         case Authority(host, port):
             return _connect(host, port, rules)
         case OriginForm(path) if inside is not None:
-            return _inside(head, inside, path)
+            return _inside(head, inside, path, local)
         case Asterisk() if inside is not None:
-            return _inside(head, inside, "*")
+            return _inside(head, inside, "*", local)
         case OriginForm(path):
             return about(head, path)
         case Asterisk():
@@ -108,7 +113,7 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def _inside(head: RequestHead, inside: Origin, path: str) -> Reception:
+def _inside(head: RequestHead, inside: Origin, path: str, local: bool) -> Reception:
     """RFC 9110 §7.1: the target URI is that of the authority which the client connected to."""
     named = head.fields.get("host")
     if named is not None:
@@ -118,15 +123,15 @@ def _inside(head: RequestHead, inside: Origin, path: str) -> Reception:
             return refused(400, f"The Host field cannot be used: {error}.")
         if origin != inside:
             return refused(400, f"Host says {origin.authority}, CONNECT said {inside.authority}.")
-    return _exchanged(head, targets.resolve(inside, path))
+    return _exchanged(head, targets.resolve(inside, path), local)
 
 
-def _exchanged(head: RequestHead, uri: TargetURI) -> Exchanged:
+def _exchanged(head: RequestHead, uri: TargetURI, local: bool) -> Exchanged:
     """RFC 9110 §7.6.1: what Connection takes out must not select a variant either."""
     fields = head.fields
     if "connection" in fields and (names := nominated(fields) - _OURS):
         fields = fields.without(names)
-    return Exchanged(Request(head.method, uri, fields, head.minor))
+    return Exchanged(Request(head.method, uri, fields, head.minor, local))
 
 
 def refused(status: int, sentence: str) -> Own:
@@ -162,3 +167,15 @@ def about(head: RequestHead, path: str) -> Own:
 def _page(text: str) -> Answer:
     lines = [("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-store")]
     return Answer(ResponseHead(200, "OK", Fields(lines)), Inline(text.encode("latin-1")))
+
+
+LATE: Final = Own(
+    errors.own(
+        408,
+        Reason.REQUEST_TIMEOUT,
+        "The request head did not come in time.",
+        error="http_request_error",
+    ),
+    Reason.REQUEST_TIMEOUT,
+    close=True,
+)

@@ -134,7 +134,7 @@ def freshened(
     fields = updated_fields(held.fields, head.fields, options, response_time)
     selecting: keys.Selecting | None = stored.selecting
     if fields.get("vary") != held.fields.get("vary"):
-        selecting = keys.selecting(fields.members("vary"), request.fields)
+        selecting = keys.selecting(_selecting_members(stored, fields), request.fields)
     # Spelled out: ``replace`` costs twice as much.
     return StoredResponse(
         id=stored.id,
@@ -147,6 +147,15 @@ def freshened(
         personal=stored.personal,
         part=stored.part,
     )
+
+
+def _selecting_members(stored: StoredResponse, fields: Fields) -> list[str]:
+    """Those of the new Vary, but for Accept-Encoding where it did not select before."""
+    members = [member.lower() for member in fields.members("vary")]
+    selects = any(name == "accept-encoding" for name, _ in stored.selecting)
+    if selects or "accept-encoding" not in map(str.lower, stored.head.fields.members("vary")):
+        return members
+    return [member for member in members if member != "accept-encoding"]
 
 
 def is_news(

@@ -38,6 +38,7 @@ class Rule(_Compiled):
     protects clients from one another: no-store, private, ``Vary: *``, Authorization. ``cache``
     False: neither read nor write. ``ignore_query``: globs over names of query parameters that do
     not belong to the key. ``max_object_size`` and ``stale_if_error`` replace the general ones.
+    ``negotiate`` False: origins get the client's own Accept-Encoding.
     Raises ValueError with one sentence when a pattern cannot be meant.
     """
 
@@ -50,6 +51,7 @@ class Rule(_Compiled):
     ignore_query: tuple[str, ...] = ()
     max_object_size: Octets | None = None
     stale_if_error: Seconds | None = None
+    negotiate: bool = True
 
     def __post_init__(self) -> None:
         if bool(self.match) == bool(self.regex):

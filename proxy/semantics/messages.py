@@ -36,15 +36,16 @@ class RequestHead:
 class _Considered:
     """Room for what others work out once per request: not fields, so neither compared nor copied.
 
-    ``_onward`` are the fields as they go to the origin, ``_validating`` the preconditions that it
-    last went with in place of its own, and those fields; ``_standing`` is how the cache sees it,
-    ``_echo`` what came of it when the origin was last asked.
+    ``_onward`` are the fields as they go to the origin, and whether in our own words;
+    ``_validating`` those, the preconditions that it last went with in place of its own, and both
+    together; ``_standing`` is how the cache sees it, ``_echo`` what came of it when the origin
+    was last asked.
     """
 
     __slots__ = ("_echo", "_onward", "_standing", "_validating")
     _echo: object
-    _onward: Fields
-    _validating: tuple[Fields, Fields]
+    _onward: tuple[bool, Fields]
+    _validating: tuple[Fields, Fields, Fields]
     _standing: object
 
 
@@ -52,13 +53,15 @@ class _Considered:
 class Request(_Considered):
     """A request whose target URI is known (RFC 9110 §7.1): what policy and exchange speak of.
 
-    ``minor`` is the client's HTTP/1 minor version; ``fields`` are as received.
+    ``minor`` is the client's HTTP/1 minor version; ``fields`` are as received. ``local``: the
+    client is on this machine.
     """
 
     method: str
     uri: TargetURI
     fields: Fields
     minor: int = 1
+    local: bool = False
 
 
 @dataclass(frozen=True, slots=True)

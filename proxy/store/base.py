@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from proxy.policy.stored import StoredResponse
+
+# Keys that begin so are of what can be made again: it is evicted first.
+FORMS: Final = "form "
 
 
 class StoreFailed(Exception):

@@ -64,7 +64,9 @@ def test_every_key_is_read_from_its_variable(tmp_path: Path) -> None:
     seen = 0
     for key in keys().values():
         if text := samples.get(key.hint):
-            environ = {variable(key.name): "1" if key.name == "upstream.retries" else text}
+            # None of these may be as large as the others.
+            small = key.name == "upstream.retries" or key.name.endswith("gzip_level")
+            environ = {variable(key.name): "1" if small else text}
             (given,) = loaded(tmp_path, "", environ).given or [None]
             assert given is None or given.where == variable(key.name)
             seen += given is not None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from proxy.codings.options import CodingOptions
 from proxy.exchange import hot
+from proxy.exchange.forms import Forms
 from proxy.exchange.hot import HEAD, JOINED, Hot, Prepared
 from proxy.policy.options import Options
 from proxy.policy.rules import Rule
@@ -13,7 +15,11 @@ from tests.support.fakes import FakeStore
 from tests.support.stored import NOW, URL, get, stored
 
 RAW = b"GET http://a.example/x HTTP/1.1\r\n\r\n"
-FRESH = stored("max-age=60", 'ETag: "1"', "Content-Type: text/x")
+FRESH = stored("max-age=60", 'ETag: "1"', "Content-Type: image/x")
+
+
+def hot_of(store: FakeStore, options: Options, *, x_cache: bool = False) -> Hot:
+    return Hot(store, options, Forms(store, CodingOptions()), x_cache=x_cache)
 
 
 def filled(body: bytes = b"hello", *lines: str, status: int = 200) -> FakeStore:
@@ -24,7 +30,7 @@ def filled(body: bytes = b"hello", *lines: str, status: int = 200) -> FakeStore:
 
 
 def prepared(store: FakeStore, *lines: str, method: str = "GET", later: float = 0.0) -> Prepared:
-    made = Hot(store, Options()).prepare(RAW, req(f"{method} {URL}", *lines), NOW + later)
+    made = hot_of(store, Options()).prepare(RAW, req(f"{method} {URL}", *lines), NOW + later)
     assert made is not None
     return made
 
@@ -38,13 +44,13 @@ def test_head_and_body_are_one_block() -> None:
     answer = prepared(filled())
     block = answer.block(NOW + 10.5)
     assert text(block) == (
-        'HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nETag: "1"\r\nContent-Type: text/x\r\n'
+        'HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nETag: "1"\r\nContent-Type: image/x\r\n'
         "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Length: 5\r\n"
         "Age: 10\r\nCache-Status: forecache; hit; ttl=49\r\n\r\nhello"
     )
     assert (answer.sent, answer.follows) == (len(text(block)), b"")
     assert (answer.status, answer.method, answer.target) == (200, "GET", URL)
-    assert answer.content_type == "text/x"
+    assert answer.content_type == "image/x"
 
 
 def test_a_larger_body_follows_its_head() -> None:
@@ -127,31 +133,31 @@ async def test_it_stands_while_nothing_changed() -> None:
     ],
 )
 def test_what_is_not_prepared(store: FakeStore, line: str, later: float) -> None:
-    under_test = Hot(store, Options())
+    under_test = hot_of(store, Options())
     assert under_test.prepare(RAW, get(line), NOW + later) is None
     assert not under_test.memo
 
 
 @pytest.mark.parametrize("method", ["POST", "OPTIONS"])
 def test_other_methods_are_not_prepared(method: str) -> None:
-    assert Hot(filled(), Options()).prepare(RAW, req(f"{method} {URL}"), NOW) is None
+    assert hot_of(filled(), Options()).prepare(RAW, req(f"{method} {URL}"), NOW) is None
 
 
 def test_only_what_is_in_memory() -> None:
     store = filled()
     store.lost = {"1"}
-    assert Hot(store, Options()).prepare(RAW, get(), NOW) is None
+    assert hot_of(store, Options()).prepare(RAW, get(), NOW) is None
     store.hot = False
-    assert Hot(store, Options()).prepare(RAW, get(), NOW) is None
+    assert hot_of(store, Options()).prepare(RAW, get(), NOW) is None
 
 
 def test_a_rule_keeps_the_cache_out_of_it() -> None:
     options = Options(rules=(Rule(match="http://a.example/**", cache=False),))
-    assert Hot(filled(), options).prepare(RAW, get(), NOW) is None
+    assert hot_of(filled(), options).prepare(RAW, get(), NOW) is None
 
 
 def test_x_cache_where_it_is_wanted() -> None:
-    made = Hot(filled(), Options(), x_cache=True).prepare(RAW, get(), NOW)
+    made = hot_of(filled(), Options(), x_cache=True).prepare(RAW, get(), NOW)
     assert made is not None
     assert "X-Cache: HIT\r\n" in text(made.block(NOW))
 
@@ -167,7 +173,7 @@ def test_the_age_of_upstream_is_replaced() -> None:
     [pytest.param(HEAD, True, id="as long"), pytest.param(HEAD + 1, False, id="longer")],
 )
 def test_a_long_head_is_not_remembered(size: int, remembered: bool) -> None:
-    under_test = Hot(filled(), Options())
+    under_test = hot_of(filled(), Options())
     assert under_test.prepare(bytes(size), get(), NOW) is not None
     assert bool(under_test.memo) is remembered
 
@@ -175,7 +181,7 @@ def test_a_long_head_is_not_remembered(size: int, remembered: bool) -> None:
 def remembered(bodies: list[tuple[bytes, int]]) -> list[bytes]:
     """What is left of these heads with bodies of these sizes."""
     store = filled()
-    under_test = Hot(store, Options())
+    under_test = hot_of(store, Options())
     for raw, size in bodies:
         store.add(URL, FRESH, bytes(size))
         assert under_test.prepare(raw, get(), NOW) is not None

@@ -7,17 +7,13 @@ from dataclasses import replace
 import pytest
 
 from proxy.exchange import tasks
-from proxy.exchange.answer import Inbound
-from proxy.exchange.errand import Errand
 from proxy.exchange.fill import WINDOW, Fill, FillState
-from proxy.exchange.flights import Filling, Flight, Flights, Lead
+from proxy.exchange.flights import Filling, Flights, Lead
 from proxy.exchange.keeping import PUMP, Keeping
-from proxy.exchange.origin import Wanted
-from proxy.policy.reasons import Reason
 from proxy.policy.stored import Part
-from proxy.store.base import Found, StoreFailed, TooLarge
+from proxy.store.base import StoreFailed, TooLarge
 from proxy.upstream.base import Lost
-from tests.support.build import req, resp
+from tests.support.build import resp
 from tests.support.fakes import FakeResponse, FakeStore, Step
 from tests.support.origin import Gate
 from tests.support.stored import stored
@@ -26,11 +22,6 @@ KEY = "http://a.example/x"
 CUT = Lost(502, "connection_terminated", "cut")
 STORED = stored("max-age=60")
 BLOCK = bytes(65536)
-
-
-def errand(flight: Flight | None = None) -> Errand:
-    inbound = Inbound(req(f"GET {KEY}"), None, None, lambda _: None)
-    return Errand(inbound, KEY, Found((), 0), Wanted(Reason.MISS), flight)
 
 
 class Place:
@@ -45,7 +36,7 @@ class Place:
         self.flight = role.flight
 
     def begin(self, response: FakeResponse, largest: int | None = None) -> Fill:
-        return self.keeping.begin(errand(self.flight), STORED, response, largest)
+        return self.keeping.begin(KEY, STORED, response, 0, self.flight, largest)
 
     @property
     def bodies(self) -> list[bytes]:
@@ -267,7 +258,7 @@ async def test_a_part_is_as_long_as_its_range(body: bytes, stored_bodies: list[b
     # RFC 9110 §14.4; a chunked 206 says nothing about its length.
     place = Place()
     part = replace(STORED, part=Part(0, 3, 10))
-    place.keeping.begin(errand(), part, answer(body), None)
+    place.keeping.begin(KEY, part, answer(body), 0, None, None)
     await ended()
     assert place.bodies == stored_bodies
 

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from proxy.codings.options import CodingOptions
 from proxy.exchange.answer import Inbound
 from proxy.exchange.origin import Asking
 from proxy.exchange.voice import Voice
+from proxy.policy.options import Options
 from proxy.semantics.fields import NO_FIELDS, Fields
 from proxy.upstream.base import BadResponse
 from tests.support.bench import PSEUDONYM, URL
@@ -28,9 +30,10 @@ def ignore(_: ResponseHead) -> None:
 class Place:
     """What asks, and what it asks."""
 
-    def __init__(self) -> None:
+    def __init__(self, options: Options | None = None, *, negotiate: bool = False) -> None:
         self.fetcher = FakeFetcher()
-        self.asking = Asking(self.fetcher, Voice(PSEUDONYM))
+        coding = CodingOptions(negotiate=negotiate)
+        self.asking = Asking(self.fetcher, Voice(PSEUDONYM), options or Options(), coding)
 
     async def sent(self, line: str, *lines: str, conditional: Fields | None = None) -> Fields:
         inbound = Inbound(req(f"{line} {URL}", *lines), None, None, ignore)

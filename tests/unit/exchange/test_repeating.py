@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from proxy.codings.transform import AsStored
 from proxy.exchange import echo
 from proxy.exchange.answer import Inbound
 from proxy.exchange.errand import Errand
 from proxy.exchange.flights import Flights, Follow, Lead, Left, Uncacheable
+from proxy.exchange.forms import View
 from proxy.exchange.origin import Asked, Wanted
 from proxy.exchange.repeating import Repeats
 from proxy.exchange.voice import Voice
@@ -98,9 +100,10 @@ def _echo(inbound: Inbound, found: Found, wanted: Wanted | None = None) -> Echo 
     response = FakeResponse(resp(304, "max-age=0", DATE), (), 0)
     response.octets = OCTETS
     outgoing = Outgoing("GET", inbound.request.uri, inbound.request.fields)
-    asked = Asked(response, response.head, NOW, NOW, outgoing)
+    asked = Asked(response, response.head, NOW, NOW, outgoing, negotiated=False)
     errand = Errand(inbound, URL, found, wanted)
-    return echo.of_validation(errand, asked, found.variants[0], Options())
+    view = View(inbound.request, AsStored(), found.variants[0], URL)
+    return echo.of_validation(errand, asked, found.variants[0], view, Options())
 
 
 def test_what_stands_is_sent_and_led() -> None:
@@ -206,7 +209,7 @@ def test_an_uncacheable_key_is_asked_for_alone() -> None:
     response = FakeResponse(resp(200, "no-store", DATE), (), 5)
     response.octets = OCTETS
     outgoing = Outgoing("GET", place.request.uri, place.request.fields)
-    asked = Asked(response, response.head, NOW, NOW, outgoing)
+    asked = Asked(response, response.head, NOW, NOW, outgoing, negotiated=False)
     place.found = Found((), 1)
     errand = Errand(place.inbound, URL, place.found, Wanted(Reason.MISS))
     passing = echo.of_passing(errand, asked, Reason.NOT_STORED_NO_STORE, Voice("p"))
