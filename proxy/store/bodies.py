@@ -13,6 +13,7 @@ import contextlib
 import os
 import re
 from collections import OrderedDict
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
@@ -20,13 +21,15 @@ from proxy.store.base import BodyLost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from proxy.policy.stored import StoredResponse
     from proxy.store.threads import Threads
 
-# Up to here a body is a row of the database; above, a file of its own.
+# Up to here a body is a row of the database or part of a pack; above, a file of its own.
 LARGEST_INLINE: Final = 32 * 1024
+
+# zlib gives the interpreter's lock up for more; the loop then waits for the writer's turn to end.
+_WITHOUT_LOCK: Final = 5 * 1024
 
 _ID: Final = re.compile(r"[0-9a-z_-]{2,64}")
 _PIECE: Final = 1024 * 1024
@@ -47,6 +50,15 @@ def body_path(folder: Path, id_: str) -> str:
     return f"{folder}/{id_[-2:]}/{id_}"
 
 
+def rename(source: str, target: str) -> None:
+    """To the path of a body, whose folder may not be there yet. Blocks."""
+    try:
+        os.replace(source, target)  # noqa: PTH105
+    except FileNotFoundError:
+        Path(target).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.replace(source, target)  # noqa: PTH105
+
+
 def body_files(folder: Path) -> Iterator[list[str]]:
     """The ids of the body files, one folder at a time."""
     for part in sorted(folder.iterdir()):
@@ -54,7 +66,12 @@ def body_files(folder: Path) -> Iterator[list[str]]:
 
 
 def checksum(body: bytes, before: int = 0) -> int:
-    return crc32(body, before)
+    if not _WITHOUT_LOCK < len(body) <= LARGEST_INLINE:
+        return crc32(body, before)
+    view = memoryview(body)
+    for start in range(0, len(body), _WITHOUT_LOCK):
+        before = crc32(view[start : start + _WITHOUT_LOCK], before)
+    return before
 
 
 def checksum_octets(crc: int) -> bytes:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.store import records
 from proxy.store.operations import Committed, Put, Remove, RemoveOrphans, Update
+from proxy.store.packs import Place
 
 if TYPE_CHECKING:
     from proxy.policy.stored import StoredResponse
@@ -66,6 +67,8 @@ class Changes:
     def _put(self, put: Put) -> Committed | None:
         key, stored = put.key, put.stored
         if self._generations.removals(key) != put.since:
+            if type(put.body) is Place:
+                self._table.free(put.body)
             return None
         before = self._variants(key)
         after = records.with_variant(before, stored)

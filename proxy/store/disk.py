@@ -1,9 +1,9 @@
 """Rows and files on disk: with ``rawdisk`` the only module that knows diskcache.
 
-A row "m" + key holds the record of that key, a row "b" + id the body of that id: inline, or as a
-file that was adopted by rename. diskcache keeps the rows and the sum of the files' sizes; of its
-other faculties none is used: no pickle in either direction, no expiry, no policy, no culling, no
-files written by it.
+A row "m" + key holds the record of that key, a row "b" + id the body of that id: inline, as a
+place in a pack, or as a file that was adopted by rename. diskcache keeps the rows and the sum of
+what bodies take beside them; of its other faculties none is used: no pickle in either direction,
+no expiry, no policy, no culling, no files written by it.
 
 Inline rows are read and written past diskcache, with statements of our own upon its table: one
 for many rows costs a sixth of diskcache's three for each. They assume what diskcache 5.6 makes:
@@ -20,6 +20,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import diskcache
 from diskcache.core import MODE_RAW
 
+from proxy.store import packs
+from proxy.store.base import FORMS
+from proxy.store.packs import Place
 from proxy.store.rawdisk import BODIES, RawDisk, SpooledBody
 
 if TYPE_CHECKING:
@@ -32,12 +35,13 @@ DAMAGED: Final = "cache.db.damaged"
 SCHEMA: Final = 1
 
 _IN_A_STATEMENT: Final = 64
+_MODE_PACKED: Final = 5  # none of diskcache's: the value says where the octets are
 
 
 def _insert(rows: int) -> str:
     # The times are for policies, of which there is none.
-    row = f"(?, 1, ?, ?, 0, NULL, 0, 0, 0, {MODE_RAW}, NULL)"
-    columns = "tag, value, store_time, expire_time, access_time, access_count, size, mode, filename"
+    row = "(?, 1, ?, ?, ?, ?, 0, NULL, 0, 0, NULL)"
+    columns = "tag, value, size, mode, store_time, expire_time, access_time, access_count, filename"
     replaced = ", ".join(f"{name} = excluded.{name}" for name in columns.split(", "))
     return (
         f"INSERT INTO Cache (key, raw, {columns}) VALUES {', '.join([row] * rows)}"  # noqa: S608
@@ -48,6 +52,10 @@ def _insert(rows: int) -> str:
 # Few texts, so that their prepared statements are kept: for 1, 2, 4, .. rows, or for eight.
 _INSERTS: Final = {1 << n: _insert(1 << n) for n in range(_IN_A_STATEMENT.bit_length())}
 _SELECT: Final = "SELECT mode, value FROM Cache WHERE key = ? AND raw = 1"
+_SELECT_PACKED: Final = (
+    "SELECT mode, value FROM Cache WHERE key IN (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+    f" AND raw = 1 AND mode = {_MODE_PACKED}"
+)
 _DELETE_INLINE: Final = (
     "DELETE FROM Cache WHERE key IN (?, ?, ?, ?, ?, ?, ?, ?) AND raw = 1 AND filename IS NULL"
 )
@@ -112,7 +120,8 @@ class Table:
         }
         self._cache = diskcache.Cache(str(folder), timeout=_BUSY_SECONDS, disk=RawDisk, **settings)
         self._disk: RawDisk = self._cache.disk
-        self._rows: dict[str, tuple[str, str | None, bytes]] = {}
+        self._rows: dict[str, tuple[str, str | None, bytes | str, int, int]] = {}
+        self._holes: dict[str, list[Place]] = {}
 
     def _sql(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
         connection = self._cache._con
@@ -126,8 +135,12 @@ class Table:
         return _octets(*rows[0]) or b"" if rows else None
 
     def inline_body(self, id_: str) -> bytes | None:
+        """The octets of a row, or of the place in a pack that it names."""
         rows = self._sql(_SELECT, "b" + id_)
-        return _octets(*rows[0]) if rows else None
+        if not rows:
+            return None
+        place = _place(*rows[0])
+        return _octets(*rows[0]) if place is None else packs.read(self.bodies, place)
 
     def has_body(self, id_: str) -> bool:
         return bool(self._sql("SELECT 1 FROM Cache WHERE key = ? AND raw = 1", "b" + id_))
@@ -144,16 +157,21 @@ class Table:
                 self._write_rows()
         except BaseException:
             self._rows.clear()
+            self._holes.clear()
             self._disk.undo()
             raise
         self._disk.finish()
+        while self._holes:
+            packs.punch(self.bodies, *self._holes.popitem())
 
     def write_record(self, key: str, record: bytes) -> None:
         self._write("m" + key, None, record)
 
-    def write_body(self, key: str, id_: str, body: bytes | SpooledBody) -> None:
+    def write_body(self, key: str, id_: str, body: bytes | SpooledBody | Place) -> None:
         """The tag of a body is its key: how it is found when the record is damaged."""
-        if type(body) is SpooledBody:
+        if type(body) is Place:
+            self._rows["b" + id_] = ("b" + id_, key, str(body), body.room, _MODE_PACKED)
+        elif type(body) is SpooledBody:
             self._cache.set("b" + id_, body, tag=key)
         else:
             self._write("b" + id_, key, body)
@@ -161,7 +179,11 @@ class Table:
     def _write(self, row: str, tag: str | None, value: object) -> None:
         if type(value) is not bytes:
             raise TypeError(f"a value is octets or a spooled body, not {type(value).__name__}")
-        self._rows[row] = (row, tag, value)
+        self._rows[row] = (row, tag, value, 0, MODE_RAW)
+
+    def free(self, place: Place) -> None:
+        """No row will name it."""
+        self._holes.setdefault(place.pack, []).append(place)
 
     def _write_rows(self) -> None:
         # Each statement gives up the interpreter's lock once: so as few as possible.
@@ -190,20 +212,32 @@ class Table:
 
     def _delete(self, rows: Sequence[str]) -> None:
         connection, inline = self._cache._con, 0
+        for place in self._places(rows):
+            self.free(place)
         for few in _eights(rows):
             inline += connection.execute(_DELETE_INLINE, few).rowcount
         for row in rows:
-            self._rows.pop(row, None)
+            self._forget(row)
         if inline < len(rows):
             for row in rows:
                 self._cache.delete(row)
 
+    def _forget(self, row: str) -> None:
+        """A row that is not written yet."""
+        unwritten = self._rows.pop(row, None)
+        place = unwritten and _place(unwritten[4], unwritten[2])
+        if place:
+            self.free(place)
+
+    def _places(self, rows: Sequence[str]) -> set[Place]:
+        """Those that these rows name."""
+        found = [_place(*body) for few in _eights(rows) for body in self._sql(_SELECT_PACKED, *few)]
+        return {place for place in found if place is not None}
+
     def delete_bodies_of(self, key: str) -> None:
         """Every body with that tag; reads the whole table."""
         rows = self._sql("SELECT key FROM Cache WHERE tag = ? AND raw = 1", key)
-        for (row,) in rows:
-            if type(row) is str and row.startswith("b"):
-                self._cache.delete(row)
+        self._delete([row for (row,) in rows if type(row) is str and row.startswith("b")])
 
     def records_after(self, rowid: int, limit: int) -> list[RecordRow]:
         """Records in the order in which their keys came. A row that is not ours has none."""
@@ -213,10 +247,35 @@ class Table:
             rowid,
             limit,
         )
-        return [
-            RecordRow(rowid, key[1:], _octets(mode, value) or b"")
-            for rowid, key, mode, value in rows
-        ]
+        return _records(rows)
+
+    def is_orphan(self, id_: str) -> bool:
+        """Whether this body file has no row, or there is room to give back in this pack."""
+        if packs.is_pack(id_):
+            return self._unnamed(id_) is not None
+        return not self.has_body(id_)
+
+    def sweep(self, pack: str) -> None:
+        """Give back, with the commit, the room of what no row names."""
+        places = self._unnamed(pack)
+        if places is not None:
+            self._holes[pack] = places
+
+    def _unnamed(self, pack: str) -> list[Place] | None:
+        return packs.unnamed(
+            self.bodies, pack, lambda ids: self._places(["b" + id_ for id_ in ids])
+        )
+
+    def forms(self, limit: int) -> list[RecordRow]:
+        """Records of what can be made again, in the order of their keys."""
+        rows = self._sql(
+            "SELECT rowid, key, mode, value FROM Cache"
+            " WHERE key >= ? AND key < ? AND raw = 1 ORDER BY key LIMIT ?",
+            "m" + FORMS,
+            "m" + FORMS[:-1] + chr(ord(FORMS[-1]) + 1),
+            limit,
+        )
+        return _records(rows)
 
     def count_keys(self) -> int:
         """5 ms for 100,000: from the index alone."""
@@ -276,8 +335,18 @@ def _eights(values: Sequence[object]) -> Iterator[list[object]]:
         yield few + [None] * (8 - len(few))
 
 
+def _records(rows: Sequence[tuple[Any, ...]]) -> list[RecordRow]:
+    return [
+        RecordRow(rowid, key[1:], _octets(mode, value) or b"") for rowid, key, mode, value in rows
+    ]
+
+
 def _octets(mode: object, value: object) -> bytes | None:
     return value if mode == MODE_RAW and type(value) is bytes else None
+
+
+def _place(mode: object, value: object) -> Place | None:
+    return packs.parse_place(value) if mode == _MODE_PACKED else None
 
 
 def _lenient(text: bytes) -> str:

@@ -1,7 +1,8 @@
 """What leaves when room is needed: SIEVE over the records on disk, in the order they came.
 
 A hand walks from the oldest key to the newest and around again; it spares the keys that were
-reused since it last passed and evicts the others, record and bodies together. Chosen over LRU
+reused since it last passed and evicts the others, record and bodies together. What can be made
+again leaves before anything else. Chosen over LRU
 because a reuse costs one octet in shared memory instead of a write to the database, and over
 S3-FIFO because it needs no ghost queue on disk. The hand and the marks are shared, so all
 processes turn one sieve.
@@ -31,6 +32,8 @@ class Rows(Protocol):
 
     def records_after(self, rowid: int, limit: int) -> list[RecordRow]: ...
 
+    def forms(self, limit: int) -> list[RecordRow]: ...
+
     def delete_rows(self, rowids: Sequence[int]) -> None: ...
 
     def delete_bodies(self, ids: Sequence[str]) -> None: ...
@@ -56,6 +59,11 @@ def evict(rows: Rows, marks: Marks, enough: Callable[[], bool]) -> list[str] | N
     An empty list means that many keys were spared: call it again in a new transaction.
     """
     evicted: list[str] = []
+    for leaving in _unused(rows.forms(_ROWS), marks):
+        leaving.delete(rows)
+        evicted += leaving.keys
+        if enough():
+            return evicted
     examined, from_the_start = 0, False
     while examined < MOST_EXAMINED:
         page = rows.records_after(marks.hand, _ROWS)
@@ -66,7 +74,7 @@ def evict(rows: Rows, marks: Marks, enough: Callable[[], bool]) -> list[str] | N
             continue
         from_the_start = False
         examined += len(page)
-        for leaving in _unused(page, marks):
+        for leaving in _unused(page, marks, turn=True):
             leaving.delete(rows)
             evicted += leaving.keys
             if enough():
@@ -108,11 +116,12 @@ class _Leaving:
         rows.delete_rows(self._rowids)
 
 
-def _unused(page: Sequence[RecordRow], marks: Marks) -> Iterator[_Leaving]:
-    """Those that were not reused, a few at a time. The hand is at the row that was seen last."""
+def _unused(page: Sequence[RecordRow], marks: Marks, *, turn: bool = False) -> Iterator[_Leaving]:
+    """Those that were not reused, a few at a time. ``turn``: the hand goes along."""
     leaving = _Leaving()
     for row in page:
-        marks.hand = row.rowid
+        if turn:
+            marks.hand = row.rowid
         if marks.passed(row.key):
             continue
         leaving.add(row)

@@ -18,6 +18,7 @@ from proxy.store import generations
 from proxy.store.bodies import Verifier, body_path
 from proxy.store.disk import DAMAGED, DATABASE, ERRORS, PAGE, Table, is_damage, move_aside
 from proxy.store.generations import Generations
+from proxy.store.packs import Packs, is_pack, usable
 from proxy.store.spools import SpoolFolder
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class Folder:
             self.epoch = self.generations.epoch
             self._damaged = self._weigh_damaged()
             self.spools = SpoolFolder(self._path / "spool", self.generations)
+            holes = usable(self.spools.new_path())
+            self.packs = Packs(self.table.bodies, self.spools.new_path) if holes else None
         self.used_at_start = self.content()
         self.table.leave()  # the connection of this thread, which will not come again
         self.verifier = Verifier(self.table.bodies)
@@ -100,16 +103,21 @@ class Folder:
             self._damaged = self._weigh_damaged()
 
     def remove_orphans(self, ids: list[str]) -> None:
-        """Unlink those of these body files that have no row; inside a transaction.
+        """Unlink those of these body files that have no row, and thin out packs.
 
+        Inside a transaction.
         Files are only ever renamed into place inside transactions, so none is on its way now.
         """
         for id_ in ids:
-            if not self.table.has_body(id_):
+            if is_pack(id_):
+                self.table.sweep(id_)
+            elif not self.table.has_body(id_):
                 with contextlib.suppress(OSError):
                     os.unlink(body_path(self.table.bodies, id_))  # noqa: PTH108
 
     def close(self) -> None:
+        if self.packs is not None:
+            self.packs.close()
         self.spools.close()
         self.generations.close()
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from proxy.store.bodies import LARGEST_INLINE
 from proxy.store.disk import PAGE
+from proxy.store.packs import Place
 from proxy.store.rawdisk import SpooledBody
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Put:
 
     key: str
     stored: StoredResponse
-    body: bytes | SpooledBody
+    body: bytes | SpooledBody | Place
     since: int
 
     @property
@@ -51,6 +52,8 @@ class Put:
 
     @property
     def in_files(self) -> int:
+        if type(self.body) is Place:
+            return self.body.room
         # A spooled body has its room already: it was promised while it came.
         if type(self.body) is SpooledBody and not self.body.promised:
             return -(-self.body.length // PAGE) * PAGE

@@ -16,7 +16,7 @@ from typing import Any, Final
 import diskcache
 from diskcache.core import MODE_BINARY
 
-from proxy.store.bodies import body_path
+from proxy.store.bodies import body_path, rename
 
 BODIES: Final = "bodies"
 
@@ -60,7 +60,7 @@ class RawDisk(diskcache.Disk):  # type: ignore[misc]
             raise TypeError(f"a value is a spooled body, not {type(value).__name__}")
         path = body_path(Path(self._directory, BODIES), key[1:])
         size = max(os.stat(value.path).st_blocks * 512, value.length)  # noqa: PTH116
-        _rename(value.path, path)
+        rename(value.path, path)
         self.adopted.append((value.path, path))
         return size, MODE_BINARY, os.path.relpath(path, self._directory), None
 
@@ -85,11 +85,3 @@ class RawDisk(diskcache.Disk):  # type: ignore[misc]
         while self.doomed:
             with contextlib.suppress(OSError):
                 os.unlink(self.doomed.pop())  # noqa: PTH108
-
-
-def _rename(source: str, target: str) -> None:
-    try:
-        os.replace(source, target)  # noqa: PTH105
-    except FileNotFoundError:
-        Path(target).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.replace(source, target)  # noqa: PTH105

@@ -338,7 +338,7 @@ class TieredStore:
 
     def _without_row(self, ids: list[str]) -> list[str]:
         table = self._table()
-        return [id_ for id_ in ids if not table.has_body(id_)]
+        return [id_ for id_ in ids if table.is_orphan(id_)]
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._handover.loop.create_task(work)

@@ -22,6 +22,7 @@ from proxy.store.bodies import LARGEST_INLINE
 from proxy.store.changes import Changes
 from proxy.store.disk import ERRORS, is_damage
 from proxy.store.operations import Committed, Put, Remove, ReplaceDatabase
+from proxy.store.packs import FEWEST, SMALLEST
 from proxy.store.rawdisk import SpooledBody
 from proxy.store.spools import unlink, write_file
 
@@ -36,8 +37,8 @@ _LOG: Final = logging.getLogger(__name__)
 
 _MOST_IN_A_GROUP: Final = 128
 _MOST_OCTETS_IN_A_GROUP: Final = 2 * 2**20
-_GATHERING: Final = 0.005  # seconds; nobody waits for a Put with a client in hand
-_ENOUGH: Final = 24  # beside the first
+_GATHERING: Final = 0.01  # seconds; nobody waits for a Put with a client in hand
+_ENOUGH: Final = 63  # beside the first
 _WARN_EVERY: Final = 60.0
 _DOWN_FOR: Final = 5.0
 
@@ -199,6 +200,37 @@ class Writer:
                     self._replace_database(error)
                 case _:
                     pass
+        packed = self._pack(group)
+        try:
+            return self._apply(group)
+        except BaseException:
+            self._unpack(packed)
+            raise
+
+    def _pack(self, group: list[_Job]) -> list[tuple[Put, bytes]]:
+        """Write bodies of the group to a pack, if they are many: these, as they were."""
+        packs, found = self._folder.packs, []
+        for job in group:
+            match job.operation:
+                case Put(body=bytes() as body) as put if SMALLEST < len(body) <= LARGEST_INLINE:
+                    found.append((put, body))
+                case _:
+                    pass
+        if packs is None or len(found) < FEWEST:
+            return []
+        places = packs.write([(put.stored.id, body) for put, body in found])
+        for (put, _), place in zip(found, places, strict=True):
+            put.body = place
+        return found
+
+    def _unpack(self, packed: list[tuple[Put, bytes]]) -> None:
+        for put, body in packed:
+            put.body = body
+        if packed and self._folder.packs is not None:
+            self._folder.packs.undo()
+
+    def _apply(self, group: list[_Job]) -> dict[str, int]:
+        folder = self._folder
         self._make_room(group)
         keys = {job.operation.key for job in group if job.operation.key is not None}
         changes = Changes(folder)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from proxy.store.disk import Table
+from proxy.store.packs import is_pack
 from proxy.store.tiered import TieredStore
 from tests.support.stores import bodies_of, body_files, disk_usage, opened, spool_files
 from tests.support.storing import KEYS, body_of
@@ -45,20 +47,33 @@ async def check_all(store: TieredStore) -> tuple[int, set[str]]:
     return len(ids), ids
 
 
+def unaccounted(folder: Path) -> int:
+    """The octets that body files take beyond what the rows say."""
+    table = Table(folder, 1000)
+    rows = table.usage().files
+    table.leave()
+    return sum(path.stat().st_blocks * 512 for path in body_files(folder)) - rows
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     "rounds", [pytest.param(12, id="a dozen"), pytest.param(200, marks=LONG, id="200")]
 )
 async def test_killed_again_and_again(tmp_path: Path, rounds: int) -> None:
     chance = random.Random(rounds)
-    stored = 0
+    stored = packed = 0
     for seed in range(rounds):
         await store_and_be_killed(tmp_path, seed, chance.randrange(1, 120))
         async with opened(tmp_path, size=32 * 2**20) as store:
             await store.remove_orphans()
             count, ids = await check_all(store)
-            assert {path.name for path in body_files(tmp_path)} <= ids
+            files = {path.name for path in body_files(tmp_path)}
+            packs = {name for name in files if is_pack(name)}
+            assert files - packs <= ids
+            assert unaccounted(tmp_path) <= 4096 * len(packs)
+            packed += len(packs)
             assert spool_files(tmp_path) == []
         assert disk_usage(tmp_path) < 33 * 2**20
         stored += count
+    assert packed
     assert stored > rounds

@@ -24,20 +24,21 @@ FEW_PER_CENT = 1.03
 
 
 @pytest.mark.parametrize(
-    "sizes",
+    ("sizes", "at_once"),
     [
-        pytest.param([0, 300, 2_000], id="metadata weighs most"),
-        pytest.param([10_000, 30_000], id="inline"),
-        pytest.param([40_000, 200_000], id="files"),
-        pytest.param([500, 10_000, 30_000, 90_000, 700_000, 3_000_000], id="mixed"),
+        pytest.param([0, 300, 2_000], 8, id="metadata weighs most"),
+        pytest.param([10_000, 30_000], 8, id="inline"),
+        pytest.param([2_500, 10_000, 30_000], 40, id="packed"),
+        pytest.param([40_000, 200_000], 8, id="files"),
+        pytest.param([500, 10_000, 30_000, 90_000, 700_000, 3_000_000], 8, id="mixed"),
     ],
 )
-async def test_max_size_holds_under_load(tmp_path: Path, sizes: list[int]) -> None:
+async def test_max_size_holds_under_load(tmp_path: Path, sizes: list[int], at_once: int) -> None:
     chance = random.Random(7)
     stored = 0
     async with opened(tmp_path, SMALLEST) as store:
         while stored < 2 * SMALLEST:
-            group = [chance.choice(sizes) for _ in range(8)]
+            group = [chance.choice(sizes) for _ in range(at_once)]
             await asyncio.gather(
                 *(
                     put_spooled(
@@ -46,7 +47,7 @@ async def test_max_size_holds_under_load(tmp_path: Path, sizes: list[int]) -> No
                     for n, size in enumerate(group)
                 )
             )
-            stored += sum(group) + 8 * 2000
+            stored += sum(group) + at_once * 2000
             used, limit, _ = store.usage()
             assert disk_usage(tmp_path) <= SMALLEST * FEW_PER_CENT
             assert used <= limit * FEW_PER_CENT

@@ -3,13 +3,14 @@ import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 
 from proxy.policy.stored import StoredResponse
 from proxy.store import bodies
 from proxy.store.base import BodyLost
-from proxy.store.bodies import Descriptor, FileBody, InlineBody, Verifier
+from proxy.store.bodies import Descriptor, FileBody, InlineBody, Verifier, checksum
 from proxy.store.threads import Handover, Threads
 from tests.support.stores import response
 
@@ -205,3 +206,10 @@ def test_descriptors_are_closed_once(tmp_path: Path) -> None:
     del file
     with pytest.raises(OSError, match="Bad file"):
         os.fstat(number)
+
+
+@pytest.mark.parametrize("size", [0, 5120, 5121, 10_000, 10_240, 32_768, 32_769])
+def test_a_checksum_in_pieces_is_that_of_the_whole(size: int) -> None:
+    body = os.urandom(size)
+    assert checksum(body) == crc32(body)
+    assert checksum(body, 7) == crc32(body, 7)

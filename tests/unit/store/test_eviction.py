@@ -3,6 +3,7 @@ from dataclasses import replace
 
 from proxy.policy.stored import StoredResponse
 from proxy.store import eviction
+from proxy.store.base import FORMS
 from proxy.store.disk import RecordRow
 from proxy.store.records import encode
 from tests.support.stores import response
@@ -27,6 +28,10 @@ class FakeRows:
             for n, key in sorted(self.rows.items())
             if n > rowid
         ][:limit]
+
+    def forms(self, limit: int) -> list[RecordRow]:
+        page = self.records_after(0, len(self.rows))
+        return [row for row in page if row.key.startswith(FORMS)][:limit]
 
     def delete_rows(self, rowids: Sequence[int]) -> None:
         for rowid in rowids:
@@ -67,6 +72,15 @@ def test_the_hand_spares_the_reused_once_and_stays_where_it_is() -> None:
     marks.reused = {"c"}
     assert leaving(rows, marks, 1) == "ea"
     assert list(rows.rows.values()) == ["c"]
+
+
+def test_what_can_be_made_again_leaves_first() -> None:
+    rows = FakeRows("a", f"{FORMS}1", "b", f"{FORMS}2", f"{FORMS}3")
+    marks = FakeMarks()
+    marks.reused = {f"{FORMS}1"}
+    assert eviction.evict(rows, marks, lambda: len(rows.rows) <= 3) == [f"{FORMS}2", f"{FORMS}3"]
+    assert marks.hand == 0
+    assert list(rows.rows.values()) == ["a", f"{FORMS}1", "b"]
 
 
 def test_all_reused() -> None:

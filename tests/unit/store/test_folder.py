@@ -90,6 +90,32 @@ def test_one_replaces_the_database_and_the_other_follows(tmp_path: Path) -> None
     end(one, two)
 
 
+def test_what_no_row_names_is_taken_out_of_a_pack(tmp_path: Path) -> None:
+    opened = Folder(options(tmp_path))
+    assert opened.packs is not None, "this file system has holes"
+    bodies = [(f"body-{n}", b"x" * 10_000) for n in range(9)]
+    places = opened.packs.write(bodies)
+    with opened.table.transaction():
+        for (id_, _), place in list(zip(bodies, places, strict=True))[3:]:
+            opened.table.write_body("k", id_, place)
+    pack = places[0].pack
+    assert not opened.table.is_orphan(pack), "it is being written"
+    opened.packs.close()
+    assert opened.table.is_orphan(pack)
+    with opened.table.transaction():
+        opened.remove_orphans([pack])
+    (path,) = body_files(tmp_path)
+    assert path.stat().st_blocks * 512 == 6 * 12288
+    assert not opened.table.is_orphan(pack)
+    assert opened.table.inline_body("body-3") == b"x" * 10_000
+    with opened.table.transaction():
+        opened.table.delete_bodies([id_ for id_, _ in bodies])
+    assert body_files(tmp_path) == []
+    assert opened.table.usage().files == 0
+    assert not opened.table.is_orphan(pack), "another process has removed it"
+    end(opened)
+
+
 def test_only_files_without_a_row_are_orphans(tmp_path: Path) -> None:
     opened = Folder(options(tmp_path))
     path = tmp_path / "spooled"

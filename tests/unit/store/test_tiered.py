@@ -11,6 +11,7 @@ import pytest
 from proxy.store.base import BodyLost, Found, Spool, Store, StoredBody, StoreFailed, TooLarge
 from proxy.store.bodies import LARGEST_INLINE
 from proxy.store.memory import SMALL_BODY
+from proxy.store.packs import is_pack
 from proxy.store.tiered import TieredStore, open_store
 from tests.support.stores import (
     KEY,
@@ -342,3 +343,27 @@ async def test_the_port(tmp_path: Path) -> None:
         body.close()
         spool.abandon()
     assert isinstance(opened_store, TieredStore)
+
+
+async def test_a_damaged_body_in_a_pack_is_a_miss(tmp_path: Path) -> None:
+    bodies = {f"{KEY}/{n}": os.urandom(10_000) for n in range(40)}
+    async with opened(tmp_path) as store:
+        await asyncio.gather(
+            *(put(store, key, f"{n:02}", body) for n, (key, body) in enumerate(bodies.items()))
+        )
+    packs = [path for path in body_files(tmp_path) if is_pack(path.name)]
+    assert packs
+    async with opened(tmp_path) as store:
+        for key, body in bodies.items():
+            assert await bodies_of(store, key) == [body]
+    for path in packs:
+        path.write_bytes(path.read_bytes()[:-9000])
+    lost = 0
+    async with opened(tmp_path) as store:
+        for key, body in bodies.items():
+            try:
+                assert await bodies_of(store, key) == [body]
+            except BodyLost:
+                lost += 1
+                assert (await store.lookup(key)).variants == ()
+    assert lost == len(packs)

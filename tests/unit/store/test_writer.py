@@ -11,8 +11,11 @@ import pytest
 
 from proxy.store import writer
 from proxy.store.base import StoreFailed
+from proxy.store.bodies import LARGEST_INLINE
 from proxy.store.folder import Folder
 from proxy.store.operations import Committed, MakeRoom, Put, Remove, Update
+from proxy.store.packs import FEWEST, is_pack
+from proxy.store.packs import SMALLEST as SMALLEST_PACKED
 from proxy.store.rawdisk import SpooledBody
 from proxy.store.threads import Handover
 from proxy.store.writer import Writer
@@ -96,6 +99,68 @@ async def test_one_bad_operation_does_not_take_its_group_down(place: Place) -> N
     assert len(body_files(place.path)) == 9
     assert spool_files(place.path) == []
     assert place.writer.keys == 9
+
+
+def octets_of_files(place: Place) -> int:
+    return sum(path.stat().st_blocks * 512 for path in body_files(place.path))
+
+
+async def test_many_small_bodies_are_written_to_one_pack(place: Place) -> None:
+    assert place.folder.packs is not None, "this file system has holes"
+    sizes = [SMALLEST_PACKED + 1, LARGEST_INLINE] * 10
+    bodies = {f"body-{n}": os.urandom(size) for n, size in enumerate(sizes)}
+    puts = [place.put(f"{KEY}/{n}", str(n), body) for n, body in enumerate(bodies.values())]
+    puts += [place.put(f"{KEY}/small", "small", b"x" * SMALLEST_PACKED)]
+    place.writer.start()
+    await asyncio.gather(*puts)
+    (pack,) = body_files(place.path)
+    assert is_pack(pack.name)
+    read = {id_: await asyncio.to_thread(place.folder.table.inline_body, id_) for id_ in bodies}
+    assert read == bodies
+    files = (await asyncio.to_thread(place.folder.table.usage)).files
+    assert files == octets_of_files(place)
+    assert pack.stat().st_size == octets_of_files(place), "the smallest is a row"
+    await asyncio.to_thread(place.folder.table.leave)
+
+
+@pytest.mark.parametrize("gone", ["removed", "replaced", "removed since", "put twice"])
+async def test_a_place_in_a_pack_is_given_back(place: Place, gone: str) -> None:
+    body = b"x" * 10_000
+    since = place.put(f"{KEY}/0", "since", body) if gone == "removed since" else None
+    if since is not None:
+        place.folder.generations.removing(f"{KEY}/0")
+    puts = [place.put(f"{KEY}/{n}", str(n), body) for n in range(FEWEST)]
+    if gone == "put twice":
+        puts.append(place.put(f"{KEY}/0", "again", body))
+    place.writer.start()
+    await asyncio.gather(*puts)
+    if gone == "removed":
+        await place.writer.submit(Remove(f"{KEY}/0", None))
+    elif gone == "replaced":
+        await place.put(f"{KEY}/0", "new", b"")
+    left = FEWEST - (gone in {"removed", "replaced"})
+    assert octets_of_files(place) == left * 12288
+    for n in range(FEWEST):
+        await place.writer.submit(Remove(f"{KEY}/{n}", None))
+    assert octets_of_files(place) == 0
+    await asyncio.to_thread(place.writer.join)
+    await asyncio.to_thread(place.folder.packs.close if place.folder.packs else list)
+    assert body_files(place.path) == []
+
+
+async def test_a_failed_group_leaves_nothing_in_the_pack(place: Place) -> None:
+    puts = [place.put(f"{KEY}/{n}", str(n), b"x" * 10_000) for n in range(FEWEST)]
+    wrong = place.writer.submit(Put(KEY, response("wrong"), b"", since=0))
+    gone = str(place.path / "gone")
+    bad = place.put(f"{KEY}/bad", "bad", SpooledBody(gone, 50_000, 0))
+    place.writer.start()
+    answers = await asyncio.gather(*puts, wrong, bad, return_exceptions=True)
+    assert all(isinstance(answer, Committed) for answer in answers[:-1])
+    assert isinstance(answers[-1], StoreFailed)
+    assert octets_of_files(place) == 0
+    bodies = [await asyncio.to_thread(place.folder.table.inline_body, f"body-{n}") for n in "07"]
+    assert bodies == [b"x" * 10_000] * 2
+    await asyncio.to_thread(place.folder.table.leave)
 
 
 async def test_puts_wait_for_company_but_nothing_waits_for_them(
