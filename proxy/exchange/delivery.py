@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from proxy.store.base import Store, StoredBody
 
 PIECE: Final = 256 * 1024
+_ALWAYS_KEPT: Final = 2**20  # octets
+_SWELLING: Final = 32  # times
 
 
 class Assembled:
@@ -170,7 +172,7 @@ class Delivery:
         stored = replace(view.stored, id=body_id(), selecting=(), length=0, checksum=b"")
         try:
             fill = self._keeping.begin(
-                key, stored, source, self._store.removals(key), None, largest=None
+                key, stored, source, self._store.removals(key), None, _largest(view.stored.length)
             )
         except (StoreFailed, TooLarge):
             return None
@@ -252,6 +254,11 @@ class Delivery:
         """An answer of our own, signed with Cache-Status."""
         head = self.voice.of_own(answer.head, reason)
         return Answer(head, answer.body)
+
+
+def _largest(length: int) -> int:
+    """Octets of a form that is worth keeping: a body that swells by more is best made anew."""
+    return max(_ALWAYS_KEPT, _SWELLING * length)
 
 
 def lengthy(request: Request, shaped: Shape) -> tuple[tuple[str, str], ...]:

@@ -44,13 +44,15 @@ class View(NamedTuple):
     """A response as one client gets it: ``stored`` has the fields of the ``form``.
 
     Its body is under ``key``, as it is stored there or, for ``Decode`` and ``Encode``, still to be
-    made of that. ``request`` lacks a Range that may not be obeyed.
+    made of that. ``request`` lacks a Range that may not be obeyed. ``decided_by`` is the key of the
+    form that is served if there is one, and its generation; "" where none would be.
     """
 
     request: Request
     form: Form
     stored: StoredResponse
     key: str
+    decided_by: tuple[str, int] = ("", 0)
 
     @property
     def coders(self) -> Coders | None:
@@ -93,23 +95,25 @@ class Forms:
         form = self._chosen(request, stored, _EVERY)
         if not isinstance(form, Kept):
             return self._view(request, form, stored, key, None)
-        found = self._store.peek(kept_key(stored, form.coding))
+        kept = kept_key(stored, form.coding)
+        found = self._store.peek(kept)
         if found is None:
             return None
         if found.variants:
-            return self._view(request, form, stored, key, found.variants[0])
-        return self._view(request, self._chosen(request, stored), stored, key, None)
+            view = self._view(request, form, stored, key, found.variants[0])
+        else:
+            view = self._view(request, self._chosen(request, stored), stored, key, None)
+        return view._replace(decided_by=(kept, found.generation))
 
     async def view(self, request: Request, key: str, stored: StoredResponse) -> View:
         """The form to serve, with what is kept of it on disk."""
-        view = self.at_hand(request, key, stored)
-        if view is None:
-            form = self._chosen(request, stored, _EVERY)
-            assert isinstance(form, Kept), "anything else is at hand"
-            await self._store.lookup(kept_key(stored, form.coding))
-            view = self.at_hand(request, key, stored)
-        form = self._chosen(request, stored)
-        return view or self._view(request, form, stored, key, None)
+        form = self._chosen(request, stored, _EVERY)
+        if isinstance(form, Kept):
+            found = await self._store.lookup(kept_key(stored, form.coding))
+            if found.variants:
+                return self._view(request, form, stored, key, found.variants[0])
+            form = self._chosen(request, stored)
+        return self._view(request, form, stored, key, None)
 
     def is_asked_for_again(self, key: str, now: float) -> bool:
         """Whether a form (by its key) was asked for a short while ago; it is now."""

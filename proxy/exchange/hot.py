@@ -3,8 +3,9 @@
 ``Hot.prepare`` asks the one policy, for a request that was parsed; what it decided is remembered
 by the exact bytes of the request head. ``Prepared.block`` says for how long: the decision depends
 on the request (its bytes are the key), on the stored responses under the key (their generation),
-on time (``made``..``until``), and on configuration and access (a reload makes a new ``Hot``;
-connections without access never ask). Nothing else may enter a memoised decision.
+on whether the form that the client likes best is kept (that of the form), on time
+(``made``..``until``), and on configuration and access (a reload makes a new ``Hot``; connections
+without access never ask). Nothing else may enter a memoised decision.
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ class Prepared:
     """An answer ready to send, valid while what it was decided on stands."""
 
     __slots__ = (
-        "_age", "_block", "_fresh_until", "_generation", "_key", "_made", "_opening", "_second",
-        "_store", "_until", "body", "content_type", "method", "referer", "sent", "status", "target",
-        "user_agent",
+        "_age", "_block", "_form", "_form_generation", "_fresh_until", "_generation", "_key",
+        "_made", "_opening", "_second", "_store", "_until", "body", "content_type", "method",
+        "referer", "sent", "status", "target", "user_agent",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - it is a record of everything the answer depends on
@@ -58,10 +59,12 @@ class Prepared:
         made: float,
         until: float,
         terms: Terms,
+        form: tuple[str, int],
     ) -> None:
         self._store = store
         self._key = key
         self._generation = generation
+        self._form, self._form_generation = form
         self._made = made
         self._until = until
         self._fresh_until = terms.fresh_until
@@ -84,6 +87,8 @@ class Prepared:
             not self._made <= now < self._until
             or self._store.generation(self._key) != self._generation
         ):
+            return None
+        if self._form and self._store.generation(self._form) != self._form_generation:
             return None
         if (second := int(now)) != self._second:
             self._rebuild(second, now)
@@ -154,6 +159,7 @@ class Hot:
             made=now,
             until=decision.until,
             terms=freshness.terms(stored, self._options, rule),
+            form=view.decided_by,
         )
         if len(raw) <= HEAD:
             self._remember(raw, prepared)

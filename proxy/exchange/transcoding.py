@@ -218,7 +218,7 @@ class Ready:
 class Checked:
     """A ``Source`` that says of a coded body whether it is whole, at its end at the latest."""
 
-    __slots__ = ("_decoder", "_held", "_shop", "_source", "length")
+    __slots__ = ("_decoder", "_fed", "_held", "_shop", "_source", "length")
 
     length: int | None
 
@@ -226,7 +226,8 @@ class Checked:
         self._shop = shop
         self._source = source
         self._decoder = shop.decoder(chain)
-        self._held: bytes | None = None  # all of it, read but not checked
+        self._held: bytes | None = None  # all of it, read but not checked to its end
+        self._fed = 0  # of what was read last
         self.length = source.length
 
     def at_hand(self) -> bytes | None:
@@ -242,6 +243,7 @@ class Checked:
             if not self._decoder.pending:
                 self._shop.ended(self._decoder)
                 return octets
+            self._fed = len(octets)
         self._held = octets
         return None
 
@@ -251,14 +253,14 @@ class Checked:
             octets = await self._source.read()
         else:
             octets, self._held = self._held, b""
-        fed = 0
-        while fed < len(octets) or self._decoder.pending:
-            piece = b"" if self._decoder.pending else octets[fed : fed + PIECE]
-            fed += len(piece)
+        while self._fed < len(octets) or self._decoder.pending:
+            piece = b"" if self._decoder.pending else octets[self._fed : self._fed + PIECE]
+            self._fed += len(piece)
             if piece and len(piece) <= SMALL:
                 self._shop.work(self._decoder.feed, piece)
             else:
                 await self._shop.work_apart(self._decoder.feed, piece)
+        self._fed = 0
         if not octets:
             self._shop.ended(self._decoder)
         return octets

@@ -261,9 +261,9 @@ async def test_a_client_of_its_own_validator_gets_its_304(
 ) -> None:
     url = serve_stale(origin, reply(304, STALE, TAG, "X-V: 1"))
     await primed(house, url)
-    for _ in range(2):
-        usual = await house.get(url, 'If-None-Match: "1"')
-        assert usual.status == 304
+    await house.get(url, 'If-None-Match: "1"')
+    usual = await house.get(url, 'If-None-Match: "1"')
+    assert usual.status == 304
     answer = await house.get(url, 'If-None-Match: "1"')
     assert told(answer) == told(usual)
     assert repeated.short == 1

@@ -139,9 +139,7 @@ class Wire:
     async def response(self, method: str = "GET") -> Response:
         """One final response, read whole."""
         incoming = Incoming(self, method)
-        head = await incoming.head()
-        body = await incoming.rest()
-        return Response(head.start, head.lines, head.raw, body, incoming.interim)
+        return await incoming.whole()
 
     async def half_close(self) -> None:
         self.writer.write_eof()
@@ -228,6 +226,12 @@ class Incoming:
         while not self._ended:
             await self._more()
         return await self.some() if self._buffer else b""
+
+    async def whole(self) -> Response:
+        """The response, with what is left of its body."""
+        final = await self.head()
+        body = await self.rest()
+        return Response(final.start, final.lines, final.raw, body, self.interim)
 
     async def _more(self) -> None:
         if self._chunked:

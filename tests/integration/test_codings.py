@@ -1,0 +1,338 @@
+"""Every stored coding for every Accept-Encoding: the octets, the fields, the validators.
+
+The origin answers in one coding whatever it is asked for. Each test walks the whole list of
+Accept-Encoding values for one such origin and checks of every answer what must be true of it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import random
+import sys
+import zlib
+from typing import TYPE_CHECKING, Final
+
+import brotli
+import pytest
+
+from tests.support.origin import Gate, Origin, head, reply
+from tests.support.wire import Cut
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.conftest import StartHouse
+    from tests.support.house import House
+    from tests.support.wire import Head, Response
+
+_WORDS: Final = b"so much of what there is to say has been said before and will be said again"
+TEXT: Final = b" ".join(random.Random(7).choices(_WORDS.split(), k=8000))
+SMALL: Final = TEXT[:3000]
+
+ENCODE: Final[dict[str, Callable[[bytes], bytes]]] = {
+    "identity": bytes,
+    "gzip": gzip.compress,
+    "br": brotli.compress,
+    "zstd": zstd.compress,
+    "deflate": zlib.compress,
+    "odd": lambda text: text[::-1],
+}
+DECODE: Final[dict[str, Callable[[bytes], bytes]]] = {
+    "identity": bytes,
+    "gzip": gzip.decompress,
+    "br": brotli.decompress,
+    "zstd": zstd.decompress,
+    "deflate": zlib.decompress,
+    "odd": lambda octets: octets[::-1],
+}
+ACCEPTS: Final = (
+    None, "identity", "gzip", "br", "zstd", "*", "gzip;q=0", "identity;q=0, br", "deflate",
+    "gzip, deflate", "", "br;q=0.5, gzip;q=0.7, zstd;q=0.1", "identity;q=0",
+)  # fmt: skip
+CODINGS: Final = tuple(ENCODE)
+FRESH: Final = "Cache-Control: max-age=600"
+
+
+def lines(coding: str, *more: str) -> tuple[str, ...]:
+    said = () if coding == "identity" else (f"Content-Encoding: {coding}",)
+    return ("Content-Type: text/plain", 'ETag: "v1"', "Vary: Accept-Encoding", *said, *more)
+
+
+def asking(accept: str | None) -> tuple[str, ...]:
+    return () if accept is None else (f"Accept-Encoding: {accept}",)
+
+
+def coding_of(answer: Head) -> str:
+    return answer.get("content-encoding") or "identity"
+
+
+def takes(accept: str | None, coding: str) -> bool:
+    """RFC 9110 §12.5.3, in the plainest words; x without a field is not of this test."""
+    if accept is None:
+        return coding == "identity"
+    weights = {}
+    for member in accept.split(","):
+        name, _, q = member.strip().partition(";q=")
+        weights[name] = float(q or 1)
+    if coding in weights:
+        return weights[coding] > 0
+    if "*" in weights:
+        return weights["*"] > 0
+    return coding == "identity"
+
+
+class Seen:
+    """What has gone out for one URL: no strong tag for two byte sequences."""
+
+    def __init__(self, text: bytes) -> None:
+        self.text = text
+        self.octets: dict[str, bytes] = {}
+
+    def check(self, answer: Response, accept: str | None, *, stored: str, fixed: bool) -> None:
+        coding, tag = coding_of(answer), answer.get("etag") or ""
+        about = f"{stored} for {accept!r}: {answer.status} {answer.lines}"
+        assert answer.status == 200, about
+        assert DECODE[coding](answer.body) == self.text, about
+        if fixed or stored == "odd":
+            assert coding == stored, about
+            assert tag == '"v1"', about
+        else:
+            known = [each for each in ("identity", "gzip", "br", "zstd") if takes(accept, each)]
+            assert takes(accept, coding) or not known, about
+            assert "accept-encoding" in (answer.get("vary") or "").lower(), about
+        if not tag.startswith("W/"):
+            assert self.octets.setdefault(tag, answer.body) == answer.body, about
+
+
+async def start(start_house: StartHouse, encode: str) -> House:
+    return await start_house({"coding": {"encode": encode}})
+
+
+WAYS = [(encode, size) for encode in ("always", "auto") for size in ("small", "large")]
+
+
+@pytest.mark.parametrize(("encode", "size"), WAYS)
+@pytest.mark.parametrize("fixed", [False, True], ids=["plain", "no-transform"])
+@pytest.mark.parametrize("stored", CODINGS)
+async def test_from_the_cache(
+    start_house: StartHouse, origin: Origin, stored: str, fixed: bool, encode: str, size: str
+) -> None:
+    house = await start(start_house, encode)
+    text = SMALL if size == "small" else TEXT
+    directive = f"{FRESH}, no-transform" if fixed else FRESH
+    origin.serve("/a", reply(200, *lines(stored, directive), body=ENCODE[stored](text)))
+    seen, url = Seen(text), origin.url("/a")
+    for _ in range(4):  # on the fly, kept, from disk, from memory
+        for accept in ACCEPTS:
+            answer = await house.get(url, *asking(accept))
+            seen.check(answer, accept, stored=stored, fixed=fixed)
+            await check_head(house, url, accept, answer)
+            await check_conditions(house, url, accept, answer)
+            await check_ranges(house, url, accept, answer, set(seen.octets))
+    if not fixed and stored != "odd":
+        assert len([r for r in origin.requests if r.method == "GET"]) == 1
+
+
+async def check_head(house: House, url: str, accept: str | None, got: Response) -> None:
+    answer = await house.get(url, *asking(accept), method="HEAD")
+    if answer.get("etag") != got.get("etag"):  # another form was kept meanwhile
+        got = await house.get(url, *asking(accept))
+    about = f"HEAD for {accept!r}: {answer.lines}"
+    assert answer.status == got.status, about
+    for name in ("etag", "content-encoding", "vary", "content-type", "accept-ranges"):
+        assert answer.get(name) == got.get(name), about
+    assert answer.get("content-length") in (None, str(len(got.body))), about
+
+
+async def check_conditions(house: House, url: str, accept: str | None, got: Response) -> None:
+    tag = got.get("etag") or ""
+    answer = await house.get(url, *asking(accept), f"If-None-Match: {tag}")
+    about = f"If-None-Match: {tag} for {accept!r}: {answer.status} {answer.lines}"
+    if answer.status == 200:
+        # Kept meanwhile, and so another form by now: then it says so.
+        assert answer.get("etag") != tag, about
+    else:
+        assert (answer.status, answer.get("etag"), answer.body) == (304, tag, b""), about
+
+
+async def check_ranges(
+    house: House, url: str, accept: str | None, got: Response, tags: set[str]
+) -> None:
+    """A download that is resumed gets more of the same, or everything anew."""
+    for tag in {got.get("etag") or "", *tags}:
+        answer = await house.get(url, *asking(accept), "Range: bytes=5-", f"If-Range: {tag}")
+        about = f"If-Range: {tag} for {accept!r}: {answer.status} {answer.lines}"
+        if answer.status == 206:
+            assert answer.get("etag") == tag == got.get("etag"), about
+            assert coding_of(answer) == coding_of(got), about
+            assert answer.body == got.body[5:], about
+        else:
+            assert answer.status == 200, about
+            assert coding_of(answer) == coding_of(got) or answer.get("etag") != tag, about
+
+
+@pytest.mark.parametrize("encode", ["always", "auto"])
+@pytest.mark.parametrize("fixed", [False, True], ids=["plain", "no-transform"])
+@pytest.mark.parametrize("stored", CODINGS)
+async def test_from_a_fill_in_flight(
+    start_house: StartHouse, origin: Origin, stored: str, fixed: bool, encode: str
+) -> None:
+    house = await start(start_house, encode)
+    gate, octets = Gate(), ENCODE[stored](TEXT)
+    directive = f"{FRESH}, no-transform" if fixed else FRESH
+    length = f"Content-Length: {len(octets)}"
+    half = len(octets) // 2
+    origin.serve(
+        "/a", head(200, *lines(stored, directive), length) + octets[:half], gate, octets[half:]
+    )
+    origin.serve("/a", reply(200, *lines(stored, directive), body=octets))
+    url, seen = origin.url("/a"), Seen(TEXT)
+    leader = await house.open(url, f"Accept-Encoding: {stored}")
+    await leader.head()
+    followers = [(accept, await house.open(url, *asking(accept))) for accept in ACCEPTS]
+    await house.get("/healthz")  # what they sent has been read
+    gate.open()
+    seen.check(await leader.whole(), stored, stored=stored, fixed=fixed)
+    for accept, follower in followers:
+        seen.check(await follower.whole(), accept, stored=stored, fixed=fixed)
+    if not fixed and stored != "odd":
+        assert len(origin.requests) == 1
+
+
+@pytest.mark.parametrize("size", ["small", "large"])
+@pytest.mark.parametrize("fixed", [False, True], ids=["plain", "no-transform"])
+@pytest.mark.parametrize("stored", CODINGS)
+async def test_on_a_pass_through(
+    start_house: StartHouse, origin: Origin, stored: str, fixed: bool, size: str
+) -> None:
+    house = await start(start_house, "always")
+    text = SMALL if size == "small" else TEXT
+    directive = "Cache-Control: no-store, no-transform" if fixed else "Cache-Control: no-store"
+    origin.serve("/a", reply(200, *lines(stored, directive), body=ENCODE[stored](text)))
+    url, seen = origin.url("/a"), Seen(text)
+    for _ in range(2):
+        for accept in ACCEPTS:
+            seen.check(await house.get(url, *asking(accept)), accept, stored=stored, fixed=fixed)
+
+
+async def test_the_origin_is_asked_in_our_own_words(house: House, origin: Origin) -> None:
+    origin.serve("/a", reply(200, "Cache-Control: no-store"))
+    for accept in ACCEPTS:
+        await house.get(origin.url("/a"), *asking(accept))
+    assert {r.get("accept-encoding") for r in origin.requests} == {"zstd, br;q=0.9, gzip;q=0.8"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "line", "method"),
+    [
+        pytest.param({"coding": {"negotiate": False}}, "X: y", "GET", id="not wanted"),
+        pytest.param({}, "Cache-Control: no-transform", "GET", id="9111 5.2.1.6 no-transform"),
+        pytest.param({}, "Range: bytes=0-1", "GET", id="a range on a miss"),
+        pytest.param({}, "X: y", "DELETE", id="another method"),
+        pytest.param(
+            {"rules": [{"match": "http://*/**", "negotiate": False}]}, "X: y", "GET", id="a rule"
+        ),
+    ],
+)
+async def test_the_clients_own_words_go_on(
+    start_house: StartHouse, origin: Origin, changes: dict[str, object], line: str, method: str
+) -> None:
+    house = await start_house(changes)
+    origin.serve("/a", reply(200, "Cache-Control: no-store"))
+    await house.get(origin.url("/a"), "Accept-Encoding: br;q=0.3", line, method=method)
+    assert origin.requests[0].get("accept-encoding") == "br;q=0.3"
+
+
+async def test_another_member_of_vary_still_selects(house: House, origin: Origin) -> None:
+    for number in (1, 2):
+        origin.serve(
+            "/a",
+            reply(
+                200, FRESH, "Vary: Accept-Encoding, Accept-Language", "Content-Encoding: gzip",
+                body=gzip.compress(b"%d" % number),
+            ),
+        )  # fmt: skip
+    url = origin.url("/a")
+    for accept in ("gzip", "identity", "br"):
+        one = await house.get(url, f"Accept-Encoding: {accept}", "Accept-Language: de")
+        two = await house.get(url, f"Accept-Encoding: {accept}", "Accept-Language: fr")
+        assert DECODE[coding_of(one)](one.body) == b"1"
+        assert DECODE[coding_of(two)](two.body) == b"2"
+    assert len(origin.requests) == 2
+
+
+async def test_a_marked_tag_reaches_the_origin_as_its_own(house: House, origin: Origin) -> None:
+    origin.serve("/a", reply(200, *lines("gzip", FRESH), body=gzip.compress(SMALL)))
+    origin.serve("/a", reply(204))
+    url = origin.url("/a")
+    tag = (await house.get(url)).get("etag")
+    assert tag not in (None, '"v1"')
+    await house.get(url, f"If-Match: {tag}", method="PUT", body=b"x")
+    assert origin.requests[1].get("if-match") == '"v1"'
+
+
+BROKEN: Final = {
+    "gzip": gzip.compress(TEXT)[:-20],
+    "br": brotli.compress(TEXT)[:-20],
+    "zstd": zstd.compress(TEXT)[:-20],
+    "deflate": zlib.compress(TEXT)[:-20],
+    "gzip twice, the second cut": gzip.compress(TEXT) + gzip.compress(SMALL)[:-5],
+    "not gzip at all": TEXT,
+}
+
+
+@pytest.mark.parametrize("accept", ["gzip, br, zstd, deflate", "identity"])
+@pytest.mark.parametrize("name", list(BROKEN))
+async def test_a_broken_body_is_never_stored_and_never_whole(
+    house: House, origin: Origin, name: str, accept: str
+) -> None:
+    coding = name if name in ENCODE else "gzip"
+    origin.serve("/a", reply(200, *lines(coding, FRESH), body=BROKEN[name]))
+    for _ in range(2):
+        reader = await house.open(origin.url("/a"), f"Accept-Encoding: {accept}")
+        try:
+            answer = await reader.whole()
+        except (ConnectionError, Cut):
+            continue
+        assert answer.status == 502
+        assert answer.proxy_status["error"] == "http_response_content_coding"
+    assert len(origin.requests) == 2
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "zstd", "deflate"])
+async def test_a_small_body_that_swells_is_whole(house: House, origin: Origin, coding: str) -> None:
+    text = bytes(3 * 2**20)
+    octets = ENCODE[coding](text)
+    origin.serve("/a", reply(200, *lines(coding, FRESH), body=octets))
+    for _ in range(4):
+        assert (await house.get(origin.url("/a"), "Accept-Encoding: identity")).body == text
+        assert (await house.get(origin.url("/a"), f"Accept-Encoding: {coding}")).body == octets
+    assert len(origin.requests) == 1
+
+
+@pytest.mark.parametrize("limit", [{"max_ratio": 50}, {"max_decoded": "9MiB"}])
+@pytest.mark.parametrize("coding", ["gzip", "br", "zstd", "deflate"])
+async def test_a_bomb_can_be_refused(
+    start_house: StartHouse, origin: Origin, coding: str, limit: dict[str, object]
+) -> None:
+    house = await start_house({"coding": limit})
+    octets = ENCODE[coding](bytes(20 * 2**20))
+    for directive in (FRESH, "Cache-Control: no-store"):
+        origin.serve("/a", reply(200, *lines(coding, directive), body=octets))
+    for count in (1, 2):
+        reader = await house.open(origin.url("/a"), "Accept-Encoding: identity")
+        with pytest.raises((ConnectionError, Cut)):
+            await reader.whole()
+        assert len(origin.requests) == count
+
+
+async def test_a_body_of_nothing_is_whole(house: House, origin: Origin) -> None:
+    origin.serve("/a", reply(200, *lines("gzip", FRESH)))
+    for accept in ACCEPTS:
+        answer = await house.get(origin.url("/a"), *asking(accept))
+        assert (answer.status, answer.body) == (200, b"")
