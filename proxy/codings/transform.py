@@ -62,9 +62,13 @@ _VALIDATED: Final = (("if-none-match", "If-None-Match"), ("if-match", "If-Match"
 
 @dataclass(frozen=True, slots=True)
 class AsStored:
-    """The stored octets. ``negotiated``: with another Accept-Encoding they may be others."""
+    """The stored octets. ``negotiated``: with another Accept-Encoding they may be others.
+
+    ``for_all``: they have no coding and serve everybody, so that Vary need not speak of it.
+    """
 
     negotiated: bool = False
+    for_all: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,7 @@ Form = AsStored | Decode | Encode | Kept
 
 _AS_STORED: Final = AsStored()
 _NEGOTIATED: Final = AsStored(negotiated=True)
+_FOR_ALL: Final = AsStored(negotiated=True, for_all=True)
 _DECODED_AND_KEPT: Final = Kept(Coding.IDENTITY)
 
 
@@ -175,12 +180,15 @@ def choose(
     takes_identity = wanted.q(Coding.IDENTITY) > 0
     # Of a coded body the stored octets count: they are fewer than those to be encoded.
     worth = shrinks and (length is None or length >= options.min_size)
+    encodes = worth and (options.encode == "always" or not local)
     if options.encode != "never" and (worth or not takes_identity):
         liked = _liked(wanted, options)
         if beside := next((coding for coding in liked if coding in kept), None):
             return Kept(beside)
-        if liked and (options.encode == "always" or not local or not takes_identity):
+        if liked and (encodes or not takes_identity):
             return Encode(liked[0], codings)
+    if not codings and not encodes:
+        return _FOR_ALL
     if not codings or not takes_identity:
         return _NEGOTIATED
     return _DECODED_AND_KEPT if Coding.IDENTITY in kept else Decode(codings)
@@ -194,7 +202,7 @@ def sliceable(request: Request, form: Form) -> bool:
     """
     if form == _AS_STORED:
         return True
-    if form not in (_NEGOTIATED, _DECODED_AND_KEPT):
+    if form not in (_NEGOTIATED, _FOR_ALL, _DECODED_AND_KEPT):
         return False
     condition = request.fields.get("if-range")
     return condition is None or parse_etag(condition) is not None
@@ -203,7 +211,7 @@ def sliceable(request: Request, form: Form) -> bool:
 def head_of(head: ResponseHead, form: Form) -> Fields:
     """The fields that go out with this form, of a 200 as of a 304; only AsStored has a length."""
     if isinstance(form, AsStored):
-        return _varying(head.fields) if form.negotiated else head.fields
+        return _varying(head.fields) if form.negotiated and not form.for_all else head.fields
     coding = Coding.IDENTITY if isinstance(form, Decode) else form.coding
     changed = _OF_THE_OCTETS if form == _DECODED_AND_KEPT else _OF_OCTETS_ON_THE_FLY
     return _coded(head.fields, coding, changed)

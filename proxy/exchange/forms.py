@@ -143,6 +143,8 @@ class Forms:
             fields = request.fields.without(_RANGE)
             request = request if fields is request.fields else replace(request, fields=fields)
         head = _with(stored.head, head_of(stored.head, form))
+        if head is stored.head:
+            return View(request, form, stored, key)
         if kept is None:
             return View(request, form, replace(stored, head=head), key)
         formed = replace(stored, head=head, id=kept.id, length=kept.length, checksum=kept.checksum)

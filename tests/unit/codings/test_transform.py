@@ -42,6 +42,7 @@ law = settings(derandomize=True, max_examples=50, deadline=None)
 ZSTD, BR, GZIP, DEFLATE = Coding.ZSTD, Coding.BR, Coding.GZIP, Coding.DEFLATE
 IDENTITY: Final = Coding.IDENTITY
 FIXED, PLAIN = AsStored(), AsStored(negotiated=True)
+FOR_ALL = AsStored(negotiated=True, for_all=True)
 AUTO, ALWAYS, NEVER = (
     CodingOptions(),
     CodingOptions(encode="always"),
@@ -261,6 +262,8 @@ def test_choice_without_encoding(
             expected = Decode(chain) if chain and not refused else PLAIN
     if options is NEVER and not coding:
         expected = FIXED
+    elif not coding and expected == PLAIN:
+        expected = FOR_ALL
     assert choose(get(accept=accept), stored(coding=coding), 5000, options, local) == expected
 
 
@@ -272,9 +275,9 @@ def test_choice_without_encoding(
         pytest.param("", "gzip, br", {GZIP, BR}, False, Kept(BR), id="the preferred of those kept"),
         pytest.param("", "gzip, br;q=0.5", {GZIP, BR}, False, Kept(GZIP), id="as the client likes"),
         pytest.param("", "br", {GZIP}, False, Encode(BR), id="another is kept"),
-        pytest.param("", "br", {GZIP}, True, PLAIN, id="another is kept, local"),
+        pytest.param("", "br", {GZIP}, True, FOR_ALL, id="another is kept, local"),
         pytest.param("", "identity", {GZIP}, False, PLAIN, id="none is wanted"),
-        pytest.param("", "*", {GZIP}, True, PLAIN, id="asterisk alone"),
+        pytest.param("", "*", {GZIP}, True, FOR_ALL, id="asterisk alone"),
         pytest.param("br", "gzip", {GZIP}, True, Kept(GZIP), id="instead of decoding"),
         pytest.param("br", "gzip", {IDENTITY}, True, Kept(IDENTITY), id="decoded and kept"),
         pytest.param("br", None, {IDENTITY, GZIP}, True, Kept(IDENTITY), id="absent: identity"),
@@ -294,7 +297,7 @@ def test_choice_with_kept_forms(
     ("head", "length", "accept", "form"),
     [
         pytest.param(stored(), 1024, "gzip", Encode(GZIP), id="large enough"),
-        pytest.param(stored(), 1023, "gzip", PLAIN, id="too small"),
+        pytest.param(stored(), 1023, "gzip", FOR_ALL, id="too small"),
         pytest.param(stored(), 1023, "gzip, identity;q=0", Encode(GZIP), id="small, but refused"),
         pytest.param(stored(), None, "gzip", Encode(GZIP), id="length not known"),
         pytest.param(stored(coding="br"), 1023, "gzip", Decode((BR,)), id="small when coded"),
@@ -430,6 +433,7 @@ def test_tags(tag: str, decoded: str | None, encoded: str | None) -> None:
     assert head_of(head, Decode((GZIP,))).get("etag") == decoded
     assert head_of(head, Encode(BR)).get("etag") == encoded
     assert head_of(head, PLAIN).get("etag") == tag
+    assert head_of(head, FOR_ALL) is head.fields
 
 
 def test_a_tag_is_never_that_of_two_forms() -> None:
