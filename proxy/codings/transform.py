@@ -168,7 +168,8 @@ def choose(
     machine; ``kept``: the codings of the forms beside it. Range plays no part: a download that is
     resumed gets the form that it began with.
     """
-    if length == 0 or is_fixed(request, head):
+    plain = length == 0 or _is_plain_exchange(request, head, options, local)
+    if plain or is_fixed(request, head):
         return _AS_STORED
     codings = chain(head.fields) or ()
     shrinks = options.encode != "never" and _shrinks(head.fields, options)
@@ -192,6 +193,20 @@ def choose(
     if not codings or not takes_identity:
         return _NEGOTIATED
     return _DECODED_AND_KEPT if Coding.IDENTITY in kept else Decode(codings)
+
+
+def _is_plain_exchange(
+    request: Request, head: ResponseHead, options: CodingOptions, local: bool
+) -> bool:
+    """Whether neither side says anything of codings, and nothing is encoded unasked: most often."""
+    said = request.fields.names()
+    return (
+        (local or options.encode == "never")
+        and options.encode != "always"
+        and "content-encoding" not in head.fields
+        and "accept-encoding" not in said
+        and "if-range" not in said
+    )
 
 
 def sliceable(request: Request, form: Form) -> bool:
@@ -268,7 +283,14 @@ def _is_coded_file(request: Request, fields: Fields, codings: Chain) -> bool:
 
 
 def _shrinks(fields: Fields, options: CodingOptions) -> bool:
-    return _matching(options.types).fullmatch(_media_type(fields)) is not None
+    said = fields.get("content-type")
+    return said is not None and len(said) <= _WORTH_REMEMBERING and _matches(said, options.types)
+
+
+@lru_cache(maxsize=256)
+def _matches(content_type: str, types: tuple[str, ...]) -> bool:
+    media_type = content_type.partition(";")[0].strip(" \t").lower()
+    return _matching(types).fullmatch(media_type) is not None
 
 
 @lru_cache(maxsize=16)
