@@ -82,7 +82,9 @@ class Running:
         self.door.shut()
         await tasks.finish("", 0)
         self.fetcher.close()
-        self.door.exchange.shop.close()
+        shop = self.door.exchange.shop
+        shop.close()
+        log.info("coding: %s", shop.counts)
         await self.store.close()
         if self.access_log is not None:
             self.access_log.close()

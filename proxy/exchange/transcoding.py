@@ -42,6 +42,13 @@ class Counts:
     kept: int = 0
     refused: int = 0
 
+    def __str__(self) -> str:
+        return (
+            f"{self.decoded_in} octets decoded to {self.decoded_out}, {self.encoded_in} encoded to"
+            f" {self.encoded_out}, in {self.seconds:.2f} s of CPU; {self.kept} forms kept,"
+            f" {self.refused} bodies refused"
+        )
+
 
 class Workshop:
     """Has the options, the threads in which coders work, and the counts. ``close`` ends threads."""

@@ -306,6 +306,24 @@ async def test_a_broken_body_is_never_stored_and_never_whole(
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br", "zstd", "deflate"])
+async def test_cut_anywhere_it_is_never_served_as_whole(
+    house: House, origin: Origin, coding: str
+) -> None:
+    octets = ENCODE[coding](SMALL)
+    for cut in range(1, len(octets), max(1, len(octets) // 40)):
+        path = f"/{cut}"
+        origin.serve(path, reply(200, *lines(coding, FRESH), body=octets[:cut]))
+        for accept in (coding, "identity"):
+            reader = await house.open(origin.url(path), f"Accept-Encoding: {accept}")
+            try:
+                answer = await reader.whole()
+            except (ConnectionError, Cut):
+                continue
+            assert answer.status == 502, f"cut at {cut} of {len(octets)}, for {accept}"
+        assert origin.count(path) == 2, f"cut at {cut}, it was stored"
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "zstd", "deflate"])
 async def test_a_small_body_that_swells_is_whole(house: House, origin: Origin, coding: str) -> None:
     text = bytes(3 * 2**20)
     octets = ENCODE[coding](text)
