@@ -11,6 +11,7 @@ from proxy.exchange.answer import Inbound
 from proxy.exchange.origin import Asking
 from proxy.exchange.voice import Voice
 from proxy.policy.options import Options
+from proxy.policy.rules import Rule
 from proxy.semantics.fields import NO_FIELDS, Fields
 from proxy.upstream.base import BadResponse
 from tests.support.bench import PSEUDONYM, URL
@@ -127,3 +128,33 @@ async def test_switching() -> None:
     assert list(said) == [
         ("Z", "z"), ("Via", f"1.1 {PSEUDONYM}"), ("Connection", "Upgrade"), ("Upgrade", "chat"),
     ]  # fmt: skip
+
+
+OURS = "zstd, br;q=0.9, gzip;q=0.8"
+
+
+@pytest.mark.parametrize(
+    ("line", "lines", "rule", "expected"),
+    [
+        pytest.param("GET", (), None, OURS, id="12.5.3 whatever the client says: nothing"),
+        pytest.param("HEAD", ("Accept-Encoding: br",), None, OURS, id="HEAD as GET"),
+        pytest.param("PUT", ("Accept-Encoding: br",), None, "br", id="another method"),
+        pytest.param(
+            "GET", ("Accept-Encoding: br", "Range: bytes=0-1"), None, "br", id="14.2 a range"
+        ),
+        pytest.param("GET", ("Accept-Encoding: br",), False, "br", id="a rule"),
+        pytest.param("GET", ("Accept-Encoding: br",), True, OURS, id="a rule that lets"),
+    ],
+)
+async def test_in_our_own_words(
+    line: str, lines: tuple[str, ...], rule: bool | None, expected: str
+) -> None:
+    rules = () if rule is None else (Rule(match="http://*/**", negotiate=rule),)
+    place = Place(Options(rules=rules), negotiate=True)
+    for _ in range(2):
+        assert (await place.sent(line, *lines)).get("accept-encoding") == expected
+
+
+async def test_marks_are_ours_alone() -> None:
+    fields = await Place().sent("PUT", 'If-Match: W/"1~forecache.gzip"')
+    assert fields.get("if-match") == '"1"'
