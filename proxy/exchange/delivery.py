@@ -102,13 +102,16 @@ class Delivery:
         if view is None:
             view = await self.forms.view(request, key, stored)
         try:
-            if view.coders is None:
-                shaped = respond.shape(view.request, view.stored, view.stored.length, now)
-                body = await self._body(view, shaped)
-            else:
-                shaped, body = await self._made(view, view.coders, now)
+            shaped, body = await self._shaped(view, now)
         except BodyLost:
-            return None
+            if view.key == key:
+                return None
+            # Another took the place of a kept form, which says nothing of what it was made of.
+            view = self.forms.unkept(request, key, stored)
+            try:
+                shaped, body = await self._shaped(view, now)
+            except BodyLost:
+                return None
         self._store.touch(key)
         head = self.voice.of_stored(
             shaped.status,
@@ -120,6 +123,12 @@ class Delivery:
             asked=asked,
         )
         return Outcome(Answer(head, body), reason, asked.status if asked is not None else 0)
+
+    async def _shaped(self, view: View, now: float) -> tuple[Shape, Body]:
+        if view.coders is not None:
+            return await self._made(view, view.coders, now)
+        shaped = respond.shape(view.request, view.stored, view.stored.length, now)
+        return shaped, await self._body(view, shaped)
 
     async def _body(self, view: View, shaped: Shape) -> Body:
         held = self._store.held(view.stored) if shaped.pieces else b""

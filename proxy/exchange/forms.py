@@ -115,6 +115,10 @@ class Forms:
             form = self._chosen(request, stored)
         return self._view(request, form, stored, key, None)
 
+    def unkept(self, request: Request, key: str, stored: StoredResponse) -> View:
+        """As if nothing were kept beside it."""
+        return self._view(request, self._chosen(request, stored), stored, key, None)
+
     def is_asked_for_again(self, key: str, now: float) -> bool:
         """Whether a form (by its key) was asked for a short while ago; it is now."""
         if self._asked_for.holds(key, now):

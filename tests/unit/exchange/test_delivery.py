@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import gzip
+import time
+from dataclasses import replace
+
 import pytest
 
+from proxy.codings.registry import Coding
 from proxy.exchange.delivery import PIECE, Assembled, lengthy
+from proxy.exchange.forms import kept_key
 from proxy.exchange.respond import Shape, Slice
+from proxy.semantics.dates import format_date
 from proxy.store.base import BodyLost
+from tests.support.bench import Bench
 from tests.support.build import req
 from tests.support.fakes import FakeBody
-from tests.support.stored import URL
+from tests.support.stored import URL, stored
 
 
 async def test_pieces_in_their_order() -> None:
@@ -35,6 +43,18 @@ async def test_a_body_that_is_shorter_than_it_says_is_lost() -> None:
     assert await reader.read() == b"23"
     with pytest.raises(BodyLost):
         await reader.read()
+
+
+async def test_a_kept_form_that_is_lost_is_made_again() -> None:
+    bench = Bench()
+    now = time.time()
+    fresh = stored("max-age=60", f"Date: {format_date(now)}", "Content-Encoding: gzip")
+    held = replace(fresh, request_time=now, response_time=now)
+    held = bench.store.add(URL, held, gzip.compress(b"hello"))
+    bench.store.add(kept_key(held, Coding.IDENTITY), stored("", body_id="form"), b"hello")
+    bench.store.lost.add("form")
+    got = await bench.get(f"GET {URL}", "Accept-Encoding: identity")
+    assert (got.status, got.body, bench.asked) == (200, b"hello", 0)
 
 
 @pytest.mark.parametrize(
