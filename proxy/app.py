@@ -15,6 +15,10 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.access.rules import Rules
 from proxy.admin.accesslog import AccessLog, open_log
+from proxy.admin.api import Api
+from proxy.admin.inside import Inside
+from proxy.admin.options import OFF
+from proxy.admin.server import Server
 from proxy.config import banner
 from proxy.exchange import tasks
 from proxy.exchange.exchange import Exchange
@@ -49,12 +53,14 @@ class Running:
         store: Opened,
         fetcher: Upstream,
         access_log: AccessLog | None,
+        admin: Server | None,
     ) -> None:
         self.settings = settings
         self.door = door
         self.store = store
         self.fetcher = fetcher
         self.access_log = access_log
+        self.admin = admin
         self.servers: list[asyncio.Server] = []
         self.addresses: list[str] = []
 
@@ -79,6 +85,8 @@ class Running:
         """Now."""
         for server in self.servers:
             server.close()
+        if self.admin is not None:
+            await self.admin.close()
         self.door.shut()
         await tasks.finish("", 0)
         self.fetcher.close()
@@ -98,21 +106,25 @@ async def start(settings: Settings) -> Running:
         store = await open_or_wait(settings.store)
         opened.push_async_callback(store.close)
         access_log = open_log(settings.log)
+        admin = None if settings.admin.listen == OFF else Server(settings.admin)
         opened.pop_all()
     listening = [sock.getsockname()[:2] for sock in sockets]
-    rules = Rules(settings.access, listening)
+    ours = listening if admin is None or not admin.port else [*listening, (admin.host, admin.port)]
+    rules = Rules(settings.access, ours)
     fetcher = Upstream(settings.upstream, rules.destination)
     voice = Voice(f"forecache-{secrets.token_hex(4)}", settings.server.x_cache)
     exchange = Exchange(store, fetcher, settings.cache, settings.exchange, voice, settings.coding)
     hot = Hot(store, settings.cache, exchange.forms, x_cache=settings.server.x_cache)
     observe = access_log if access_log is not None else _unobserved
     door = Door(settings.server, rules, exchange, hot, fetcher, observe)
-    running = Running(settings, door, store, fetcher, access_log)
+    running = Running(settings, door, store, fetcher, access_log, admin)
     loop = asyncio.get_running_loop()
     for sock, (host, port) in zip(sockets, listening, strict=True):
         server = await loop.create_server(lambda: Connection(door), sock=sock, backlog=BACKLOG)
         running.servers.append(server)
         running.addresses.append(str(Listener(host, port)))
+    if admin is not None:
+        await admin.start(Api(Inside(settings, store, exchange, door)).routes)
     door.watch()
     return running
 

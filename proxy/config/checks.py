@@ -42,12 +42,18 @@ _AT_LEAST: Final = {
     "upstream.interim_responses": 0,
     "upstream.response_head": 1024,
 }
+_SECRETS: Final = frozenset({"admin.token"})
 _AT_MOST: Final = {"cache.freshness.heuristic_fraction": 1, "upstream.retries": 1}
 
 
 def without_password(text: str) -> str:
     """A URL in a text, fit to be shown."""
     return _USERINFO.sub("//***@", text)
+
+
+def presentable(key: str, text: str) -> str:
+    """The value of a key, fit to be shown."""
+    return '"***"' if key in _SECRETS else without_password(text)
 
 
 def wrong(settings: Settings, spoken: frozenset[str]) -> Iterator[Wrong]:
@@ -62,6 +68,7 @@ def wrong(settings: Settings, spoken: frozenset[str]) -> Iterator[Wrong]:
     for port in settings.access.connect_ports:
         if not 0 < port < 2**16:
             yield "access.connect_ports", f"{port} is not a port: write numbers from 1 to 65535"
+    yield from _admin(settings)
     if settings.upstream.parent:
         yield from _entries("upstream.parent", (settings.upstream.parent,), parse_parent)
     yield from _entries("upstream.no_proxy", settings.upstream.no_proxy, _check_no_proxy)
@@ -116,6 +123,23 @@ def _server(settings: Settings, spoken: frozenset[str]) -> Iterator[Wrong]:
                 " with your own networks",
             )
             return
+
+
+def _admin(settings: Settings) -> Iterator[Wrong]:
+    admin = settings.admin
+    try:
+        is_reachable = admin.is_reachable
+    except ValueError as error:
+        yield "admin.listen", f'{error}; or "unix:/path/of/a/socket", or "off"'
+        return
+    if is_reachable and not (admin.token or admin.token_file):
+        yield (
+            "admin.listen",
+            f"{admin.listen} can be reached from other machines, so it needs a token: set"
+            " token_file (or the variable FORECACHE_ADMIN__TOKEN)",
+        )
+    if admin.token and admin.token_file:
+        yield "admin.token_file", "says the same as token: set one of them"
 
 
 def _cache(settings: Settings) -> Iterator[Wrong]:

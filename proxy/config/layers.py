@@ -195,7 +195,7 @@ class _Gathering:
         for name, key in keys().items():
             if name in self.places and (value := self.values.get(name, key.default)) != key.default:
                 yield Given(
-                    name, checks.without_password(spell(value, key.hint)), self.places[name]
+                    name, checks.presentable(name, spell(value, key.hint)), self.places[name]
                 )
         for rule in self.values.get(RULES, ()):
             yield Given(RULES, show(rule.match or rule.regex), rule.name)

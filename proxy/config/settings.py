@@ -10,6 +10,7 @@ import platformdirs
 
 from proxy.access.rules import AccessOptions
 from proxy.admin.accesslog import LogOptions
+from proxy.admin.options import AdminOptions
 from proxy.codings.options import CodingOptions
 from proxy.exchange.options import ExchangeOptions
 from proxy.frontend.options import ServerOptions
@@ -47,6 +48,7 @@ class Settings:
     upstream: UpstreamOptions
     access: AccessOptions
     coding: CodingOptions
+    admin: AdminOptions
     log: LogOptions
     file: Path | None = None
     given: tuple[Given, ...] = ()
@@ -61,6 +63,7 @@ TABLES: Final[Mapping[str, tuple[str, type]]] = {
     "upstream": ("upstream", UpstreamOptions),
     "access": ("access", AccessOptions),
     "coding": ("coding", CodingOptions),
+    "admin": ("admin", AdminOptions),
     "log": ("log", LogOptions),
 }
 _ELSEWHERE: Final = {"cache.x_cache": "server.x_cache"}

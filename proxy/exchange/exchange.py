@@ -116,6 +116,16 @@ class Exchange:
         except UpstreamError as error:
             return self._arriving.failed(error)
 
+    def fills(self) -> list[tuple[str, Fill]]:
+        """What is on its way into the store, by key."""
+        return self._keeping.under_way()
+
+    async def settled(self, key: str) -> None:
+        """Wait for what is whole and about to be stored under the key."""
+        fill = self._keeping.arrived(key)
+        if fill is not None:
+            await fill.settled()
+
     def key(self, uri: TargetURI) -> str:
         """The primary cache key (RFC 9111 §2)."""
         return keys.primary(uri, rules.first(self._options.rules, uri))

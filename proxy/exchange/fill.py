@@ -155,6 +155,11 @@ class Fill:
         self.end()
 
     @property
+    def readers(self) -> int:
+        """How many clients read it just now."""
+        return len(self._readers)
+
+    @property
     def wanted(self) -> bool:
         """Whether any client reads this fill."""
         return bool(self._readers)

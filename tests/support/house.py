@@ -38,6 +38,7 @@ def configuration(folder: Path, changes: Config, ports: list[int]) -> Config:
         "cache": {"dir": str(folder / "cache")},
         "access": {"allow_destinations": ["loopback"], "connect_ports": [80, 443, *ports]},
         "log": {"access": "off"},
+        "admin": {"listen": "off"},
     }
     for name, table in changes.items():
         if isinstance(table, list):

@@ -54,6 +54,11 @@ def problems(tmp_path: Path, text: str) -> list[str]:
         param("[access]\ndeny_destinations = ['a b']", "is not a destination", id="denied"),
         param("[upstream]\nparent = 'proxy.example:1'", "is not an http URL", id="parent"),
         param("[upstream]\nno_proxy = ['a/b']", "is not a name", id="no_proxy"),
+        param("[admin]\nlisten = '3129'", "lacks the address", id="admin"),
+        param("[admin]\nlisten = '0.0.0.0:3129'", "needs a token", id="admin for all"),
+        param(
+            "[admin]\ntoken = 'a'\ntoken_file = 'b'", "the same as token", id="two admin tokens"
+        ),
     ],
 )
 def test_one_sentence_at_the_line(text: str, said: str, tmp_path: Path) -> None:

@@ -1,0 +1,158 @@
+"""The admin listener: an ``aiohttp.web`` application behind the guard."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from aiohttp import web
+
+from proxy.admin.guard import HEADERS, Guard
+from proxy.admin.inside import Unclear
+from proxy.admin.options import UNIX
+from proxy.frontend.options import Listener, parse_listener
+
+if TYPE_CHECKING:
+    from aiohttp.typedefs import Handler
+
+    from proxy.admin.options import AdminOptions
+
+log = logging.getLogger("forecache")
+
+# An admin client that does not read is dropped, and so is a body that nobody would write.
+_MOST_BODY: Final = 4 * 2**20
+_SHUTDOWN: Final = 0.5
+_PAGES: Final = Path(__file__).parent / "dashboard"
+_TYPES: Final = {
+    "/": ("index.html", "text/html"),
+    "/style.css": ("style.css", "text/css"),
+    "/app.js": ("app.js", "text/javascript"),
+}
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def answer(value: object, status: int = 200) -> web.Response:
+    """A value as JSON."""
+    return web.Response(body=_encode(value), status=status, content_type="application/json")
+
+
+def error(status: int, reason: str, sentence: str) -> web.Response:
+    """An error that a program reads by its reason, and a person by its sentence."""
+    return answer({"error": {"reason": reason, "sentence": sentence}}, status)
+
+
+class Server:
+    """Listens from the beginning, and serves from ``start`` until ``close``.
+
+    ``address`` is where it listens; ``host`` and ``port`` as the proxy must not be led there, for a
+    socket of the file system "" and 0. Raises OSError with what to do.
+    """
+
+    def __init__(self, options: AdminOptions) -> None:
+        self._listen = options.listen
+        self._path = options.listen.removeprefix(UNIX) if options.listen.startswith(UNIX) else ""
+        host = "" if self._path else parse_listener(options.listen).host
+        self._guard = Guard(host, _token(options))
+        self._pages = {path: (_PAGES / name).read_bytes() for path, (name, _) in _TYPES.items()}
+        self._runner: web.AppRunner | None = None
+        self._socket = self._bound()
+        self.host: str = "" if self._path else self._socket.getsockname()[0]
+        self.port: int = 0 if self._path else self._socket.getsockname()[1]
+        self.address = self._listen if self._path else str(Listener(self.host, self.port))
+
+    async def start(self, routes: web.RouteTableDef) -> None:
+        """Serve."""
+        application = web.Application(middlewares=[self._watch], client_max_size=_MOST_BODY)
+        application.add_routes(routes)
+        application.add_routes([web.get(path, self._page) for path in _TYPES])
+        self._runner = web.AppRunner(
+            application, access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN
+        )
+        await self._runner.setup()
+        await web.SockSite(self._runner, self._socket).start()
+
+    def _bound(self) -> socket.socket:
+        try:
+            if self._path:
+                return _unix(self._path)
+            listener = parse_listener(self._listen)
+            family = socket.AF_INET6 if ":" in listener.host else socket.AF_INET
+            return socket.create_server((listener.host, listener.port), family=family)
+        except OSError as failure:
+            raise OSError(
+                failure.errno,
+                f"cannot listen on {self._listen} for the admin endpoint: {failure.strerror}."
+                ' Choose another address, or "off", with [admin] listen',
+            ) from failure
+
+    async def close(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+        self._socket.close()
+        self._forget()
+
+    def _forget(self) -> None:
+        if self._path:
+            Path(self._path).unlink(missing_ok=True)
+
+    async def _page(self, request: web.Request) -> web.StreamResponse:
+        body, content_type = self._pages[request.path], _TYPES[request.path][1]
+        return web.Response(body=body, content_type=content_type, charset="utf-8")
+
+    @web.middleware
+    async def _watch(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        refusal = self._guard.refuses(request.method, request.path, request.headers)
+        if refusal is not None:
+            response: web.StreamResponse = error(refusal.status, refusal.reason, refusal.sentence)
+            response.headers.update(refusal.fields)
+        else:
+            response = await _handled(request, handler)
+        if not response.prepared:
+            for name, value in HEADERS.items():
+                response.headers.setdefault(name, value)
+        return response
+
+
+async def _handled(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except Unclear as unclear:
+        return error(400, "unclear", str(unclear))
+    except web.HTTPException as raised:
+        words = {404: "There is no such page here; /api/openapi.json lists what there is."}
+        return error(raised.status, "http", words.get(raised.status, raised.reason))
+    except ConnectionError:
+        raise
+    except Exception:
+        log.exception("%s %s on the admin endpoint failed", request.method, request.path)
+        return error(500, "internal-error", "The proxy failed on this; its log says how.")
+
+
+def _token(options: AdminOptions) -> str:
+    try:
+        return options.read_token()
+    except ValueError as wrong:
+        raise OSError(errno.EINVAL, f"[admin] token_file: {wrong}") from wrong
+
+
+def _unix(path: str) -> socket.socket:
+    """For this user alone; what an earlier process left is in the way."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)  # noqa: PTH108
+    sock = socket.socket(socket.AF_UNIX)
+    mask = os.umask(0o177)
+    try:
+        sock.bind(path)
+        sock.listen()
+    except OSError:
+        sock.close()
+        raise
+    finally:
+        os.umask(mask)
+    return sock
