@@ -124,7 +124,7 @@ async def start(settings: Settings) -> Running:
         running.servers.append(server)
         running.addresses.append(str(Listener(host, port)))
     if admin is not None:
-        await admin.start(Api(Inside(settings, store, exchange, door)).routes)
+        await admin.start(Api(Inside(settings.cache, store, exchange, door)).routes)
     door.watch()
     return running
 

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 
     from proxy.admin.shapes import PurgeOrder
-    from proxy.config.settings import Settings
     from proxy.exchange.answer import Outcome
     from proxy.exchange.exchange import Exchange
     from proxy.frontend.door import Door
+    from proxy.policy.options import Options
     from proxy.policy.stored import StoredResponse
     from proxy.semantics.fields import Line
     from proxy.semantics.targets import TargetURI
@@ -57,7 +57,7 @@ class Warmed:
 class Inside:
     """One per process."""
 
-    settings: Settings
+    options: Options
     store: Store
     exchange: Exchange
     door: Door
