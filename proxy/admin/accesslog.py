@@ -1,6 +1,7 @@
 """The access log: records in on the event loop, lines out on a thread of its own.
 
-Nothing on the loop formats, writes or waits. The buffer is bounded: when the writer cannot keep
+Nothing on the loop formats, writes, counts or waits. Whoever else wants records gets them there in
+batches, whether or not they are written. The buffer is bounded: when the writer cannot keep
 up (a blocked pipe, a full disk) records are dropped, counted, and the count is logged.
 """
 
@@ -12,6 +13,7 @@ import select
 import threading
 import time
 from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
@@ -19,13 +21,13 @@ from typing import TYPE_CHECKING, Final, Literal
 from proxy.admin import formats
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from io import FileIO
 
     from proxy.exchange.record import ExchangeRecord
 
 logger = logging.getLogger(__name__)
 
+OFF: Final = "off"
 STDOUT: Final = 1
 BUFFERED: Final = 65536
 WAKE_AT: Final = 16384
@@ -46,12 +48,18 @@ class LogOptions:
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-def open_log(options: LogOptions) -> AccessLog | None:
-    """The log that the options ask for; None for "off". Raises OSError that names the file."""
-    if options.access == "off":
+Consumer = Callable[[Sequence["ExchangeRecord"]], None]
+
+
+def open_log(options: LogOptions, consumers: Sequence[Consumer] = ()) -> AccessLog | None:
+    """The log that the options ask for; None for "off" if nobody else wants the records.
+
+    Raises OSError that names the file.
+    """
+    if options.access == OFF and not consumers:
         return None
     try:
-        return AccessLog(options)
+        return AccessLog(options, consumers)
     except OSError as error:
         raise OSError(
             error.errno, f"cannot open the access log {options.access}: {error.strerror}"
@@ -61,7 +69,8 @@ def open_log(options: LogOptions) -> AccessLog | None:
 class AccessLog:
     """An ``exchange.record.Observer``. Whoever opens it calls ``close``."""
 
-    def __init__(self, options: LogOptions) -> None:
+    def __init__(self, options: LogOptions, consumers: Sequence[Consumer] = ()) -> None:
+        self._consumers = consumers
         self._refused = 0
         self._lost = 0
         self._options = options
@@ -102,7 +111,9 @@ class AccessLog:
         self._wake.set()
         self._thread.join(CLOSE_TIMEOUT)
 
-    def _open(self) -> FileIO:
+    def _open(self) -> FileIO | None:
+        if self._options.access == OFF:
+            return None
         if self._options.access == "-":
             return open(STDOUT, "wb", buffering=0, closefd=False)
         path = Path(self._options.access).expanduser()
@@ -116,7 +127,8 @@ class AccessLog:
                 self._turn()
             self._turn()
         finally:
-            self._file.close()
+            if self._file is not None:
+                self._file.close()
 
     def _turn(self) -> None:
         """Write what is buffered; only then reopen, so that it is in the file that was rotated."""
@@ -139,14 +151,21 @@ class AccessLog:
             self._write_batch()
 
     def _reopen(self) -> None:
-        fresh = self._open()
-        self._file.close()
-        self._file = fresh
+        before, self._file = self._file, self._open()
+        if before is not None:
+            before.close()
 
     def _write_batch(self) -> None:
         # popleft and append are each atomic: the loop may add while this thread takes.
         take, line = self._records.popleft, self._format
         batch = [take() for _ in range(min(BATCH, len(self._records)))]
+        for consumer in self._consumers:
+            try:
+                consumer(batch)
+            except Exception:
+                logger.exception("%d records were not counted", len(batch))
+        if self._file is None:
+            return
         try:
             self._write("".join([line(record) for record in batch]).encode())
         except OSError:
@@ -154,11 +173,11 @@ class AccessLog:
             raise
 
     def _write(self, lines: bytes) -> None:
-        rest = memoryview(lines)
-        while rest:
-            if (count := self._file.write(rest)) is None:
+        file, rest = self._file, memoryview(lines)
+        while file is not None and rest:
+            if (count := file.write(rest)) is None:
                 # Somebody made our stdout non-blocking.
-                select.select([], [self._file], [], INTERVAL)
+                select.select([], [file], [], INTERVAL)
             else:
                 rest = rest[count:]
 

@@ -163,3 +163,15 @@ def test_one_record_costs_the_loop_less_than_two_microseconds(tmp_path: Path) ->
     best = min(timeit.repeat(lambda: log(one), number=1000, repeat=10)) / 1000
     log.close()
     assert best < 2e-6
+
+
+def test_others_get_the_records_whether_or_not_they_are_written(tmp_path: Path) -> None:
+    for access in ("off", str(tmp_path / "access.log")):
+        batches: list[list[ExchangeRecord]] = []
+        log = open_log(LogOptions(access=access), [lambda batch: batches.append(list(batch))])
+        assert log is not None
+        log(record())
+        log(record())
+        log.reopen()
+        log.close()
+        assert [len(batch) for batch in batches] in ([2], [1, 1])

@@ -1,31 +1,20 @@
-"""The command ``forecache``: ``serve``, ``check``, ``--version``.
+"""The command ``forecache``: ``serve``, ``check``, and those that look into a running proxy.
 
-Exit codes: 0, 1 for a configuration that cannot be used or a start that failed, 2 for usage.
+Exit codes: 0, 1 for a configuration that cannot be used or a start that failed, 2 for usage;
+``inside`` has more.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from proxy import __version__
-from proxy.config import ConfigError, load
+from proxy.cli import configured, inside
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from proxy.config import Settings
-
-_config = click.option(
-    "--config",
-    "file",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Configuration file (TOML). Without it: forecache/config.toml in $XDG_CONFIG_HOME"
-    " (~/.config), then /etc/forecache/config.toml, then the defaults.",
-)
+    from pathlib import Path
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -39,7 +28,7 @@ def _forecache() -> None:
 
 
 @_forecache.command()
-@_config
+@configured.option
 @click.option("--listen", multiple=True, metavar="ADDRESS:PORT", help="May be repeated.")
 @click.option("--cache-dir", metavar="FOLDER", help="Where responses are stored.")
 @click.option("--max-size", metavar="SIZE", help="Of the whole cache, such as 10GiB.")
@@ -48,7 +37,7 @@ def serve(
 ) -> None:
     """Run the proxy until SIGTERM."""
     given = {"--listen": listen, "--cache-dir": cache_dir, "--max-size": max_size}
-    settings = _load(file, {flag: value for flag, value in given.items() if value})
+    settings = configured.settings(file, {flag: value for flag, value in given.items() if value})
     # check and --version need none of what this brings in.
     from proxy import app  # noqa: PLC0415
 
@@ -56,10 +45,10 @@ def serve(
 
 
 @_forecache.command()
-@_config
+@configured.option
 def check(file: Path | None) -> None:
     """Say whether the configuration is valid, and where each setting comes from."""
-    settings = _load(file, {})
+    settings = configured.settings(file)
     click.echo(f"{settings.file or 'No configuration file'}: valid")
     if not settings.given:
         click.echo("Everything is at its default.")
@@ -67,12 +56,8 @@ def check(file: Path | None) -> None:
         click.echo(f"  {given.key} = {given.text}  # {given.where}")
 
 
-def _load(file: Path | None, flags: Mapping[str, str | Sequence[str]]) -> Settings:
-    try:
-        return load(file, flags=flags)
-    except ConfigError as error:
-        click.echo(str(error), err=True)
-        raise SystemExit(1) from None
+for _command in inside.COMMANDS:
+    _forecache.add_command(_command)
 
 
 def main() -> None:
