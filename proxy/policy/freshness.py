@@ -7,7 +7,7 @@ age is one comparison with ``now``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from proxy.policy.directives import delta_seconds, parse_response_directives
 from proxy.semantics.dates import parse_date
@@ -26,14 +26,20 @@ HEURISTIC_STATUSES: Final = frozenset({200, 203, 204, 206, 300, 301, 308, 404, 4
 # A rule's freshness is for what a person wants to keep, and that is no error.
 _RULED_STATUSES: Final = frozenset(status for status in HEURISTIC_STATUSES if status < 400)
 
+# Where a freshness lifetime came from; "expires" is less Date. Plain words cost no look-up.
+Source = Literal["s-maxage", "max-age", "expires", "rule", "heuristic", "none"]
+
+_NO_WORD: Final[tuple[Source, None]] = ("none", None)
+
 
 class Terms(NamedTuple):
     """What may be done with a stored response under these options and this rule, and until when.
 
     ``born``, ``fresh_until`` and ``while_revalidating_until`` are epoch seconds, ``lifetime`` and
-    ``stale_if_error`` seconds. ``explicit``: the lifetime is the origin's or a rule's word.
-    ``validate``: reuse needs validation even while fresh. ``stale_forbidden``: no reuse after
-    ``fresh_until`` without it, whatever a request or a default says (§4.2.4).
+    ``stale_if_error`` seconds. ``explicit``: the lifetime is the origin's or a rule's word;
+    ``source`` says which. ``validate``: reuse needs validation even while fresh.
+    ``stale_forbidden``: no reuse after ``fresh_until`` without it, whatever a request or a
+    default says (§4.2.4).
     """
 
     options: Options
@@ -41,6 +47,7 @@ class Terms(NamedTuple):
     directives: ResponseDirectives
     born: float
     lifetime: float
+    source: Source
     explicit: bool
     validate: bool
     stale_forbidden: bool
@@ -101,12 +108,13 @@ def agreed(
     options, rule = settings
     fields, received = head.fields, times[1]
     ruled = rule is not None and rule.override and head.status in _RULED_STATUSES
-    seconds = None if ruled else _origin_lifetime(fields, directives, received)
+    source, seconds = _NO_WORD if ruled else _origin_lifetime(fields, directives, received)
     if seconds is None and rule is not None and head.status in _RULED_STATUSES:
-        seconds = rule.freshness
+        source, seconds = "rule", rule.freshness
     explicit = seconds is not None
     if seconds is None:
         seconds = 0.0 if personal else _heuristic_lifetime(head, directives, options, received)
+        source = "heuristic" if seconds else "none"
     since = _born(fields, *times)
     forbidden = not ruled and _stale_forbidden(directives)
     window = 0.0 if forbidden else _stale_while_revalidate(personal, directives, options)
@@ -117,6 +125,7 @@ def agreed(
         directives,
         since,
         seconds,
+        source,
         explicit,
         directives.no_cache and not ruled,
         forbidden,
@@ -133,18 +142,19 @@ def _date(fields: Fields, received: float) -> float:
 
 def _origin_lifetime(
     fields: Fields, directives: ResponseDirectives, received: float
-) -> float | None:
+) -> tuple[Source, float | None]:
     """§4.2.1: s-maxage wins in a shared cache, then max-age, then Expires less Date."""
     if directives.s_maxage is not None:
-        return directives.s_maxage
+        return "s-maxage", directives.s_maxage
     if directives.max_age is not None:
-        return directives.max_age
+        return "max-age", directives.max_age
     # RFC 9213 §2.2: where a targeted field is used, Expires is not.
     if directives.targeted or (said := fields.get("expires")) is None:
-        return None
+        return _NO_WORD
     expires = parse_date(said, received)
     # §5.3: an invalid date, 0 above all, is a time in the past.
-    return 0.0 if expires is None else max(0.0, expires - _date(fields, received))
+    seconds = 0.0 if expires is None else max(0.0, expires - _date(fields, received))
+    return "expires", seconds
 
 
 def _heuristic_lifetime(
@@ -202,7 +212,7 @@ def _stale_if_error(
 
 
 def _born(fields: Fields, requested: float, received: float) -> float:
-    return born(_date(fields, received), _age_value(fields), requested, received)
+    return born(_date(fields, received), age_value(fields), requested, received)
 
 
 def born(date_value: float, age_value: int, requested: float, received: float) -> float:
@@ -212,7 +222,7 @@ def born(date_value: float, age_value: int, requested: float, received: float) -
     return received - max(apparent_age, age_value + response_delay)
 
 
-def _age_value(fields: Fields) -> int:
+def age_value(fields: Fields) -> int:
     """§5.1: of several members the first counts; what is no delta-seconds is ignored."""
     if "age" not in fields:
         return 0

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from proxy.policy.reasons import Reason
 from proxy.semantics.grammar import list_members
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from proxy.policy.options import Options
     from proxy.policy.rules import Rule
@@ -24,6 +24,15 @@ if TYPE_CHECKING:
     from proxy.semantics.targets import TargetURI
 
 Selecting = tuple[tuple[str, str | None], ...]
+
+
+class Differing(NamedTuple):
+    """A selecting field, normalised, as it was ``stored`` and as it is ``asked``; None: absent."""
+
+    name: str
+    stored: str | None
+    asked: str | None
+
 
 # RFC 9110 §12.5: case does not matter, and weights, not the order, say what is preferred.
 _WEIGHTED: Final = frozenset({"accept-charset", "accept-encoding", "accept-language"})
@@ -37,6 +46,14 @@ def primary(uri: TargetURI, rule: Rule | None) -> str:
     path, mark, query = str(uri).partition("?")
     kept = "&".join(p for p in query.split("&") if not rule.ignored(p.partition("=")[0]))
     return f"{path}?{kept}" if kept or (mark and not query) else path
+
+
+def left_out(uri: TargetURI, rule: Rule | None) -> tuple[str, ...]:
+    """The query parameters, with their values, that ``rule`` takes out of the key."""
+    if rule is None:
+        return ()
+    parameters = uri.path.partition("?")[2].split("&")
+    return tuple(p for p in parameters if rule.ignored(p.partition("=")[0]))
 
 
 def selecting(vary: Iterable[str], fields: Fields) -> Selecting | None:
@@ -58,6 +75,13 @@ def selects(stored: StoredResponse, request: Request) -> bool:
     return True
 
 
+def differing(stored: StoredResponse, request: Request) -> Iterator[Differing]:
+    """The selecting fields for which the request is not selected (§4.1)."""
+    for name, value in stored.selecting:
+        if (own := _selecting_value(name, request.fields)) != value:
+            yield Differing(name, value, own)
+
+
 def beyond(request: Request, options: Options) -> Reason | None:
     """What may shape the response although it is in no key; such a request passes the cache by."""
     fields = request.fields
@@ -71,6 +95,11 @@ def reflected(fields: Fields, options: Options) -> Reason | None:
     if _lower(options.unkeyed_fields).isdisjoint(fields.names()):
         return None
     return Reason.REQUEST_REFLECTED
+
+
+def unkeyed(fields: Fields, options: Options) -> list[str]:
+    """Which fields those are, in lower case."""
+    return sorted(_lower(options.unkeyed_fields).intersection(fields.names()))
 
 
 @lru_cache(maxsize=64)

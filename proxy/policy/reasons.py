@@ -85,3 +85,25 @@ HITS: Final = frozenset(
         Reason.STALE_IF_ERROR,
     }
 )
+
+# Answered by the proxy itself: neither from the cache nor from an origin.
+OWN: Final = frozenset(
+    {
+        Reason.ONLY_IF_CACHED,
+        Reason.SELF,
+        Reason.LOOP,
+        Reason.MAX_FORWARDS,
+        Reason.BAD_REQUEST,
+        Reason.REQUEST_TIMEOUT,
+        Reason.TOO_MANY_CONNECTIONS,
+        Reason.DENIED_CLIENT,
+        Reason.DENIED_DESTINATION,
+        Reason.DENIED_PORT,
+        Reason.ORIGIN_UNREACHABLE,
+        Reason.ORIGIN_TIMEOUT,
+        Reason.ORIGIN_LOST,
+        Reason.ORIGIN_MALFORMED,
+        Reason.CLIENT_GONE,
+        Reason.INTERNAL,
+    }
+)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from proxy.policy.freshness import Terms
     from proxy.policy.options import Options
     from proxy.policy.partial import Missing
+    from proxy.policy.standing import Standing
     from proxy.policy.stored import StoredResponse
     from proxy.semantics.fields import Fields
     from proxy.semantics.messages import Request
@@ -87,19 +88,27 @@ _UNLIMITED: Final = float("inf")
 
 
 def decide(
-    request: Request, found: Sequence[StoredResponse], now: float, options: Options
+    request: Request,
+    found: Sequence[StoredResponse],
+    now: float,
+    options: Options,
+    stands: Standing | None = None,
 ) -> Decision:
-    """What to do with ``request``; ``found`` is all that is stored under its primary key."""
+    """What to do with ``request``; ``found`` is all that is stored under its primary key.
+
+    ``stands`` is the request's own standing, or another one to see what that would change.
+    """
     if request.method not in {"GET", "HEAD"}:
         return Forward(Reason.METHOD)
-    stands = standing(request, options)
+    if stands is None:
+        stands = standing(request, options)
     asked = stands.directives
     decision: Decision
     if stands.passes_by is not None:
         decision = Forward(stands.passes_by)
     elif not found:
         decision = _MISS
-    elif (stored := _select(request, found)) is None:
+    elif (stored := select(request, found)) is None:
         decision = _ask_for_variant(request, found)
     elif stored.part is not None and not partial.answers(stored, stored.part, request, now):
         gap = partial.missing(stored, stored.part, request)
@@ -125,7 +134,7 @@ def _ask_for_variant(request: Request, found: Sequence[StoredResponse]) -> Reval
     return Revalidate(found[0], conditional, Reason.VARY_MISS, on_error_until=0.0)
 
 
-def _select(request: Request, found: Sequence[StoredResponse]) -> StoredResponse | None:
+def select(request: Request, found: Sequence[StoredResponse]) -> StoredResponse | None:
     """§4.1: of those whose selecting fields match, the most recent by Date."""
     matching = [s for s in found if not s.selecting or keys.selects(s, request)]
     if len(matching) < 2:

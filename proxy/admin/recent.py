@@ -1,0 +1,143 @@
+"""The latest exchanges, to look one up by its id and to watch them go by.
+
+Bounded in number and in text. Plain hits have a ring of their own, so that a busy cache does not
+push out within a second what somebody wants to ask about. Whoever watches keeps his own place and
+comes back for more: who is slow misses some, is told how many, and holds up nobody.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Callable
+from itertools import takewhile
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from proxy.exchange.record import ExchangeRecord
+from proxy.policy.reasons import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+HITS_KEPT: Final = 512
+OTHERS_KEPT: Final = 4096
+LONGEST: Final = 2048  # characters of all texts of a record; where there are more, of each
+
+Wanted = Callable[[ExchangeRecord], bool]
+
+
+class Recorded(NamedTuple):
+    """An exchange and its running number, from 1."""
+
+    number: int
+    record: ExchangeRecord
+
+
+class Watched(NamedTuple):
+    """Exchanges in their order; ``upto`` is the place to go on from, ``missed`` counts the gaps."""
+
+    exchanges: tuple[Recorded, ...]
+    upto: int
+    missed: int
+
+
+class Recent:
+    """Takes batches on one thread; any thread may look.
+
+    An id is the ``token`` of this process and the running number: ``3f9c2a81-1234``.
+    """
+
+    def __init__(self, token: str = "") -> None:
+        self.token = token or secrets.token_hex(4)
+        self._hits: deque[Recorded] = deque(maxlen=HITS_KEPT)
+        self._others: deque[Recorded] = deque(maxlen=OTHERS_KEPT)
+        self._count = 0
+        # Held for a copy of the rings at most: some microseconds.
+        self._lock = threading.Lock()
+
+    def take(self, batch: Sequence[ExchangeRecord]) -> None:
+        """Remember these, in the order in which they ended."""
+        hit, first = Reason.HIT, self._count + 1
+        others = [(n, r) for n, r in enumerate(batch, first) if r.reason is not hit]
+        late = max(0, len(batch) - HITS_KEPT)
+        hits = [(n, r) for n, r in enumerate(batch[late:], first + late) if r.reason is hit]
+        kept = _recorded(hits), _recorded(others[-OTHERS_KEPT:])
+        with self._lock:
+            self._hits.extend(kept[0])
+            self._others.extend(kept[1])
+            self._count += len(batch)
+
+    def id(self, recorded: Recorded) -> str:
+        """What ``find`` finds it by."""
+        return f"{self.token}-{recorded.number}"
+
+    def find(self, exchange_id: str) -> Recorded | None:
+        """The exchange with that id; None for one that is forgotten, or was never here."""
+        token, _, digits = exchange_id.rpartition("-")
+        if token != self.token or not (digits.isascii() and digits.isdigit()):
+            return None
+        if len(digits) > _MOST_DIGITS:
+            return None
+        number = int(digits)
+        for kept in self._copies():
+            place = bisect_left(kept, (number,))
+            if place < len(kept) and kept[place].number == number:
+                return kept[place]
+        return None
+
+    def latest(self, count: int, wanted: Wanted | None = None) -> list[Recorded]:
+        """The latest ``count`` of those that are wanted, the latest first."""
+        hits, others = self._copies()
+        found = sorted(hits + others, reverse=True)
+        if wanted is not None:
+            found = [recorded for recorded in found if wanted(recorded.record)]
+        return found[:count]
+
+    @property
+    def upto(self) -> int:
+        """The number of the latest: who watches from here on misses nothing."""
+        return self._count
+
+    def watch(self, after: int, most: int, wanted: Wanted | None = None) -> Watched:
+        """What came after that number: of more than ``most`` the latest."""
+        with self._lock:
+            upto = self._count
+            new = [
+                recorded
+                for ring in (self._hits, self._others)
+                for recorded in takewhile(lambda kept: kept.number > after, reversed(ring))
+            ]
+        new.sort()
+        missed = upto - after - len(new)
+        if wanted is not None:
+            new = [recorded for recorded in new if wanted(recorded.record)]
+        shown = tuple(new[-most:])
+        return Watched(shown, upto, missed + len(new) - len(shown))
+
+    def _copies(self) -> tuple[list[Recorded], list[Recorded]]:
+        with self._lock:
+            return list(self._hits), list(self._others)
+
+
+_MOST_DIGITS: Final = 18
+
+
+def _recorded(numbered: Iterable[tuple[int, ExchangeRecord]]) -> list[Recorded]:
+    return [Recorded(number, _bounded(record)) for number, record in numbered]
+
+
+def _bounded(record: ExchangeRecord) -> ExchangeRecord:
+    """A head may be 64 KiB long, and that many would be remembered."""
+    r = record
+    length = len(r.target) + len(r.referer) + len(r.user_agent) + len(r.content_type)
+    if length + len(r.method) <= LONGEST:
+        return r
+    return r._replace(
+        method=r.method[:LONGEST],
+        target=r.target[:LONGEST],
+        content_type=r.content_type[:LONGEST],
+        referer=r.referer[:LONGEST],
+        user_agent=r.user_agent[:LONGEST],
+    )

@@ -1,0 +1,197 @@
+"""The busiest hosts and URLs, in memory that is bounded whatever clients ask for.
+
+Space-saving (Metwally, Agrawal, El Abbadi 2005): a name that has no slot takes the one with the
+least weight, and its weight on top. So each name that has more than 1/``SLOTS`` of all has a slot,
+and its weight is never too small. Its figures count from when it took the slot: they are never
+too large, and it is ranked by them. When there is much to do, one hit in some stands for all of
+them; what is missed is always counted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from heapq import heappop, heappush, heapreplace, nlargest
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final
+
+from proxy.admin.statistics import GROUPS
+from proxy.policy.reasons import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from proxy.exchange.record import ExchangeRecord
+
+SLOTS: Final = 1000
+SHOWN: Final = 50
+LONGEST: Final = 1024  # characters of a name
+# A batch as long as this is one of many: what is shown can wait for the last of them.
+BUSY: Final = 4096
+MOST_UNSEEN: Final = 16
+EVERY: Final = 8  # hit of a busy batch is counted, as that many
+MEASURES: Final = ("requests", "octets", "misses")
+_SEEN: Final = attrgetter("target", "reason", "sent")
+
+
+@dataclass(frozen=True, slots=True)
+class Leader:
+    """One of the busiest. ``reason`` is the most frequent one of its misses, "" without."""
+
+    name: str
+    requests: int
+    octets: int
+    misses: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """The same kind of names by three measures, the busiest first, ``SHOWN`` at most."""
+
+    requests: tuple[Leader, ...] = ()
+    octets: tuple[Leader, ...] = ()
+    misses: tuple[Leader, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Leaders:
+    """Hosts with their ports where these are not the default ones, and URLs."""
+
+    hosts: Ranking = Ranking()
+    urls: Ranking = Ranking()
+
+
+class _Figures:
+    __slots__ = ("misses", "octets", "reasons", "requests")
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.octets = 0
+        self.misses = 0
+        self.reasons: dict[str, int] = {}
+
+    def count(self, reason: Reason, requests: int, octets: int) -> None:
+        self.requests += requests
+        self.octets += octets
+        if GROUPS[reason] == "miss":
+            self.misses += requests
+            self.reasons[reason.value] = self.reasons.get(reason.value, 0) + requests
+
+    def add(self, more: _Figures) -> None:
+        self.requests += more.requests
+        self.octets += more.octets
+        self.misses += more.misses
+        for reason, count in more.reasons.items():
+            self.reasons[reason] = self.reasons.get(reason, 0) + count
+
+    def leader(self, name: str) -> Leader:
+        reason = max(self.reasons, key=self.reasons.__getitem__, default="")
+        return Leader(name, self.requests, self.octets, self.misses, reason)
+
+
+class _Slots:
+    """The names with the most of one measure."""
+
+    def __init__(self, measure: str) -> None:
+        self._measure = attrgetter(measure)
+        self._figures: dict[str, _Figures] = {}
+        self._weights: dict[str, int] = {}
+        # Each name once, with a weight that may have grown since: it is looked at when it comes up.
+        self._least: list[tuple[int, str]] = []
+
+    def add(self, name: str, more: _Figures) -> None:
+        weight = self._measure(more)
+        known = self._figures.get(name)
+        if known is not None:
+            self._weights[name] += weight
+            known.add(more)
+        elif weight or len(self._weights) < SLOTS:
+            weight += self._make_room()
+            self._figures[name] = taken = _Figures()
+            self._weights[name] = weight
+            heappush(self._least, (weight, name))
+            taken.add(more)
+
+    def leaders(self) -> tuple[Leader, ...]:
+        measure = self._measure
+        first = nlargest(SHOWN, self._figures.items(), key=lambda item: measure(item[1]))
+        return tuple(figures.leader(name) for name, figures in first if measure(figures))
+
+    def _make_room(self) -> int:
+        """The weight that whoever comes takes over."""
+        if len(self._weights) < SLOTS:
+            return 0
+        weight, name = self._least[0]
+        while (now := self._weights[name]) != weight:
+            heapreplace(self._least, (now, name))
+            weight, name = self._least[0]
+        heappop(self._least)
+        del self._weights[name], self._figures[name]
+        return weight
+
+
+class _Board:
+    """One kind of names."""
+
+    def __init__(self) -> None:
+        self._slots = tuple(_Slots(measure) for measure in MEASURES)
+
+    def add(self, batch: Mapping[str, _Figures]) -> None:
+        for name, figures in batch.items():
+            for slots in self._slots:
+                slots.add(name, figures)
+
+    def ranking(self) -> Ranking:
+        return Ranking(*(slots.leaders() for slots in self._slots))
+
+
+class Top:
+    """Takes batches on one thread; any thread may ask for the ``leaders``."""
+
+    def __init__(self) -> None:
+        self._hosts = _Board()
+        self._urls = _Board()
+        self._published = Leaders()
+        self._unseen = 0
+
+    def take(self, batch: Sequence[ExchangeRecord]) -> None:
+        """Count these."""
+        hosts: dict[str, _Figures] = defaultdict(_Figures)
+        urls: dict[str, _Figures] = defaultdict(_Figures)
+        busy, hit = len(batch) >= BUSY, Reason.HIT
+        for (target, reason, sent), count in Counter(map(_SEEN, _sample(batch, busy))).items():
+            host, url = _names(target, reason)
+            requests = count * EVERY if busy and reason is hit else count
+            if host:
+                hosts[host].count(reason, requests, requests * sent)
+            if url:
+                urls[url].count(reason, requests, requests * sent)
+        self._hosts.add(hosts)
+        self._urls.add(urls)
+        self._unseen += 1
+        if not busy or self._unseen == MOST_UNSEEN:
+            self._unseen = 0
+            self._published = Leaders(self._hosts.ranking(), self._urls.ranking())
+
+    def leaders(self) -> Leaders:
+        """As of a moment ago; costs nothing."""
+        return self._published
+
+
+def _sample(batch: Sequence[ExchangeRecord], busy: bool) -> Sequence[ExchangeRecord]:
+    if not busy:
+        return batch
+    hit = Reason.HIT
+    hits = [record for record in batch if record.reason is hit]
+    return [*(record for record in batch if record.reason is not hit), *hits[::EVERY]]
+
+
+def _names(target: str, reason: Reason) -> tuple[str, str]:
+    """Host and URL, "" for none. A target that was refused may be anything."""
+    if reason is Reason.BAD_REQUEST:
+        return "", ""
+    _, mark, rest = target.partition("://")
+    if mark:
+        return rest.partition("/")[0][:LONGEST], target[:LONGEST]
+    return (target.removesuffix(":443")[:LONGEST], "") if reason is Reason.TUNNEL else ("", "")
