@@ -11,14 +11,17 @@ import secrets
 import signal
 import socket
 import sys
+import time
 from typing import TYPE_CHECKING, Final
 
 from proxy.access.rules import Rules
 from proxy.admin.accesslog import AccessLog, open_log
 from proxy.admin.api import Api
 from proxy.admin.inside import Inside
+from proxy.admin.looking import Looking
 from proxy.admin.options import OFF
 from proxy.admin.server import Server
+from proxy.admin.watching import Watching
 from proxy.config import banner
 from proxy.exchange import tasks
 from proxy.exchange.exchange import Exchange
@@ -28,6 +31,7 @@ from proxy.exchange.voice import Voice
 from proxy.frontend.connection import Connection
 from proxy.frontend.door import Door
 from proxy.frontend.options import Listener, parse_listener
+from proxy.store.catalogue import Catalogue
 from proxy.store.waiting import Opened, open_or_wait
 from proxy.upstream.fetch import Upstream
 
@@ -61,6 +65,7 @@ class Running:
         self.fetcher = fetcher
         self.access_log = access_log
         self.admin = admin
+        self.looking: Looking | None = None
         self.servers: list[asyncio.Server] = []
         self.addresses: list[str] = []
 
@@ -87,6 +92,8 @@ class Running:
             server.close()
         if self.admin is not None:
             await self.admin.close()
+        if self.looking is not None:
+            self.looking.close()
         self.door.shut()
         await tasks.finish("", 0)
         self.fetcher.close()
@@ -105,8 +112,9 @@ async def start(settings: Settings) -> Running:
         sockets = [opened.enter_context(_bound(listener)) for listener in listeners]
         store = await open_or_wait(settings.store)
         opened.push_async_callback(store.close)
-        access_log = open_log(settings.log)
         admin = None if settings.admin.listen == OFF else Server(settings.admin)
+        watching = Watching(time.time())
+        access_log = open_log(settings.log, [] if admin is None else [watching.take])
         opened.pop_all()
     listening = [sock.getsockname()[:2] for sock in sockets]
     ours = listening if admin is None or not admin.port else [*listening, (admin.host, admin.port)]
@@ -124,7 +132,10 @@ async def start(settings: Settings) -> Running:
         running.servers.append(server)
         running.addresses.append(str(Listener(host, port)))
     if admin is not None:
-        await admin.start(Api(Inside(settings.cache, store, exchange, door)).routes)
+        running.looking = Looking(Catalogue(settings.store.dir, settings.cache), watching)
+        addresses = tuple(running.addresses)
+        inside = Inside(settings.cache, store, exchange, door, watching, running.looking, addresses)
+        await admin.start(Api(inside).routes)
     door.watch()
     return running
 

@@ -8,32 +8,42 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
 
+from proxy.admin import views
+from proxy.admin.metrics import Gauges, exposition
 from proxy.codings.registry import Coding
 from proxy.exchange.answer import Flow, Inbound, Inline, release
 from proxy.exchange.forms import kept_key
 from proxy.exchange.tasks import spawn
+from proxy.policy import rules
+from proxy.policy.explain import arithmetic, explain
 from proxy.semantics import targets
 from proxy.semantics.fields import Fields
 from proxy.semantics.messages import Request
 from proxy.semantics.targets import Absolute, BadTarget
 from proxy.store.base import BodyLost
+from proxy.store.catalogue_queries import Everything, Glob, Host, Prefix, Query, Tag
 from proxy.upstream.base import UpstreamError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 
+    from proxy.admin.looking import Looking
     from proxy.admin.shapes import PurgeOrder
+    from proxy.admin.watching import Watching
     from proxy.exchange.answer import Outcome
     from proxy.exchange.exchange import Exchange
     from proxy.frontend.door import Door
+    from proxy.policy.explain import Explanation
     from proxy.policy.options import Options
     from proxy.policy.stored import StoredResponse
     from proxy.semantics.fields import Line
     from proxy.semantics.targets import TargetURI
-    from proxy.store.base import Found, Store
+    from proxy.store.base import Found
+    from proxy.store.catalogue_queries import Selector
+    from proxy.store.waiting import Opened
 
 AT_ONCE: Final = 8  # requests of one warming
 MOST_WARMED: Final = 10_000  # URLs in one call
@@ -58,22 +68,59 @@ class Inside:
     """One per process."""
 
     options: Options
-    store: Store
+    store: Opened
     exchange: Exchange
     door: Door
-    started: float = field(default_factory=time.time)
+    watching: Watching
+    looking: Looking
+    listening: tuple[str, ...] = ()
 
     def draining(self) -> bool:
         """Whether it takes no more requests."""
         return self.door.draining
 
     async def uses(self, key: str) -> tuple[int, float]:
-        """How often it was a hit, and when last (0: never)."""
-        return 0, 0.0
+        """How often it was a hit, and when last (0: never), as far as the catalogue knows."""
+        page = await self.looking.page(Query(prefix=key, limit=1, sort="url"))
+        known = next((entry for entry in page.entries if entry.key == key), None)
+        return (known.hits, known.used) if known is not None else (0, 0.0)
 
-    def arithmetic(self, stored: StoredResponse) -> dict[str, object]:
+    def explain(self, request: Request, found: Found) -> Explanation:
+        """What would happen to it now, and why."""
+        return explain(request, found.variants, time.time(), self.options)
+
+    def arithmetic(self, url: str, stored: StoredResponse) -> dict[str, Any]:
         """The terms of its freshness."""
-        return {}
+        rule = rules.first(self.options.rules, self.uri(url))
+        return views.terms(arithmetic(stored, time.time(), self.options, rule))
+
+    def stats(self) -> dict[str, Any]:
+        """All that is counted."""
+        octets, limit, keys = self.store.usage()
+        store = {
+            "octets": octets,
+            "limit": limit,
+            "keys": keys,
+            "evictions": self.store.evicted,
+            "indexed": views.indexed(self.looking.progress),
+        }
+        snapshot, leaders = self.watching.statistics.snapshot(), self.watching.top.leaders()
+        counts = self.exchange.shop.counts
+        return views.stats(snapshot, time.time(), leaders, counts, store, self.listening)
+
+    def metrics(self) -> bytes:
+        """For Prometheus."""
+        octets, limit, keys = self.store.usage()
+        gauges = Gauges(
+            entries=keys,
+            size=octets,
+            size_limit=limit,
+            evictions={"room": self.store.evicted},
+            fills=len(self.exchange.fills()),
+            tunnels=len(self.door.tunnels),
+            connections=len(self.door.connections),
+        )
+        return exposition(self.watching.statistics.snapshot(), gauges)
 
     def request(self, method: str, url: str, lines: Iterable[Line] = ()) -> Request:
         """The request that a client on this machine would make. Raises Unclear."""
@@ -132,6 +179,15 @@ class Inside:
     async def _chosen(self, order: PurgeOrder) -> AsyncIterator[str]:
         if order.url is not None:
             yield self.exchange.key(self.uri(order.url))
+            return
+        under_way = self.exchange.keys_under_way()
+        async for key in self.looking.keys(_selector(order)):
+            under_way.discard(key)
+            yield key
+        if not order.dry_run:
+            # What is on its way is in no catalogue yet: to have it come again is the lesser evil.
+            for key in under_way:
+                await self.store.remove(key)
 
     async def warm(self, urls: Sequence[str], lines: Sequence[Line]) -> AsyncGenerator[Warmed]:
         """Fetch each into the cache, a few at a time, in the order in which they end.
@@ -172,3 +228,19 @@ class Inside:
             if outcome is not None:
                 release(outcome.answer.body)
         return Warmed(str(request.uri), outcome.answer.head.status, outcome.reason.value, octets)
+
+
+def _selector(order: PurgeOrder) -> Selector:
+    """Raises Unclear."""
+    try:
+        if order.prefix is not None:
+            return Prefix(order.prefix)
+        if order.host is not None:
+            return Host(order.host)
+        if order.glob is not None:
+            return Glob(order.glob)
+        if order.tag is not None:
+            return Tag(order.tag, order.origin)
+        return Everything()
+    except ValueError as wrong:
+        raise Unclear(f"{wrong}.") from None

@@ -72,7 +72,11 @@ class Server:
         application.add_routes(routes)
         application.add_routes([web.get(path, self._page) for path in _TYPES])
         self._runner = web.AppRunner(
-            application, access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN
+            application,
+            access_log=None,
+            handle_signals=False,
+            handler_cancellation=True,  # who watches events and leaves is not written to any more
+            shutdown_timeout=_SHUTDOWN,
         )
         await self._runner.setup()
         await web.SockSite(self._runner, self._socket).start()

@@ -53,13 +53,17 @@ class EntryShape(msgspec.Struct, frozen=True):
 
 
 class PurgeOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What to purge: just one of url, prefix, host, glob, tag, all."""
+    """What to purge: just one of url, prefix, host, glob, tag, all.
+
+    ``origin`` goes with the tag of a cache group (RFC 9875), which is of one origin alone.
+    """
 
     url: str | None = None
     prefix: str | None = None
     host: str | None = None
     glob: str | None = None
     tag: str | None = None
+    origin: str = ""
     all: bool = False
     soft: bool = False
     dry_run: bool = False

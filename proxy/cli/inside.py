@@ -157,16 +157,16 @@ def purge(
 @click.command()
 @click.argument("urls", nargs=-1)
 @click.option(
-    "--from", "file", type=click.File(), help="A file with a URL on each line; - is stdin."
+    "--from", "listed", type=click.File(), help="A file with a URL on each line; - is stdin."
 )
 @click.option("--header", "-H", multiple=True, metavar="NAME:VALUE", help="May be repeated.")
 @_json
 @_asking
 def warm(
-    client: Client, urls: tuple[str, ...], file: Any, header: tuple[str, ...], as_json: bool
+    client: Client, urls: tuple[str, ...], listed: Any, header: tuple[str, ...], as_json: bool
 ) -> None:
     """Fetch URLs into the cache."""
-    wanted = [*urls, *(line.strip() for line in file or () if line.strip())]
+    wanted = [*urls, *(line.strip() for line in listed or () if line.strip())]
     if not wanted:
         raise click.UsageError("Give URLs, or --from a file of them.")
     headers = {name.strip(): value.strip() for name, _, value in (h.partition(":") for h in header)}

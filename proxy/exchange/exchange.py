@@ -120,6 +120,10 @@ class Exchange:
         """What is on its way into the store, by key."""
         return self._keeping.under_way()
 
+    def keys_under_way(self) -> set[str]:
+        """Keys for which the origin is being asked, or something is being stored."""
+        return self.flights.keys() | {key for key, _ in self._keeping.unfinished()}
+
     async def settled(self, key: str) -> None:
         """Wait for what is whole and about to be stored under the key."""
         fill = self._keeping.arrived(key)

@@ -139,6 +139,10 @@ class Flights:
         flight = self._joinable(key, removals)
         return flight is not None and flight.outcome is not None
 
+    def keys(self) -> set[str]:
+        """Of the flights under way; those of another variant have more than their key."""
+        return set(self._flights)
+
     def is_under_way(self, key: str, removals: int) -> bool:
         """Whether who joins now would follow."""
         return self._joinable(key, removals) is not None

@@ -75,10 +75,13 @@ class Keeping:
         launch(work, PUMP + key)
         return fill
 
+    def unfinished(self) -> list[tuple[str, Fill]]:
+        """The latest fill of each key until it is in the store, or never will be."""
+        return [(key, fill) for key, (fill, _) in self._fills.items()]
+
     def under_way(self) -> list[tuple[str, Fill]]:
         """The latest fill of each key whose body is still coming."""
-        fills = [(key, fill) for key, (fill, _) in self._fills.items()]
-        return [(key, fill) for key, fill in fills if fill.state is FillState.FLOWING]
+        return [pair for pair in self.unfinished() if pair[1].state is FillState.FLOWING]
 
     def arrived(self, key: str) -> Fill | None:
         """The latest fill for this key if it is whole, and about to be found in the store."""

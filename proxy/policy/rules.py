@@ -78,6 +78,11 @@ def first(rules: tuple[Rule, ...], uri: TargetURI) -> Rule | None:
     return next((rule for rule in rules if rule.applies(uri)), None) if rules else None
 
 
+def pattern(glob: str) -> re.Pattern[str]:
+    """What ``match`` means: to be searched for in a target URI. Raises ValueError."""
+    return _glob(glob)
+
+
 def _regex(regex: str) -> re.Pattern[str]:
     try:
         return re.compile(regex)

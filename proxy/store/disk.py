@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 PAGE: Final = 4096
 DATABASE: Final = "cache.db"
 DAMAGED: Final = "cache.db.damaged"
+INDEX: Final = "index.db"  # of the catalogue
 SCHEMA: Final = 1
 
 _IN_A_STATEMENT: Final = 64
@@ -126,7 +127,7 @@ class Table:
     def _sql(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
         connection = self._cache._con
         # A flipped bit in a text must not be an error for every statement that meets it.
-        connection.text_factory = _lenient
+        connection.text_factory = lenient
         return list(connection.execute(statement, parameters))
 
     def record(self, key: str) -> bytes | None:
@@ -349,7 +350,7 @@ def _place(mode: object, value: object) -> Place | None:
     return packs.parse_place(value) if mode == _MODE_PACKED else None
 
 
-def _lenient(text: bytes) -> str:
+def lenient(text: bytes) -> str:
     return text.decode(errors="replace")
 
 

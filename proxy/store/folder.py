@@ -1,8 +1,9 @@
 """The folder of the store: who may use it, what is in it, how large it may become.
 
 ``cache.db`` (rows), ``bodies/`` (adopted files), ``spool/`` (bodies on their way in),
-``generations`` (shared memory), ``lock`` (held while a process opens the folder or replaces a
-damaged database). Several processes may have it open.
+``generations`` (shared memory), ``index.db`` (of the catalogue, if anybody looks), ``lock`` (held
+while a process opens the folder or replaces a damaged database). Several processes may have it
+open.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.store import generations
 from proxy.store.bodies import Verifier, body_path
-from proxy.store.disk import DAMAGED, DATABASE, ERRORS, PAGE, Table, is_damage, move_aside
+from proxy.store.disk import DAMAGED, DATABASE, ERRORS, INDEX, PAGE, Table, is_damage, move_aside
 from proxy.store.generations import Generations
 from proxy.store.packs import Packs, is_pack, usable
 from proxy.store.spools import SpoolFolder
@@ -32,6 +33,7 @@ _LOG: Final = logging.getLogger(__name__)
 _FOLDERS: Final = 300 * PAGE
 _WAL_PAGES: Final = 4000
 _KEEP_DAMAGED: Final = 7 * 86400.0
+_WEIGH_EVERY: Final = 1.0
 
 
 class UnsafeFolder(PermissionError):
@@ -44,6 +46,7 @@ class Folder:
     def __init__(self, options: StoreOptions) -> None:
         """Blocks. Raises UnsafeFolder, and disk.ERRORS when it cannot be opened."""
         self._path = options.dir
+        self._index, self._index_weighed = 0, -_WEIGH_EVERY
         self._max_size = options.max_size
         _make_private(self._path)
         wal_pages = max(64, min(_WAL_PAGES, options.max_size // 128 // PAGE))
@@ -67,7 +70,10 @@ class Folder:
     @property
     def fixed(self) -> int:
         """What the folder takes besides."""
-        return generations.SIZE + _FOLDERS + self._damaged
+        if time.monotonic() - self._index_weighed >= _WEIGH_EVERY:
+            self._index_weighed = time.monotonic()
+            self._index = self._weigh_index()
+        return generations.SIZE + _FOLDERS + self._damaged + self._index
 
     @property
     def limit(self) -> int:
@@ -152,6 +158,13 @@ class Folder:
             return status.st_size
         damaged.unlink()
         return 0
+
+    def _weigh_index(self) -> int:
+        octets = 0
+        for suffix in ("", "-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                octets += (self._path / (INDEX + suffix)).stat().st_size
+        return octets
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:

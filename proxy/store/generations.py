@@ -18,20 +18,48 @@ import itertools
 import mmap
 import os
 import secrets
+import sys
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 from zlib import crc32
 
 MOST_PROCESSES: Final = 64
 NOT_KEPT: Final = -1  # a generation that no key ever has
 
-_MAGIC: Final = b"forecache generations 1\n"
+_MAGIC: Final = b"forecache generations 2\n"
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _SLOTS, _MARKS = 1 << 16, 1 << 20
 _SLOT_MASK, _MARK_MASK = _SLOTS - 1, _MARKS - 1
-_EPOCH, _HAND, _IN_FLIGHT, _HEADER = 16, 17, 32, 4096  # the first three count in words
+# All but the last count in words.
+_EPOCH, _HAND, _BIRTH, _IN_FLIGHT, _HEADER = 16, 17, 18, 32, 4096
 _MOST_REMEMBERED: Final = 1 << 16
+SLOTS: Final = _SLOTS
 SIZE: Final = _HEADER + 2 * 8 * _SLOTS + _MARKS
+
+
+class Stamps(NamedTuple):
+    """The stamps of all slots at one time; those of another ``birth`` say nothing of these."""
+
+    birth: int
+    epoch: int
+    changed: memoryview[int]
+
+
+def slot_of(key: str) -> int:
+    """The place of the key's stamp in ``Stamps.changed``."""
+    return crc32(key.encode()) & _SLOT_MASK
+
+
+def read(path: Path) -> Stamps | None:
+    """For whoever only looks; None if no process made the file within this boot. Blocks."""
+    header = _MAGIC + _boot()
+    if not _is_current(path, header):
+        return None
+    with path.open("rb") as file:
+        octets = file.read(_HEADER + 8 * _SLOTS)
+    words = memoryview(octets).cast("Q")
+    first = _HEADER // 8
+    return Stamps(words[_BIRTH], words[_EPOCH], words[first:])
 
 
 class Generations:
@@ -160,6 +188,7 @@ def _create(path: Path, header: bytes, mark: int) -> None:
     with contextlib.suppress(FileNotFoundError):
         fresh.unlink()
     with os.fdopen(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
-        file.write(header.ljust(SIZE - _MARKS, b"\0"))
+        birth = (secrets.randbits(62) + 1).to_bytes(8, sys.byteorder)
+        file.write((header.ljust(8 * _BIRTH, b"\0") + birth).ljust(SIZE - _MARKS, b"\0"))
         file.write(bytes((mark,)) * _MARKS)
     fresh.replace(path)

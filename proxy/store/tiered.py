@@ -127,6 +127,11 @@ class TieredStore:
         used = self._writer.used + self._folder.fixed
         return used, self._options.max_size, self._writer.keys
 
+    @property
+    def evicted(self) -> int:
+        """Keys that had to make room, since the start."""
+        return self._writer.evicted
+
     # Reading.
 
     async def lookup(self, key: str) -> Found:

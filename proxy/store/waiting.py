@@ -82,6 +82,10 @@ class WaitingStore:
     def usage(self) -> tuple[int, int, int]:
         return (0, self._options.max_size, 0) if self._store is None else self._store.usage()
 
+    @property
+    def evicted(self) -> int:
+        return 0 if self._store is None else self._store.evicted
+
     async def lookup(self, key: str) -> Found:
         return _NOTHING if self._store is None else await self._store.lookup(key)
 

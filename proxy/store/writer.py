@@ -64,6 +64,7 @@ class Writer:
         self._warned = -_WARN_EVERY
         self._checked = self._replaced = -_WARN_EVERY
         self.keys = folder.keys_at_start
+        self.evicted = 0
         self.used = folder.used_at_start
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
 
@@ -273,6 +274,7 @@ class Writer:
             for key in evicted or ():
                 folder.generations.settled(key)
         self.keys -= len(evicted or ())
+        self.evicted += len(evicted or ())
         return evicted is not None
 
     def _measure(self, inline: int, needed: int) -> int:

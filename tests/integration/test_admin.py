@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import aiohttp
 import pytest
 
+from proxy.admin.api import Api
 from tests.support.origin import Gate, Origin, head, reply
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from aiohttp import web
+
+    from proxy.admin.inside import Inside
     from tests.conftest import StartHouse
     from tests.support.house import House
 
@@ -33,12 +37,12 @@ class Admin:
         self.url = f"http://{server.address}"
         self.session = aiohttp.ClientSession()
 
-    async def get(self, path: str, status: int = 200, **query: str) -> Any:
+    async def get(self, path: str, status: int = 200, /, **query: str) -> Any:
         async with self.session.get(self.url + path, params=query) as answer:
             assert answer.status == status, await answer.text()
             return await answer.json()
 
-    async def post(self, path: str, status: int = 200, **order: object) -> Any:
+    async def post(self, path: str, status: int = 200, /, **order: object) -> Any:
         async with self.session.post(self.url + path, json=order) as answer:
             assert answer.status == status, await answer.text()
             return await answer.json()
@@ -165,6 +169,129 @@ async def test_warmed_it_is_a_hit(admin: Admin, origin: Origin) -> None:
     }
     assert origin.requests[0].get("accept-language") == "de"
     assert (await admin.house.get(urls[0])).hit
+
+
+async def counted(admin: Admin, requests: int) -> Any:
+    """The statistics once they have that many requests: records come in batches."""
+    while True:
+        stats = await admin.get("/api/stats")
+        if stats["requests"] >= requests:
+            return stats
+        await asyncio.sleep(0.05)
+
+
+async def test_what_was_asked_is_counted_and_remembered(admin: Admin, origin: Origin) -> None:
+    origin.serve("/a", reply(200, FRESH, body=b"hello"))
+    origin.serve("/b", reply(200, "Cache-Control: no-store", body=b"hello"))
+    for path in ("/a", "/a", "/b"):
+        await admin.house.get(origin.url(path))
+    stats = await counted(admin, 3)
+    assert stats["results"] == {"miss": 1, "hit": 1, "not-stored-no-store": 1}
+    assert stats["hits"] == 1
+    assert stats["octets"]["cache"] > 5
+    assert {url["name"] for url in stats["top"]["urls"]} == {origin.url("/a"), origin.url("/b")}
+    (latest, *_) = (await admin.get("/api/exchanges", limit="1"))["exchanges"]
+    assert (latest["target"], latest["reason"]) == (origin.url("/b"), "not-stored-no-store")
+    one = await admin.get(f"/api/exchanges/{latest['id']}")
+    assert one["exchange"] == latest
+    assert one["now"]["decision"] == "forward"
+    await admin.get("/api/exchanges/none-1", 404)
+    async with admin.session.get(f"{admin.url}/metrics") as answer:
+        text = await answer.text()
+    assert 'forecache_requests_total{method="GET",result="hit",status_class="2xx"} 1.0' in text
+
+
+async def test_explained(admin: Admin, origin: Origin) -> None:
+    origin.serve("/a", reply(200, FRESH, 'ETag: "1"', body=b"hello"))
+    origin.serve("/b", reply(200, "Cache-Control: private", body=b"hello"))
+    for path in ("/a", "/b"):
+        await admin.house.get(origin.url(path))
+    await admin.get("/api/entry", url=origin.url("/a"))  # waits until it is stored
+    hit = await admin.get("/api/explain", url=origin.url("/a"))
+    assert (hit["decision"], hit["reason"]) == ("serve", "hit")
+    lines = {"header": "Cache-Control: no-cache"}
+    asked = await admin.get("/api/explain", url=origin.url("/a"), **lines)
+    assert (asked["decision"], asked["reason"]) == ("revalidate", "request-no-cache")
+    posted = await admin.get("/api/explain", url=origin.url("/a"), method="post")
+    assert (posted["decision"], posted["reason"]) == ("forward", "method")
+    await counted(admin, 2)
+    never = await admin.get("/api/explain", url=origin.url("/b"))
+    assert never["reason"] == "miss"
+    assert never["last"]["reason"] == "not-stored-private"
+    await admin.get("/api/explain", 400, url=origin.url("/a"), header="nonsense")
+    await admin.get("/api/explain", 400, url=origin.url("/a"), header="X: a\r\nY: b")
+
+
+async def test_entries_page_by_page(admin: Admin, origin: Origin) -> None:
+    for number in range(5):
+        origin.serve(f"/{number}", reply(200, FRESH, "Content-Type: text/x", body=bytes(number)))
+        await admin.house.get(origin.url(f"/{number}"))
+        await admin.get("/api/entry", url=origin.url(f"/{number}"))
+    query = {"sort": "url", "order": "asc", "limit": "2", "type": "text/*"}
+    seen: list[str] = []
+    cursor = ""
+    for _ in range(3):
+        page = await admin.get("/api/entries", **query, cursor=cursor)
+        seen += [entry["url"] for entry in page["entries"]]
+        cursor = page["cursor"]
+    assert seen == [origin.url(f"/{number}") for number in range(5)]
+    assert cursor == ""
+    (found,) = (await admin.get("/api/entries", q="/3"))["entries"]
+    assert found["url"] == origin.url("/3")
+    for wrong in ({"sort": "colour"}, {"limit": "0"}, {"state": "ripe"}, {"cursor": "x"}):
+        await admin.get("/api/entries", 400, **wrong)
+
+
+async def test_purged_by_prefix_host_and_tag(admin: Admin, origin: Origin) -> None:
+    for path in ("/a/1", "/a/2", "/b"):
+        origin.serve(path, reply(200, FRESH, "Cache-Tag: news", body=b"hello"))
+        await admin.house.get(origin.url(path))
+        await admin.get("/api/entry", url=origin.url(path))
+    prefix = origin.url("/a/")
+    assert (await admin.post("/api/purge", prefix=prefix, dry_run=True))["keys"] == 2
+    assert (await admin.post("/api/purge", prefix=prefix))["keys"] == 2
+    assert (await admin.post("/api/purge", prefix=prefix))["keys"] == 0
+    assert (await admin.post("/api/purge", tag="news", soft=True))["keys"] == 1
+    assert (await admin.house.get(origin.url("/b"))).cache_status["fwd"] == "stale"
+    assert (await admin.post("/api/purge", host="127.0.0.1"))["keys"] == 1
+    await admin.post("/api/purge", 400, glob="nonsense")
+
+
+async def test_a_wide_purge_takes_what_is_on_its_way(admin: Admin, origin: Origin) -> None:
+    gate = Gate()
+    origin.serve("/a", head(200, FRESH, "Content-Length: 6") + b"one", gate, b"two")
+    origin.serve("/a", reply(200, FRESH, body=b"anew"))
+    reader = await admin.house.open(origin.url("/a"))
+    assert await reader.read(3) == b"one"
+    await admin.post("/api/purge", all=True)
+    gate.open()
+    assert await reader.rest() == b"two"
+    assert (await admin.house.get(origin.url("/a"))).body == b"anew"
+
+
+async def test_events_come_as_they_happen(admin: Admin, origin: Origin) -> None:
+    origin.serve("/a", reply(200, FRESH, body=b"hello"))
+    async with admin.session.get(f"{admin.url}/api/events") as answer:
+        assert answer.content_type == "text/event-stream"
+        await admin.house.get(origin.url("/a"))
+        names = []
+        async for line in answer.content:
+            if line.startswith(b"event: "):
+                names.append(line.split()[1])
+            if line.startswith(b"data: ") and names[-1] == b"exchange":
+                assert json.loads(line[6:])["target"] == origin.url("/a")
+                break
+    assert b"counters" in names
+
+
+async def test_all_that_there_is_is_described(admin: Admin) -> None:
+    described = await admin.get("/api/openapi.json")
+    routes = cast("list[web.RouteDef]", list(Api(cast("Inside", None)).routes))
+    assert {route.path for route in routes} == set(described["paths"])
+    for path in described["paths"]:
+        if "{" not in path and "get" in described["paths"][path] and path != "/api/events":
+            async with admin.session.get(admin.url + path) as answer:
+                assert answer.status in (200, 400), path
 
 
 async def test_nobody_is_led_there_through_the_proxy(admin: Admin) -> None:

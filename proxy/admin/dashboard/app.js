@@ -3,7 +3,7 @@
 // What is stored was written by strangers. Text enters the page by text nodes alone, and what would
 // be unseen or would turn the writing direction is shown as an escape (see `raw`).
 
-// ---- Text ----------------------------------------------------------------------------------------
+// ---- Text ----
 
 const NUMBER = new Intl.NumberFormat("en");
 const NONE = "\u2013";
@@ -15,12 +15,12 @@ const GAP = "\u00a0";
 const UNSEEN =
   /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\u{e0100}-\u{e01ef}]|(?! )\p{Zs}|(?<=\p{M}\p{M})\p{M}/gu;
 
-function escape(character) {
+function escaped(character) {
   const code = character.codePointAt(0);
   return code < 0x100 ? `\\x${code.toString(16).padStart(2, "0")}` : `\\u{${code.toString(16)}}`;
 }
 
-const plain = (text) => String(text).replace(UNSEEN, escape);
+const plain = (text) => String(text).replace(UNSEEN, escaped);
 
 function make(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
@@ -45,7 +45,7 @@ function pieces(text) {
   let from = 0;
   for (const found of text.matchAll(UNSEEN)) {
     if (found.index > from) nodes.push(text.slice(from, found.index));
-    nodes.push(make("span", { class: "escape" }, escape(found[0])));
+    nodes.push(make("span", { class: "escape" }, escaped(found[0])));
     from = found.index + found[0].length;
   }
   nodes.push(text.slice(from));
@@ -92,7 +92,13 @@ function octets(number) {
   return `${number < 0 ? MINUS : ""}${left.toFixed(digits)}${GAP}${units[unit]}`;
 }
 
-const SPANS = [["y", 31536000], ["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
+const SPANS = [
+  ["y", 31536000],
+  ["d", 86400],
+  ["h", 3600],
+  ["min", 60],
+  ["s", 1],
+];
 
 function duration(seconds) {
   if (!Number.isFinite(seconds)) return NONE;
@@ -109,6 +115,11 @@ function duration(seconds) {
   const next = SPANS[first + 1];
   const rest = next ? Math.floor((rounded % length) / next[1]) : 0;
   return rest ? `${head} ${rest}${GAP}${next[0]}` : head;
+}
+
+// For a column that is scanned: the largest unit alone.
+function rough(seconds) {
+  return duration(Math.max(0, Math.round(seconds))).split(" ")[0];
 }
 
 function rate(number) {
@@ -130,7 +141,7 @@ function moment(epoch) {
   return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())} ${clock(epoch)}`;
 }
 
-// ---- The API -------------------------------------------------------------------------------------
+// ---- The API ----
 
 const byId = (id) => document.getElementById(id);
 
@@ -154,13 +165,17 @@ function askForToken(again) {
     const field = dialog.querySelector("input");
     field.value = "";
     dialog.returnValue = "";
-    dialog.addEventListener("close", () => {
-      askingForToken = null;
-      declined = dialog.returnValue !== "yes";
-      if (!declined) sessionStorage.setItem("token", field.value.trim());
-      field.value = "";
-      settle();
-    }, { once: true });
+    dialog.addEventListener(
+      "close",
+      () => {
+        askingForToken = null;
+        declined = dialog.returnValue !== "yes";
+        if (!declined) sessionStorage.setItem("token", field.value.trim());
+        field.value = "";
+        settle();
+      },
+      { once: true },
+    );
     dialog.showModal();
   });
   return askingForToken;
@@ -171,7 +186,12 @@ async function request(path, options = {}) {
     const token = sessionStorage.getItem("token");
     const headers = { ...options.headers };
     if (token !== null) headers.Authorization = `Bearer ${token}`;
-    const response = await fetch(path, { cache: "no-store", credentials: "omit", ...options, headers });
+    const response = await fetch(path, {
+      cache: "no-store",
+      credentials: "omit",
+      ...options,
+      headers,
+    });
     if (response.status !== 401) return response;
     if (sessionStorage.getItem("token") === token && !declined) await askForToken(token !== null);
     if (declined) throw new Failure(401, "token", "The admin endpoint needs its token.");
@@ -206,7 +226,7 @@ function query(pairs) {
   return new URLSearchParams(given).toString();
 }
 
-// ---- Time: frames, polls, the stream of events ---------------------------------------------------
+// ---- Time: frames, polls, the stream of events ----
 
 const waiting = new Set();
 
@@ -225,7 +245,14 @@ function soon(draw) {
 function pause(milliseconds, signal) {
   return new Promise((settle) => {
     const timer = setTimeout(settle, milliseconds);
-    signal.addEventListener("abort", () => { clearTimeout(timer); settle(); }, { once: true });
+    signal.addEventListener(
+      "abort",
+      () => {
+        clearTimeout(timer);
+        settle();
+      },
+      { once: true },
+    );
   });
 }
 
@@ -304,27 +331,31 @@ async function read(body, hear) {
   }
 }
 
-// ---- What the page says about itself -------------------------------------------------------------
+// ---- What the page says about itself ----
 
 function tell(error) {
   const notice = byId("notice");
   notice.hidden = error === null;
   if (error === null) return;
   byId("pulse").className = "pulse bad";
-  byId("pulse").textContent = error.status === 0 ? "No answer" : "Refused";
+  byId("pulse").textContent =
+    error.status === 0 ? "No answer" : error.status >= 500 ? "Failing" : "Refused";
   if (notice.textContent.startsWith(error.message)) return;
   notice.replaceChildren(raw(error.message, 600));
   if (error.status !== 401) return;
   const button = make("button", { type: "button" }, "Enter the token");
-  button.addEventListener("click", () => { declined = false; show(); });
+  button.addEventListener("click", () => {
+    declined = false;
+    show();
+  });
   notice.append(" ", button);
 }
 
 function pulse(stats) {
   const node = byId("pulse");
   node.className = "pulse good";
-  const text = `${stats.version}, up ${duration(stats.now - stats.started)}`;
-  if (node.textContent !== plain(text)) node.textContent = plain(text);
+  const text = `${plain(stats.version)}, up ${duration(stats.now - stats.started)}`;
+  if (node.textContent !== text) node.textContent = text;
 }
 
 // A word of the proxy, told in the page's own glossary (the view "Reasons").
@@ -348,7 +379,7 @@ function fact(name, ...value) {
 
 const chosen = (name) => document.querySelector(`input[name="${name}"]:checked`).value;
 
-// ---- Overview: plots -----------------------------------------------------------------------------
+// ---- Overview: plots ----
 
 const SPAN = { second: 600, minute: 86400 };
 const STEP = { second: 1, minute: 60 };
@@ -356,7 +387,15 @@ const PLOT_HEIGHT = 132;
 const PLOT_TOP = 14;
 const PLOT_BOTTOM = 18;
 
-const overview = { stats: null, series: { second: [], minute: [] }, last: null, cursor: null };
+const overview = {
+  stats: null,
+  series: { second: [], minute: [] },
+  last: null, // the counters as they came last, and when (milliseconds of this page)
+  counted: 0,
+  skew: 0, // seconds by which the proxy's clock is ahead of this one
+  fills: 0,
+  cursor: null, // where the plots are pointed at, as a share of their width
+};
 
 // Bins are aligned to the clock, so that the curve does not shimmer as it moves.
 function bins(name, width) {
@@ -398,7 +437,11 @@ const PLOTS = [
     format: percent,
     top: 1,
     lines: [
-      { name: "", accent: true, value: (bin) => (bin.requests ? bin.hits / bin.requests : null) },
+      {
+        name: "from the cache",
+        accent: true,
+        value: (bin) => (bin.requests ? bin.hits / bin.requests : null),
+      },
     ],
   },
   {
@@ -450,7 +493,8 @@ function timeTicks(start, end, width) {
   // Local midnight, not that of Greenwich, is where four hours begin to count.
   const shift = new Date(end * 1000).getTimezoneOffset() * 60;
   const ticks = [];
-  for (let at = Math.ceil((start - shift) / step) * step + shift; at <= end; at += step) ticks.push(at);
+  for (let at = Math.ceil((start - shift) / step) * step + shift; at <= end; at += step)
+    ticks.push(at);
   return ticks;
 }
 
@@ -458,14 +502,15 @@ class Plot {
   constructor(spec) {
     this.spec = spec;
     this.svg = drawn("svg", { role: "img", tabindex: "0", height: PLOT_HEIGHT, width: "100%" });
-    this.readout = make("output", {});
-    const legend = spec.lines
-      .filter((line) => line.name)
-      .map((line) => make("span", { class: line.accent ? "key accent" : "key" }, line.name));
+    this.when = make("span", { class: "when" });
+    this.values = spec.lines.map(() => make("b"));
+    const legend = spec.lines.map((line, at) =>
+      make("span", { class: line.accent ? "key accent" : "key" }, `${line.name} `, this.values[at]),
+    );
     this.node = make(
       "figure",
       { class: "plot" },
-      make("figcaption", {}, make("b", {}, spec.title), this.readout),
+      make("figcaption", {}, make("span", {}, spec.title), this.when),
       this.svg,
       make("div", { class: "legend" }, ...legend),
     );
@@ -526,29 +571,45 @@ class Plot {
   rules(width, top, y) {
     return [0, 0.5, 1].flatMap((share) => {
       const at = Math.round(y(top * share)) + 0.5;
-      const rule = drawn("line", { class: share ? "rule" : "rule base", x1: 0, x2: width, y1: at, y2: at });
-      if (!share) return [rule];
-      return [rule, drawn("text", { x: 0, y: at - 3 }, this.spec.format(top * share))];
+      const rule = drawn("line", {
+        class: share ? "rule" : "rule base",
+        x1: 0,
+        x2: width,
+        y1: at,
+        y2: at,
+      });
+      if (share !== 1) return [rule];
+      return [
+        rule,
+        drawn("text", { x: 0, y: at - 3 }, this.spec.format(top * share).replace(/\.0+(?!\d)/, "")),
+      ];
     });
   }
 
   say(list, start, end, most, nodes, x, floor) {
-    const { spec, svg, readout } = this;
+    const { spec, svg } = this;
     const wanted = overview.cursor === null ? null : start + overview.cursor * (end - start);
     const nearest = (bin) => Math.abs(bin.time + this.binned.length / 2 - wanted);
-    const bin = wanted === null
-      ? list.at(-1)
-      : list.reduce((best, each) => (best && nearest(best) <= nearest(each) ? best : each), null);
-    const said = bin ? spec.lines.map((line) => spec.format(line.value(bin) ?? NaN)) : [NONE];
+    const bin =
+      wanted === null
+        ? list.at(-1)
+        : list.reduce((best, each) => (best && nearest(best) <= nearest(each) ? best : each), null);
+    const said = spec.lines.map((line) => (bin ? spec.format(line.value(bin) ?? NaN) : NONE));
+    said.forEach((text, at) => {
+      this.values[at].textContent = text;
+    });
+    this.when.textContent = bin && wanted !== null ? clock(bin.time, this.binned.length < 60) : "";
     if (bin && wanted !== null) {
       const at = x(Math.min(end, bin.time + this.binned.length / 2));
       nodes.push(drawn("line", { class: "cursor", x1: at, x2: at, y1: PLOT_TOP, y2: floor }));
-      said.unshift(clock(bin.time, this.binned.length < 60));
     }
-    readout.value = said.join("   ");
-    readout.className = wanted === null ? "" : "past";
     const span = SPAN[chosen("span")] === 600 ? "10 minutes" : "24 hours";
-    svg.setAttribute("aria-label", `${spec.title}, last ${span}: ${said.join(", ")}; highest ${spec.format(most)}`);
+    const words = spec.lines.map((line, at) => `${line.name} ${said[at]}`).join(", ");
+    const at = this.when.textContent && ` at ${this.when.textContent}`;
+    svg.setAttribute(
+      "aria-label",
+      `${spec.title}, last ${span}${at}: ${words}; highest ${spec.format(most)}`,
+    );
   }
 }
 
@@ -563,10 +624,12 @@ function moveCursor(share) {
   soon(drawPlots);
 }
 
-// ---- Overview: figures, outcomes, the busiest, fills ---------------------------------------------
+// ---- Overview: figures, outcomes, the busiest, fills ----
 
+// Polls and counters come in turns; the later one has the larger sum.
 function totals() {
-  return overview.last ?? overview.stats;
+  const { last, stats } = overview;
+  return last && last.requests > stats.requests ? last : stats;
 }
 
 function recent(seconds) {
@@ -625,8 +688,8 @@ function reasonRow(word, number, most) {
   return make(
     "li",
     {},
+    make("span", { class: "name" }, reasonLink(word)),
     make("span", { class: "track", "aria-hidden": "true" }, bar),
-    reasonLink(word),
     make("span", { class: "number" }, count(number)),
     make("span", { class: "aside" }, meaning(word)),
   );
@@ -648,14 +711,18 @@ function drawOutcomes() {
     const part = make("span", { class: `part ${kind}` });
     part.style.flexGrow = sums[kind] / all;
     strip.append(part);
-    legend.append(make("li", { class: `key ${kind}` }, `${name} `, make("b", {}, percent(sums[kind] / all))));
+    legend.append(
+      make("li", { class: `key ${kind}` }, `${name} `, make("b", {}, percent(sums[kind] / all))),
+    );
   }
   byId("outcomes").replaceChildren(strip, legend);
   for (const [id, list] of Object.entries(lists)) {
     list.sort((one, other) => other[1] - one[1]);
     const most = list[0]?.[1] ?? 1;
     const rows = list.map(([word, number]) => reasonRow(word, number, most));
-    byId(id).replaceChildren(...(rows.length ? rows : [make("li", { class: "empty" }, "None so far.")]));
+    byId(id).replaceChildren(
+      ...(rows.length ? rows : [make("li", { class: "empty" }, "None so far.")]),
+    );
   }
 }
 
@@ -667,37 +734,63 @@ function drawTop() {
   const order = chosen("top-order");
   const list = [...(stats.top[kind] ?? [])].sort((one, other) => other[order] - one[order]);
   const most = list[0]?.[order] || 1;
-  const rows = list.slice(0, MOST_TOP).filter((item) => item[order] > 0).map((item) => {
-    const bar = make("span", { class: "bar" });
-    bar.style.width = `${Math.max(0.5, (item[order] / most) * 100)}%`;
-    const to = kind === "hosts" ? `#/entries?${query([["host", item.name]])}` : `#/entry?${query([["url", item.name]])}`;
-    return make(
-      "li",
-      {},
-      make("span", { class: "track", "aria-hidden": "true" }, bar),
-      make("a", { class: "name", href: to, title: plain(item.name).slice(0, 400) },
-        kind === "hosts" ? raw(item.name) : address(item.name)),
-      make("span", { class: "number" }, order === "octets" ? octets(item.octets) : some(item.misses, "miss", "misses")),
-      make("span", { class: "aside" },
-        `${some(item.requests, "request", "requests")}, ${percent(1 - item.misses / (item.requests || 1))} from the cache`,
-        ...(item.misses && item.reason ? ["; misses mostly ", reasonLink(item.reason)] : [])),
-    );
-  });
-  byId("top").replaceChildren(...(rows.length ? rows : [make("li", { class: "empty" }, "Nothing yet.")]));
+  const rows = list
+    .slice(0, MOST_TOP)
+    .filter((item) => item[order] > 0)
+    .map((item) => {
+      const bar = make("span", { class: "bar" });
+      bar.style.width = `${Math.max(0.5, (item[order] / most) * 100)}%`;
+      const to =
+        kind === "hosts"
+          ? `#/entries?${query([["host", item.name]])}`
+          : `#/entry?${query([["url", item.name]])}`;
+      return make(
+        "li",
+        {},
+        make(
+          "a",
+          { class: "name", href: to, title: plain(item.name).slice(0, 400) },
+          kind === "hosts" ? raw(item.name) : address(item.name),
+        ),
+        make("span", { class: "track", "aria-hidden": "true" }, bar),
+        make(
+          "span",
+          { class: "number" },
+          order === "octets" ? octets(item.octets) : count(item.misses),
+        ),
+        make(
+          "span",
+          { class: "aside" },
+          `${some(item.requests, "request", "requests")}, ${percent(Math.max(0, 1 - item.misses / (item.requests || 1)))} from the cache`,
+          ...(item.misses && item.reason ? ["; misses mostly ", reasonLink(item.reason)] : []),
+        ),
+      );
+    });
+  byId("top").replaceChildren(
+    ...(rows.length ? rows : [make("li", { class: "empty" }, "Nothing yet.")]),
+  );
 }
 
 function drawWork() {
   const { stats } = overview;
   const { coding, store } = stats;
   const rows = [
-    fact("Listening", ...stats.listening.flatMap((each, at) => (at ? [", ", raw(each)] : [raw(each)]))),
+    fact(
+      "Listening",
+      ...stats.listening.flatMap((each, at) => (at ? [", ", raw(each)] : [raw(each)])),
+    ),
     fact("Evicted", some(stats.evictions, "entry", "entries")),
     fact("Tunnels", count(stats.tunnels)),
   ];
   if (store.indexed?.left) {
     const done = store.indexed.done / (store.indexed.done + store.indexed.left);
-    rows.unshift(fact("Index", `${percent(done)}, ${count(store.indexed.left)} entries left: listings and searches are not complete yet `,
-      make("progress", { max: 1, value: done, "aria-label": "Index built" })));
+    rows.unshift(
+      fact(
+        "Index",
+        `${percent(done)}, ${count(store.indexed.left)} entries left: listings and searches are not complete yet `,
+        make("progress", { max: 1, value: done, "aria-label": "Index built" }),
+      ),
+    );
   }
   if (coding) {
     rows.push(
@@ -718,9 +811,13 @@ function drawFills(fills, now) {
     const share = known ? Math.min(1, fill.received / fill.length) : null;
     const left = known && fill.rate > 0 ? (fill.length - fill.received) / fill.rate : NaN;
     const said = [
-      known ? `${octets(fill.received)} of ${octets(fill.length)}` : `${octets(fill.received)}, length unknown`,
+      known
+        ? `${octets(fill.received)} of ${octets(fill.length)}`
+        : `${octets(fill.received)}, length unknown`,
       `${octets(fill.rate)}/s`,
-      Number.isFinite(left) ? `${duration(Math.max(0, left))} left` : `for ${duration(Math.max(0, now - fill.started))}`,
+      Number.isFinite(left)
+        ? `${duration(Math.max(0, left))} left`
+        : `for ${duration(Math.max(0, now - fill.started))}`,
       some(fill.followers, "follower", "followers"),
     ];
     return make(
@@ -728,22 +825,30 @@ function drawFills(fills, now) {
       {},
       make("span", { class: "name", title: plain(fill.key).slice(0, 400) }, address(fill.key)),
       make("span", { class: "number" }, known ? percent(share) : ""),
-      make("progress", { max: 1, value: share, "aria-label": `${plain(fill.key).slice(0, 200)} received` }),
+      make("progress", {
+        max: 1,
+        value: share,
+        "aria-label": `${plain(fill.key).slice(0, 200)} received`,
+      }),
       make("span", { class: "aside" }, said.join(" \u00b7 ")),
     );
   });
   const more = fills.length - rows.length;
   if (more > 0) rows.push(make("li", { class: "empty" }, `and ${count(more)} more`));
-  byId("fills").replaceChildren(...(rows.length ? rows : [make("li", { class: "empty" }, "Nothing is being fetched.")]));
+  byId("fills").replaceChildren(
+    ...(rows.length ? rows : [make("li", { class: "empty" }, "Nothing is being fetched.")]),
+  );
   byId("fills-count").textContent = fills.length ? count(fills.length) : "";
 }
 
 function takeStats(stats) {
+  if (overview.stats?.started !== stats.started) overview.last = null;
   overview.stats = stats;
-  overview.last = null;
   for (const name of ["second", "minute"]) {
     const points = stats.series?.[name] ?? [];
-    overview.series[name] = points.filter((point) => point[0] > 0).sort((one, other) => one[0] - other[0]);
+    overview.series[name] = points
+      .filter((point) => point[0] > 0)
+      .sort((one, other) => one[0] - other[0]);
   }
   pulse(stats);
   soon(drawStats);
@@ -759,32 +864,42 @@ function drawStats() {
 
 // Between two polls the plots go on by the counters, which are sums since the start.
 function takeCounters(counters) {
-  const before = totals();
-  if (!before) return;
-  const base = {
-    requests: before.requests,
-    hits: before.hits,
-    octets_cache: before.octets_cache ?? before.octets.cache,
-    octets_origin: before.octets_origin ?? before.octets.origin,
-  };
+  if (!overview.stats) return;
+  const { last } = overview;
+  const now = performance.now();
+  const steady = last && counters.requests >= last.requests && now - overview.counted < 2500;
   overview.last = counters;
-  if (counters.requests < base.requests) return;
-  const points = overview.series.second;
-  const time = Math.max(Math.floor(Date.now() / 1000 + overview.skew), (points.at(-1)?.[0] ?? 0) + 1);
-  const names = ["requests", "hits", "octets_cache", "octets_origin"];
-  points.push([time, ...names.map((name) => counters[name] - base[name])]);
-  if (points.length > SPAN.second) points.splice(0, points.length - SPAN.second);
+  overview.counted = now;
   soon(drawFigures);
+  // After a pause or a restart the difference is not that of a second; the next poll knows more.
+  if (!steady) return;
+  const points = overview.series.second;
+  const time = Math.max(
+    Math.floor(Date.now() / 1000 + overview.skew),
+    (points.at(-1)?.[0] ?? 0) + 1,
+  );
+  const names = ["requests", "hits", "octets_cache", "octets_origin"];
+  points.push([time, ...names.map((name) => counters[name] - last[name])]);
+  if (points.length > SPAN.second) points.splice(0, points.length - SPAN.second);
   soon(drawPlots);
 }
 
-// ---- Overview: live exchanges --------------------------------------------------------------------
+// ---- Overview: live exchanges ----
 
 const MOST_KEPT = 200;
 const MOST_LIVE = 20;
 const LIVE_EVERY = 200;
 
-const live = { kept: [], paused: false, missed: 0, taken: 0, drawn: 0, rows: [], perSecond: 0 };
+const live = {
+  kept: [],
+  rows: [],
+  paused: false,
+  missed: 0,
+  taken: 0,
+  counted: 0,
+  perSecond: 0,
+  drawn: 0,
+};
 
 const LIVE_SHOWS = {
   "": () => true,
@@ -812,7 +927,16 @@ function statusClass(status) {
 
 function liveRow() {
   const row = make("tr");
-  for (const name of ["time", "method", "status", "reason", "target", "number sent", "number took", "client"]) {
+  for (const name of [
+    "time",
+    "method",
+    "status",
+    "reason",
+    "target",
+    "number sent",
+    "number took",
+    "client",
+  ]) {
     row.append(make("td", { class: name }));
   }
   return row;
@@ -829,8 +953,14 @@ function fillLive(row, exchange) {
   reason.replaceChildren(reasonLink(exchange.reason));
   reason.className = group(exchange.reason) === "cache" ? "reason hit" : "reason";
   target.replaceChildren(
-    make("a", { href: `#/entry?${query([["url", exchange.target]])}`, title: plain(exchange.target).slice(0, 400) },
-      address(exchange.target, 200)),
+    make(
+      "a",
+      {
+        href: `#/entry?${query([["url", exchange.target]])}`,
+        title: plain(exchange.target).slice(0, 400),
+      },
+      address(exchange.target, 200),
+    ),
   );
   sent.textContent = octets(exchange.sent);
   took.textContent = duration(exchange.elapsed);
@@ -843,7 +973,8 @@ function drawLive() {
   live.drawn = now;
   const wanted = Math.min(live.kept.length, live.paused ? MOST_KEPT : MOST_LIVE);
   while (live.rows.length < wanted) live.rows.push(liveRow());
-  for (let at = 0; at < wanted; at += 1) fillLive(live.rows[at], live.kept[live.kept.length - 1 - at]);
+  for (let at = 0; at < wanted; at += 1)
+    fillLive(live.rows[at], live.kept[live.kept.length - 1 - at]);
   const body = byId("live");
   if (body.rows.length !== wanted) body.replaceChildren(...live.rows.slice(0, wanted));
   byId("live-empty").hidden = wanted > 0;
@@ -852,7 +983,11 @@ function drawLive() {
 
 function sayLive() {
   const rates = `${count(live.perSecond)} of ${rate(recent(1).requests)} a second`;
-  byId("live-count").textContent = live.paused ? `${count(live.missed)} since the pause` : live.taken ? rates : "";
+  byId("live-count").textContent = live.paused
+    ? `${count(live.missed)} since the pause`
+    : live.taken
+      ? rates
+      : "";
 }
 
 function pauseLive(paused) {
@@ -861,6 +996,7 @@ function pauseLive(paused) {
   const button = byId("live-pause");
   button.setAttribute("aria-pressed", String(paused));
   button.textContent = paused ? "Go on" : "Pause";
+  byId("live-box").classList.toggle("paused", paused);
   byId("live-box").scrollTop = 0;
   soon(drawLive);
 }
@@ -868,7 +1004,7 @@ function pauseLive(paused) {
 function hear(name, said) {
   if (name === "exchange") return takeExchange(said);
   if (name !== "counters") return;
-  live.perSecond = live.taken - (live.counted ?? 0);
+  live.perSecond = live.taken - live.counted;
   live.counted = live.taken;
   overview.fills = said.fills;
   takeCounters(said);
@@ -882,15 +1018,19 @@ function enterOverview(_, signal) {
     overview.skew = stats.now - Date.now() / 1000;
     takeStats(stats);
   });
-  repeat(() => (overview.fills ? 1000 : 4000), signal, async () => {
-    const { fills } = await ask("/api/fills", { signal });
-    overview.fills = fills.length;
-    soon(() => drawFills(fills, Date.now() / 1000 + (overview.skew ?? 0)));
-  });
+  repeat(
+    () => (overview.fills ? 1000 : 4000),
+    signal,
+    async () => {
+      const { fills } = await ask("/api/fills", { signal });
+      overview.fills = fills.length;
+      soon(() => drawFills(fills, Date.now() / 1000 + overview.skew));
+    },
+  );
   listen(signal, hear);
 }
 
-// ---- Entries -------------------------------------------------------------------------------------
+// ---- Entries ----
 
 const PAGE = 100;
 const FILTERS = ["q", "host", "prefix", "type", "state", "coding"];
@@ -899,19 +1039,28 @@ const OVERSCAN = 12;
 const MOST_EMPTY = 8;
 
 const listing = {
-  asked: null, entries: [], cursor: "", total: null, active: -1, scroll: 0,
-  sort: "used", order: "desc", busy: null, rows: [], now: 0,
+  asked: null,
+  entries: [],
+  cursor: "",
+  total: null,
+  active: -1,
+  scroll: 0,
+  sort: "used",
+  order: "desc",
+  busy: null,
+  rows: [],
+  now: 0,
 };
 
 function listingQuery() {
   const form = byId("search");
   const pairs = FILTERS.map((name) => [name, form.elements[name].value.trim()]);
   pairs.push(["sort", listing.sort === "used" ? "" : listing.sort]);
-  // The order that is natural to a column is the server's own, and is not said.
-  pairs.push(["order", listing.order === natural(listing.sort) ? "" : listing.order]);
+  pairs.push(["order", listing.order === "desc" ? "" : listing.order]);
   return query(pairs);
 }
 
+// What is looked for first: a name that begins with a, what expires soon, or the most.
 const natural = (sort) => (sort === "url" || sort === "expires" ? "asc" : "desc");
 
 async function loadPage(fresh) {
@@ -926,10 +1075,19 @@ async function loadPage(fresh) {
     let cursor = fresh ? "" : listing.cursor;
     let found = [];
     for (let tries = 0; tries < MOST_EMPTY; tries += 1) {
-      const page = await ask(`/api/entries?${asked}${asked && "&"}${query([["limit", PAGE], ["cursor", cursor]])}`, { signal });
+      const page = await ask(
+        `/api/entries?${asked}${asked && "&"}${query([
+          ["limit", PAGE],
+          ["cursor", cursor],
+        ])}`,
+        { signal },
+      );
       found = found.concat(page.entries);
       cursor = page.cursor;
-      listing.total = page.total ?? null;
+      // The total is that of the store, whatever was searched for.
+      listing.total = FILTERS.some((name) => byId("search").elements[name].value.trim())
+        ? null
+        : (page.total ?? null);
       if (!cursor || found.length >= PAGE / 2) break;
     }
     listing.entries = fresh ? found : listing.entries.concat(found);
@@ -939,7 +1097,7 @@ async function loadPage(fresh) {
     tell(null);
   } catch (error) {
     if (signal.aborted) return;
-    tell(error);
+    if (!byId("entries").hidden) tell(error);
   } finally {
     if (listing.busy === busy) {
       listing.busy = null;
@@ -951,13 +1109,16 @@ async function loadPage(fresh) {
 
 function sayListing() {
   const { entries, cursor, total, busy } = listing;
-  byId("entries-count").textContent = total === null
-    ? `${count(entries.length)}${cursor ? " or more" : ""}`
-    : count(total);
-  const foot = !entries.length && !cursor
-    ? "Nothing matches."
-    : !entries.length ? "Nothing found so far."
-      : cursor ? `${count(entries.length)} shown.` : `All ${count(entries.length)} shown.`;
+  byId("entries-count").textContent =
+    total === null ? `${count(entries.length)}${cursor ? " or more" : ""}` : count(total);
+  const foot =
+    !entries.length && !cursor
+      ? "Nothing matches."
+      : !entries.length
+        ? "Nothing found so far."
+        : cursor
+          ? `${count(entries.length)} shown.`
+          : `All ${count(entries.length)} shown.`;
   byId("entries-foot").textContent = busy ? "Loading." : foot;
   byId("more").hidden = !cursor || busy !== null;
   byId("more").textContent = entries.length ? "Load more" : "Search on";
@@ -965,7 +1126,16 @@ function sayListing() {
 
 function entryRow() {
   const row = make("tr", { role: "row" });
-  for (const name of ["c-url", "c-type", "c-status", "c-size number", "c-age number", "c-expires number", "c-hits number", "c-used number"]) {
+  for (const name of [
+    "c-url",
+    "c-type",
+    "c-status",
+    "c-size number",
+    "c-age number",
+    "c-expires number",
+    "c-hits number",
+    "c-used number",
+  ]) {
     row.append(make("td", { role: "gridcell", class: name }));
   }
   return row;
@@ -980,20 +1150,32 @@ function fillEntry(row, entry, index) {
   if (row.entry === entry) return;
   row.entry = entry;
   const [url, type, status, size, age, expires, hits, used] = row.cells;
-  const link = make("a", { href: entryHash(entry.url), tabindex: "-1", title: plain(entry.url).slice(0, 600) }, address(entry.url, 300));
-  url.replaceChildren(link);
-  if (entry.variants > 1) url.append(make("span", { class: "tag" }, `${count(entry.variants)} variants`));
-  const coding = entry.coding && entry.coding !== "identity" ? ` ${entry.coding}` : "";
+  const link = make(
+    "a",
+    { href: entryHash(entry.url), tabindex: "-1", title: plain(entry.url).slice(0, 600) },
+    address(entry.url, 300),
+  );
+  const tag =
+    entry.variants > 1 ? make("span", { class: "tag" }, `${count(entry.variants)} variants`) : null;
+  url.replaceChildren(make("div", { class: "line" }, link, ...(tag ? [tag] : [])));
+  const coding = entry.coding && entry.coding !== "identity" ? `, ${entry.coding}` : "";
   type.replaceChildren(raw((entry.type || NONE) + coding, 60));
   status.textContent = entry.status;
   status.classList.toggle("warn", entry.status >= 400);
   size.textContent = octets(entry.octets);
-  age.textContent = `${duration(Math.max(0, Math.round(listing.now - entry.stored)))} ago`;
+  age.textContent = `${rough(listing.now - entry.stored)} ago`;
   const left = entry.fresh_until - listing.now;
   expires.textContent = left > 0 ? duration(Math.ceil(left)) : "stale";
   expires.classList.toggle("stale", left <= 0);
   hits.textContent = count(entry.hits);
-  used.textContent = entry.used ? `${duration(Math.max(0, Math.round(listing.now - entry.used)))} ago` : NONE;
+  used.textContent = entry.used ? `${rough(listing.now - entry.used)} ago` : "never";
+}
+
+// The height of a row, and where the first one is or would be.
+function placed() {
+  const grid = byId("grid");
+  const height = parseFloat(getComputedStyle(grid).getPropertyValue("--row"));
+  return { height, top: grid.getBoundingClientRect().top + grid.tHead.offsetHeight };
 }
 
 // Only the rows in sight are in the document; two spacers stand for the others.
@@ -1002,10 +1184,12 @@ function drawListing() {
   if (byId("entries").hidden) return;
   const { entries, rows } = listing;
   const grid = byId("grid");
-  const height = parseFloat(getComputedStyle(grid).getPropertyValue("--row"));
-  const top = byId("grid-before").getBoundingClientRect().top;
+  const { height, top } = placed();
   const inSight = Math.ceil(window.innerHeight / height) + 2 * OVERSCAN;
-  const first = Math.min(Math.max(0, Math.floor(-top / height) - OVERSCAN), Math.max(0, entries.length - inSight));
+  const first = Math.min(
+    Math.max(0, Math.floor(-top / height) - OVERSCAN),
+    Math.max(0, entries.length - inSight),
+  );
   const last = Math.min(entries.length, first + inSight);
   while (rows.length < last - first) rows.push(entryRow());
   for (let at = first; at < last; at += 1) fillEntry(rows[at - first], entries[at], at);
@@ -1015,8 +1199,9 @@ function drawListing() {
   byId("grid-after").rows[0].style.height = `${(entries.length - last) * height}px`;
   byId("grid-before").hidden = first === 0;
   byId("grid-after").hidden = last === entries.length;
-  grid.setAttribute("aria-rowcount", listing.cursor ? listing.total ?? -1 : entries.length + 1);
-  if (listing.active >= first && listing.active < last) grid.setAttribute("aria-activedescendant", `row-${listing.active}`);
+  grid.setAttribute("aria-rowcount", listing.cursor ? (listing.total ?? -1) : entries.length + 1);
+  if (listing.active >= first && listing.active < last)
+    grid.setAttribute("aria-activedescendant", `row-${listing.active}`);
   else grid.removeAttribute("aria-activedescendant");
 }
 
@@ -1024,14 +1209,12 @@ async function moveTo(index) {
   if (index >= listing.entries.length) await loadPage(false);
   listing.active = Math.max(0, Math.min(index, listing.entries.length - 1));
   const grid = byId("grid");
-  const height = parseFloat(getComputedStyle(grid).getPropertyValue("--row"));
-  const before = byId("grid-before");
-  const body = byId("grid-rows");
-  const start = before.hidden ? body.getBoundingClientRect().top : before.getBoundingClientRect().top;
+  const { height, top: start } = placed();
   const top = start + listing.active * height;
   const ceiling = grid.tHead.offsetHeight + 8;
   if (top < ceiling) window.scrollBy(0, top - ceiling);
-  else if (top + height > window.innerHeight) window.scrollBy(0, top + height - window.innerHeight + 8);
+  else if (top + height > window.innerHeight)
+    window.scrollBy(0, top + height - window.innerHeight + 8);
   soon(drawListing);
 }
 
@@ -1078,9 +1261,16 @@ function enterEntries(parameters, signal) {
   const form = byId("search");
   for (const name of FILTERS) form.elements[name].value = parameters.get(name) ?? "";
   listing.sort = parameters.get("sort") ?? "used";
-  if (!byId("grid").querySelector(`[data-sort="${CSS.escape(listing.sort)}"]`)) listing.sort = "used";
-  listing.order = parameters.get("order") ?? natural(listing.sort);
-  signal.addEventListener("abort", () => { listing.scroll = window.scrollY; }, { once: true });
+  if (!byId("grid").querySelector(`[data-sort="${CSS.escape(listing.sort)}"]`))
+    listing.sort = "used";
+  listing.order = parameters.get("order") === "asc" ? "asc" : "desc";
+  signal.addEventListener(
+    "abort",
+    () => {
+      listing.scroll = window.scrollY;
+    },
+    { once: true },
+  );
   if (listing.asked === listingQuery() && listing.entries.length) {
     sayColumns();
     drawListing();
@@ -1093,7 +1283,7 @@ function enterEntries(parameters, signal) {
   return false;
 }
 
-// ---- One entry -----------------------------------------------------------------------------------
+// ---- One entry ----
 
 function section(name) {
   const found = /^RFC (\d+) §([\d.]+)$/.exec(name ?? "");
@@ -1103,6 +1293,7 @@ function section(name) {
 }
 
 function term(value) {
+  if (typeof value === "boolean") return value ? "yes" : "no";
   if (typeof value !== "number") return raw(value ?? NONE, 300);
   if (Math.abs(value) > 1e9) return moment(value);
   const said = duration(value);
@@ -1119,72 +1310,179 @@ function timeline(freshness) {
     const bar = make("span", { class: `bar ${kind}` });
     bar.style.left = `${(from / scale) * 100}%`;
     bar.style.width = `${(length / scale) * 100}%`;
-    return make("div", { class: "lane" }, make("span", { class: "name" }, name),
+    return make(
+      "div",
+      { class: "lane" },
+      make("span", { class: "name" }, name),
       make("span", { class: "track" }, length > 0 ? bar : null),
-      make("span", { class: "number" }, length > 0 ? duration(length) : "none"));
+      make("span", { class: "number" }, length > 0 ? duration(length) : "none"),
+    );
   };
   const now = make("span", { class: "now" }, make("span", {}, "now"));
   const share = Math.min(1, Math.max(0, age / scale));
   now.style.left = `${share * 100}%`;
   now.classList.toggle("late", share > 0.5);
-  return make("div", { class: "timeline", "aria-hidden": "true" },
+  return make(
+    "div",
+    { class: "timeline", "aria-hidden": "true" },
     track("Fresh", 0, lifetime, "fresh"),
     track("Stale while revalidating", lifetime, revalidating, "stale"),
     track("Stale if the origin fails", lifetime, failing, "stale"),
-    make("div", { class: "lane axis" }, make("span"), make("span", { class: "track" }, now), make("span")));
+    make(
+      "div",
+      { class: "lane axis" },
+      make("span"),
+      make("span", { class: "track" }, now),
+      make("span"),
+    ),
+  );
 }
 
 function freshnessPart(freshness) {
   const { age, lifetime, ttl } = freshness;
+  if (!Number.isFinite(lifetime)) return null;
   const state = ttl > 0 ? `Fresh for another ${duration(ttl)}` : `Stale for ${duration(-ttl)}`;
   const sentence = `${state}: its age is ${duration(age)}, its lifetime ${duration(lifetime)}`;
-  const rows = (freshness.terms ?? []).map((each) => make("tr", {},
-    make("th", { scope: "row" }, raw(each.name, 80)),
-    make("td", { class: "number" }, term(each.value)),
-    make("td", { class: "section" }, section(each.section))));
-  return make("section", {},
+  const rows = (freshness.terms ?? []).map((each) =>
+    make(
+      "tr",
+      {},
+      make("th", { scope: "row" }, raw(each.name, 80)),
+      make("td", { class: "number" }, term(each.value)),
+      make("td", { class: "section" }, section(each.section)),
+    ),
+  );
+  return make(
+    "section",
+    {},
     make("h3", {}, "Freshness"),
     make("p", {}, sentence, " (", raw(freshness.source, 80), ")."),
     timeline(freshness),
-    make("table", { class: "terms" },
-      make("thead", { class: "unseen" }, make("tr", {}, make("th", {}, "Term"), make("th", {}, "Value"), make("th", {}, "Section"))),
-      make("tbody", {}, ...rows)));
+    make(
+      "table",
+      { class: "terms" },
+      make(
+        "thead",
+        { class: "unseen" },
+        make("tr", {}, make("th", {}, "Term"), make("th", {}, "Value"), make("th", {}, "Section")),
+      ),
+      make("tbody", {}, ...rows),
+    ),
+  );
+}
+
+const MOST_SHOWN = 500;
+const MOST_UNFOLDED = 65536;
+
+// A long value is folded; a longer one than any head may have is cut.
+function foldable(value) {
+  if (value.length <= MOST_SHOWN) return [raw(value, MOST_SHOWN)];
+  const button = make(
+    "button",
+    { type: "button", class: "fold" },
+    `${count(value.length - MOST_SHOWN)} more`,
+  );
+  const start = raw(value.slice(0, MOST_SHOWN), MOST_SHOWN);
+  button.addEventListener("click", () => {
+    start.replaceWith(raw(value, MOST_UNFOLDED));
+    button.remove();
+  });
+  return [start, button];
 }
 
 function fieldTable(fields, absent) {
-  const rows = fields.map(([name, value]) => make("tr", {},
-    make("th", { scope: "row" }, raw(name, 120)),
-    make("td", {}, value === null ? make("i", {}, absent) : raw(value, 2000))));
+  const rows = fields.map(([name, value]) =>
+    make(
+      "tr",
+      {},
+      make("th", { scope: "row" }, raw(name, 120)),
+      make("td", {}, ...(value === null ? [make("i", {}, absent)] : foldable(value))),
+    ),
+  );
   return make("table", { class: "fields" }, make("tbody", {}, ...rows));
 }
 
 function variantPart(variant, index, number) {
-  const type = variant.fields.find(([name]) => name.toLowerCase() === "content-type")?.[1] ?? "no type";
+  const type =
+    variant.fields.find(([name]) => name.toLowerCase() === "content-type")?.[1] ?? "no type";
   const fresh = variant.freshness.ttl > 0;
-  const validators = Object.entries(variant.validators ?? {}).filter(([, value]) => value !== null && value !== "" && value !== false);
-  const forms = (variant.forms ?? []).map((form) => `${form.coding || "identity"} ${octets(form.octets)}`);
-  return make("details", { class: "variant", open: index === 0 },
-    make("summary", {},
+  const validators = Object.entries(variant.validators ?? {}).filter(
+    ([, value]) => value !== null && value !== "" && value !== false,
+  );
+  const forms = (variant.forms ?? []).flatMap((form, at) => [
+    at ? ", " : "",
+    raw(form.coding || "identity", 40),
+    ` ${octets(form.octets)}`,
+  ]);
+  const part = variant.part
+    ? `octets ${count(variant.part[0])} to ${count(variant.part[1])} of ${count(variant.part[2])}`
+    : "";
+  return make(
+    "details",
+    { class: "variant", open: index === 0 },
+    make(
+      "summary",
+      {},
       make("h2", {}, number > 1 ? `Variant ${index + 1} of ${number}` : "Variant"),
       make("span", { class: statusClass(variant.status) }, String(variant.status)),
       raw(type, 80),
       make("span", {}, octets(variant.octets)),
-      make("span", { class: fresh ? "state good" : "state" }, fresh ? "fresh" : "stale")),
-    make("div", { class: "pair" },
-      make("div", {},
+      part ? make("span", {}, part) : null,
+      make(
+        "span",
+        {
+          class: fresh && !variant.invalid && !variant.freshness.validate ? "state good" : "state",
+        },
+        variant.invalid || variant.freshness.validate
+          ? "to be validated"
+          : fresh
+            ? "fresh"
+            : "stale",
+      ),
+    ),
+    make(
+      "div",
+      { class: "pair" },
+      make(
+        "div",
+        {},
         freshnessPart(variant.freshness),
-        make("section", {}, make("h3", {}, "Storage"), make("dl", { class: "facts" },
-          fact("On disk", octets(variant.octets)),
-          fact("Forms", raw(forms.join(", ") || NONE)),
-          fact("Requested", moment(variant.request_time)),
-          fact("Received", `${moment(variant.response_time)}, after ${duration(Math.max(0, variant.response_time - variant.request_time))}`),
-          ...validators.map(([name, value]) => fact(plain(name), raw(value))),
-          fact("Id", raw(variant.id))))),
-      make("div", {},
+        make(
+          "section",
+          {},
+          make("h3", {}, "Storage"),
+          make(
+            "dl",
+            { class: "facts" },
+            fact("On disk", octets(variant.octets)),
+            fact("Forms", ...(forms.length ? forms : [NONE])),
+            fact("Requested", moment(variant.request_time)),
+            fact(
+              "Received",
+              `${moment(variant.response_time)}, after ${duration(Math.max(0, variant.response_time - variant.request_time))}`,
+            ),
+            ...validators.map(([name, value]) =>
+              fact(plain(name).replaceAll("_", " "), raw(value)),
+            ),
+            fact("Id", raw(variant.id)),
+          ),
+        ),
+      ),
+      make(
+        "div",
+        {},
         variant.selecting.length
-          ? make("section", {}, make("h3", {}, "Selected by"), fieldTable(variant.selecting, "absent"))
+          ? make(
+              "section",
+              {},
+              make("h3", {}, "Selected by"),
+              fieldTable(variant.selecting, "absent"),
+            )
           : null,
-        make("section", {}, make("h3", {}, "Stored fields"), fieldTable(variant.fields, "")))));
+        make("section", {}, make("h3", {}, "Stored fields"), fieldTable(variant.fields, "")),
+      ),
+    ),
+  );
 }
 
 async function enterEntry(parameters, signal) {
@@ -1196,53 +1494,107 @@ async function enterEntry(parameters, signal) {
   try {
     const entry = await ask(`/api/entry?${query([["url", url]])}`, { signal });
     tell(null);
-    body.replaceChildren(entryHead(entry), ...entry.variants.map((variant, at) => variantPart(variant, at, entry.variants.length)));
+    body.replaceChildren(
+      entryHead(entry),
+      ...entry.variants.map((variant, at) => variantPart(variant, at, entry.variants.length)),
+    );
   } catch (error) {
     if (signal.aborted) return;
     if (error.status !== 404) tell(error);
-    const why = error.reason ? [" (", reasonLink(error.reason), ")"] : [];
+    const why = meaning(error.reason) ? [" (", reasonLink(error.reason), ")"] : [];
     body.replaceChildren(
       make("p", { class: "verdict" }, raw(error.message, 1000), ...why),
-      make("p", { class: "row" }, make("a", { class: "button", href: `#/explain?${query([["url", url]])}` }, "Explain a request for it")));
+      make(
+        "p",
+        { class: "row" },
+        make(
+          "a",
+          { class: "button", href: `#/explain?${query([["url", url]])}` },
+          "Explain a request for it",
+        ),
+      ),
+    );
   }
 }
 
 function entryHead(entry) {
-  return make("div", { class: "summary" },
-    make("dl", { class: "facts across" },
+  return make(
+    "div",
+    { class: "summary" },
+    make(
+      "dl",
+      { class: "facts across" },
       fact("Variants", count(entry.variants.length)),
       fact("Hits", count(entry.hits)),
       fact("Last used", entry.used ? moment(entry.used) : "never"),
-      entry.key === entry.url ? null : fact("Key", raw(entry.key, 1000))),
-    make("p", { class: "row" },
+      entry.key === entry.url ? null : fact("Key", raw(entry.key, 1000)),
+    ),
+    make(
+      "p",
+      { class: "row" },
       make("a", { class: "button", href: `#/explain?${query([["url", entry.url]])}` }, "Explain"),
-      make("a", { class: "button", href: `#/purge?${query([["url", entry.url]])}` }, "Purge")));
+      make("a", { class: "button", href: `#/purge?${query([["url", entry.url]])}` }, "Purge"),
+    ),
+  );
 }
 
-// ---- Explain -------------------------------------------------------------------------------------
+// ---- Explain ----
 
 const VERDICTS = { yes: "yes", no: "no", info: "note" };
 
 function clauseItem(clause) {
   const verdict = clause.verdict in VERDICTS ? clause.verdict : "info";
-  return make("li", { class: verdict },
+  return make(
+    "li",
+    { class: verdict },
     make("span", { class: "mark", role: "img", "aria-label": VERDICTS[verdict] }),
-    make("div", {}, make("b", {}, raw(clause.name, 80)), " ", make("span", { class: "section" }, section(clause.section)),
-      make("p", {}, raw(clause.text, 2000))));
+    make(
+      "div",
+      {},
+      make("b", {}, raw(clause.name, 80)),
+      " ",
+      make("span", { class: "section" }, section(clause.section)),
+      make("p", {}, raw(clause.text, 2000)),
+    ),
+  );
+}
+
+// Nothing is stored: why the last answer was not says more than that there is none.
+function lastTime(exchange) {
+  const told = meaning(exchange.reason);
+  return make(
+    "p",
+    {},
+    `Last asked for at ${moment(exchange.start)}, answered with ${exchange.status}: `,
+    reasonLink(exchange.reason),
+    told ? `. ${told}` : "",
+  );
 }
 
 function drawExplanation(said) {
   byId("explanation").replaceChildren(
-    make("div", { class: "verdict" },
+    make(
+      "div",
+      { class: "verdict" },
       make("p", {}, make("b", {}, raw(said.decision, 80)), " ", reasonLink(said.reason)),
-      make("p", {}, raw(said.sentence, 2000))),
-    make("ol", { class: "clauses" }, ...said.clauses.map(clauseItem)));
+      make("p", {}, raw(said.sentence, 2000)),
+      said.last ? lastTime(said.last) : null,
+    ),
+    make("ol", { class: "clauses" }, ...said.clauses.map(clauseItem)),
+  );
 }
 
 async function runExplain(signal) {
   const form = byId("explain-form");
-  const lines = form.elements.header.value.split("\n").map((line) => line.trim()).filter(Boolean);
-  const pairs = [["url", form.elements.url.value.trim()], ["method", form.elements.method.value], ...lines.map((line) => ["header", line])];
+  const lines = form.elements.header.value
+    .split("\n")
+    .map((line) => line.trim())
+    .filter(Boolean);
+  const pairs = [
+    ["url", form.elements.url.value.trim()],
+    ["method", form.elements.method.value],
+    ...lines.map((line) => ["header", line]),
+  ];
   history.replaceState(null, "", `#/explain?${query(pairs)}`);
   const box = byId("explanation");
   try {
@@ -1270,14 +1622,22 @@ function enterExplain(parameters, signal) {
   if (form.elements.url.value) runExplain(signal);
 }
 
-// ---- Purge ---------------------------------------------------------------------------------------
+// ---- Purge ----
 
 const KINDS = {
   url: ["URL", "One URL, with all its variants.", "http://host.example/path"],
   prefix: ["Prefix", "Every URL that begins with this.", "http://host.example/pool/"],
   host: ["Host", "Every URL of this host.", "host.example"],
-  glob: ["Glob", "* stands for anything within one part, ** across parts.", "http://*.example/**/*.deb"],
-  tag: ["Tag", "Every entry that its origin gave this tag (Cache-Tag, Surrogate-Key, xkey).", "release-42"],
+  glob: [
+    "Glob",
+    "* stands for anything within one part, ** across parts.",
+    "http://*.example/**/*.deb",
+  ],
+  tag: [
+    "Tag",
+    "Every entry that its origin gave this tag (Cache-Tag, Surrogate-Key, xkey).",
+    "release-42",
+  ],
   all: ["", "The whole store.", ""],
 };
 
@@ -1301,7 +1661,11 @@ function drawPurge() {
 }
 
 function purge({ kind, value, soft }, dryRun, signal) {
-  return post("/api/purge", { [kind]: kind === "all" ? true : value, soft, dry_run: dryRun }, signal);
+  return post(
+    "/api/purge",
+    { [kind]: kind === "all" ? true : value, soft, dry_run: dryRun },
+    signal,
+  );
 }
 
 const entriesText = (number) => some(number, "entry", "entries");
@@ -1313,7 +1677,7 @@ function deed(wanted, number, past = false) {
 
 function scope({ kind, value }) {
   if (kind === "all") return [make("b", {}, "everything in the store")];
-  return [`${KINDS[kind][0].replace(/^[A-Z](?=[a-z])/, (letter) => letter.toLowerCase())} `, raw(value, 600)];
+  return [`${kind === "url" ? "URL" : kind} `, raw(value, 600)];
 }
 
 async function countPurge(signal) {
@@ -1324,15 +1688,29 @@ async function countPurge(signal) {
     const found = await purge(wanted, true, signal);
     if (JSON.stringify(wanted) !== JSON.stringify(purgeForm())) return;
     const size = found.keys ? `, ${octets(found.octets)}` : "";
-    const lines = [make("p", {}, make("b", {}, `${entriesText(found.keys)}${size}`), " for ", ...scope(wanted), ".")];
+    const lines = [
+      make(
+        "p",
+        {},
+        make("b", {}, `${entriesText(found.keys)}${size}`),
+        " for ",
+        ...scope(wanted),
+        ".",
+      ),
+    ];
     if (found.keys) {
-      const button = make("button", { type: "button", class: "danger" }, `${deed(wanted, found.keys)}\u2026`);
+      const button = make(
+        "button",
+        { type: "button", class: "danger" },
+        `${deed(wanted, found.keys)}\u2026`,
+      );
       button.addEventListener("click", () => confirmPurge(wanted, found, signal));
       lines.push(make("p", { class: "row" }, button));
     }
     result.replaceChildren(make("div", { class: "verdict" }, ...lines));
   } catch (error) {
-    if (!signal.aborted) result.replaceChildren(make("p", { class: "verdict bad" }, raw(error.message, 1000)));
+    if (!signal.aborted)
+      result.replaceChildren(make("p", { class: "verdict bad" }, raw(error.message, 1000)));
   }
 }
 
@@ -1340,10 +1718,22 @@ function confirmPurge(wanted, found, signal) {
   const dialog = byId("confirm");
   byId("confirm-title").textContent = `${deed(wanted, found.keys)}?`;
   byId("confirm-text").replaceChildren(
-    make("p", {}, ...scope(wanted), `; ${octets(found.octets)}.`),
-    make("p", {}, wanted.soft
-      ? "The next request for each of them asks its origin first."
-      : "They are fetched again from their origins when they are next asked for."));
+    make(
+      "p",
+      {},
+      make("b", {}, KINDS[wanted.kind][0] || "Everything"),
+      " ",
+      raw(wanted.kind === "all" ? "" : wanted.value, 600),
+      `, ${octets(found.octets)}.`,
+    ),
+    make(
+      "p",
+      {},
+      wanted.soft
+        ? "The next request for each of them asks its origin first."
+        : "They are fetched again from their origins when they are next asked for.",
+    ),
+  );
   byId("confirm-yes").textContent = deed(wanted, found.keys);
   dialog.returnValue = "";
   dialog.onclose = () => dialog.returnValue === "yes" && carryOut(wanted, signal);
@@ -1356,10 +1746,19 @@ async function carryOut(wanted, signal) {
   try {
     const done = await purge(wanted, false, signal);
     listing.asked = null;
-    result.replaceChildren(make("p", { class: "verdict" },
-      make("b", {}, deed(wanted, done.keys, true)), `, ${octets(done.octets)}, for `, ...scope(wanted), "."));
+    result.replaceChildren(
+      make(
+        "p",
+        { class: "verdict" },
+        make("b", {}, deed(wanted, done.keys, true)),
+        `, ${octets(done.octets)}, for `,
+        ...scope(wanted),
+        ".",
+      ),
+    );
   } catch (error) {
-    if (!signal.aborted) result.replaceChildren(make("p", { class: "verdict bad" }, raw(error.message, 1000)));
+    if (!signal.aborted)
+      result.replaceChildren(make("p", { class: "verdict bad" }, raw(error.message, 1000)));
   }
 }
 
@@ -1376,7 +1775,7 @@ function enterPurge(parameters, signal) {
   };
 }
 
-// ---- Reasons -------------------------------------------------------------------------------------
+// ---- Reasons ----
 
 function enterReasons(_, __, word) {
   for (const row of document.querySelectorAll(".words tr.here")) row.classList.remove("here");
@@ -1387,7 +1786,7 @@ function enterReasons(_, __, word) {
   return true;
 }
 
-// ---- Views ---------------------------------------------------------------------------------------
+// ---- Views ----
 
 const VIEWS = {
   overview: ["Overview", enterOverview],
