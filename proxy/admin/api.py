@@ -156,9 +156,10 @@ class Api:
             page = await self._inside.looking.page(msgspec.convert(wanted, Query))
         except (ValueError, msgspec.ValidationError) as wrong:
             raise Unclear(f"The query cannot be understood: {wrong}.") from None
-        keys = self._inside.store.usage()[2]
+        filtered = any(query.get(name) for name in _FILTERS if name not in {"sort", "cursor"})
+        total = None if filtered else self._inside.store.usage()[2]
         entries = [views.entry(each) for each in page.entries]
-        return answer({"entries": entries, "cursor": page.cursor, "total": keys})
+        return answer({"entries": entries, "cursor": page.cursor, "total": total})
 
     async def fills(self, _: web.Request) -> web.StreamResponse:
         """What is on its way into the store."""

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
+# What holds no secret: health, and the page that asks for the token.
+OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/", "/style.css", "/app.js"})
 CHANGING: Final = frozenset({"POST", "DELETE"})
 READING: Final = frozenset({"GET", "HEAD"})
 # A page of ours and what it needs; none of it may be put into a frame or sniffed at.

@@ -27,6 +27,7 @@ log = logging.getLogger("forecache")
 
 # An admin client that does not read is dropped, and so is a body that nobody would write.
 _MOST_BODY: Final = 4 * 2**20
+_MOST_LINE: Final = 64 * 1024  # a URL of 16 KiB, percent-encoded
 _SHUTDOWN: Final = 0.5
 _PAGES: Final = Path(__file__).parent / "dashboard"
 _TYPES: Final = {
@@ -77,6 +78,7 @@ class Server:
             handle_signals=False,
             handler_cancellation=True,  # who watches events and leaves is not written to any more
             shutdown_timeout=_SHUTDOWN,
+            max_line_size=_MOST_LINE,
         )
         await self._runner.setup()
         await web.SockSite(self._runner, self._socket).start()

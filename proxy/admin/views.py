@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from proxy.admin.recent import Recent, Recorded
     from proxy.admin.statistics import Snapshot
-    from proxy.admin.top import Leader, Leaders
+    from proxy.admin.top import Leaders, Ranking
     from proxy.exchange.transcoding import Counts
     from proxy.policy.explain import Explanation, Term
     from proxy.store.catalogue_following import Progress
@@ -49,15 +49,17 @@ def stats(
             "minute": [tuple(moment) for moment in snapshot.last_minutes(now)],
         },
         "top": {
-            "hosts": [leader(each) for each in leaders.hosts.requests],
-            "urls": [leader(each) for each in leaders.urls.requests],
+            "hosts": ranked(leaders.hosts),
+            "urls": ranked(leaders.urls),
         },
     }
 
 
-def leader(one: Leader) -> dict[str, Any]:
-    """One of the busiest."""
-    return asdict(one)
+def ranked(ranking: Ranking) -> list[dict[str, Any]]:
+    """The busiest by each measure, each once, those with the most requests first."""
+    named = {one.name: one for each in (ranking.misses, ranking.octets) for one in each}
+    named |= {one.name: one for one in ranking.requests}
+    return [asdict(one) for one in sorted(named.values(), key=lambda one: -one.requests)]
 
 
 def indexed(progress: Progress) -> dict[str, int]:

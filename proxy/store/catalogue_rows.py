@@ -81,7 +81,10 @@ _SOURCE: Final = (
 AFTER: Final = f"{_SOURCE} AND c.rowid > ? ORDER BY c.rowid LIMIT ?"
 THESE: Final = f"{_SOURCE} AND c.rowid IN ({{}})"
 LEAVING: Final = "SELECT id, key, hits, used, tags FROM entries WHERE {} IN ({})"
-SIZES: Final = "SELECT key, coalesce(size, 0) + coalesce(length(value), 0) FROM store.Cache WHERE key IN ({}) AND raw = 1"
+SIZES: Final = (
+    "SELECT key, coalesce(size, 0) + coalesce(length(value), 0)"
+    " FROM store.Cache WHERE key IN ({}) AND raw = 1"
+)
 KEPT: Final = "SELECT body, octets FROM others WHERE parent IN ({})"
 UNSETTLED: Final = "SELECT id, body FROM others WHERE parent IS NULL LIMIT ?"
 TAGGED: Final = "SELECT key, tag FROM store.Cache WHERE key IN ({}) AND raw = 1"

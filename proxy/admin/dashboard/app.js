@@ -663,8 +663,8 @@ function drawFigures() {
     "aside-seconds": "that clients did not wait for origins",
     "figure-store": octets(store.octets),
     "aside-store": store.limit
-      ? `${percent(store.octets / store.limit)} of ${octets(store.limit)}; ${count(store.keys)} keys`
-      : `${count(store.keys)} keys`,
+      ? `${percent(store.octets / store.limit)} of ${octets(store.limit)}; ${some(store.keys, "key", "keys")}`
+      : `${some(store.keys, "key", "keys")}`,
   };
   for (const [id, text] of Object.entries(texts)) {
     const node = byId(id);
@@ -1454,7 +1454,7 @@ function variantPart(variant, index, number) {
           make(
             "dl",
             { class: "facts" },
-            fact("On disk", octets(variant.octets)),
+            fact("Body", octets(variant.octets)),
             fact("Forms", ...(forms.length ? forms : [NONE])),
             fact("Requested", moment(variant.request_time)),
             fact(

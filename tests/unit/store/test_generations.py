@@ -113,3 +113,33 @@ def test_what_is_remembered_of_keys_is_bounded(pair: Pair, monkeypatch: pytest.M
         ours.generation(f"http://a.example/{number}")
     assert len(ours._crcs) <= 10
     assert ours.generation(KEY) & 1
+
+
+def test_whoever_only_looks_sees_the_same_stamps(tmp_path: Path, pair: Pair) -> None:
+    ours, _ = pair
+    path = tmp_path / "generations"
+    before = generations.read(path)
+    ours.settled(KEY)
+    ours.next_epoch()
+    after = generations.read(path)
+    assert before is not None
+    assert after is not None
+    assert after.changed[generations.slot_of(KEY)] == ours.generation(KEY)
+    assert after.epoch == ours.epoch != before.epoch
+    differing = [slot for slot in range(generations.SLOTS) if before[2][slot] != after[2][slot]]
+    assert differing == [generations.slot_of(KEY)]
+    assert before.birth == after.birth > 0
+
+
+def test_a_new_file_has_another_birth_and_one_of_another_boot_is_none(tmp_path: Path) -> None:
+    births = set()
+    for _ in range(3):
+        Generations(tmp_path / "generations", anything_stored=False).close()
+        stamps = generations.read(tmp_path / "generations")
+        assert stamps is not None
+        births.add(stamps.birth)
+        (tmp_path / "generations").unlink()
+    assert len(births) == 3
+    assert generations.read(tmp_path / "generations") is None
+    (tmp_path / "generations").write_bytes(bytes(generations.SIZE))
+    assert generations.read(tmp_path / "generations") is None
