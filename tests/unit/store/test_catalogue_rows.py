@@ -24,11 +24,11 @@ param = pytest.param
 OPTIONS = Options()
 
 
-def said(*lines: str, key: str = KEY, status: int = 200, **changes: float) -> object:
-    """What is said of a response that came at 1000, or with other times."""
-    values = {"request_time": 1000.0, "response_time": 1000.0} | changes
+def said(*lines: str, key: str = KEY, changes: dict[str, float] | None = None) -> object:
+    """What is said of a response that came at 1000, or with other values."""
+    values = {"request_time": 1000.0, "response_time": 1000.0, "status": 200} | (changes or {})
     times = (values["request_time"], values["response_time"])
-    invalid = bool(values.get("invalid"))
+    status, invalid = int(values["status"]), "invalid" in values
     stored = StoredResponse("body-a", (), resp(status, *lines), *times, 9, b"1234", invalid=invalid)
     return describe(Source(1, key, b"", records.encode(key, (stored,))), OPTIONS)
 
@@ -63,7 +63,7 @@ def test_type_and_coding(lines: list[str], type_: str, coding: str) -> None:
 def test_until_when_it_may_be_served(
     lines: list[str], changes: dict[str, float], until: float
 ) -> None:
-    found = said(*lines, **changes)
+    found = said(*lines, changes=changes)
     assert isinstance(found, Described)
     assert found.fresh_until == until
 
@@ -80,8 +80,7 @@ def test_until_when_it_may_be_served(
     ids=str,
 )
 def test_values_that_no_response_has_are_damage(changes: dict[str, float]) -> None:
-    status = int(changes.pop("status", 200))
-    assert isinstance(said("max-age=5", status=status, **changes), Damaged)
+    assert isinstance(said("max-age=5", changes=changes), Damaged)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +107,7 @@ def test_a_form_names_the_body_it_is_of() -> None:
         ("http://a.example?x", ("a.example", "a.example")),
         ("http:///", ("", "")),
         ("ftp://a.example/", ("", "")),
-        ("http://[::1", ("[", "[")),
+        ("http://[::1", ("[:", "[")),
         ("", ("", "")),
     ],
 )
