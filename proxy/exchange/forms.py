@@ -80,6 +80,10 @@ class Forms:
         """The head and what is to be done to the body of a response that is not stored."""
         if head.status == 304:
             return _with(head, as_held(head, request.fields)), None
+        if request.method == "HEAD":
+            said = head.fields.get("content-length")
+            form = choose(request, head, int(said) if said else None, self._options, request.local)
+            return _with(head, head_of(head, form)), None
         form = choose(request, head, length, self._options, request.local)
         return _with(head, head_of(head, form)), _coders(form)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import brotli
 import pytest
 
-from tests.support.origin import Gate, Origin, head, reply
+from tests.support.origin import Conversation, Gate, Origin, Play, head, reply
 from tests.support.wire import Cut
 
 if sys.version_info >= (3, 14):
@@ -196,13 +196,37 @@ async def test_from_a_fill_in_flight(
     leader = await house.open(url, f"Accept-Encoding: {stored}")
     await leader.head()
     followers = [(accept, await house.open(url, *asking(accept))) for accept in ACCEPTS]
+    heads = [await house.open(url, *asking(accept), method="HEAD") for accept in ACCEPTS]
+    holding = 'If-None-Match: "v1"'
+    holders = [await house.open(url, *asking(accept), holding) for accept in ACCEPTS]
+    part = ("Range: bytes=5-", 'If-Range: "v1"')
+    parts = [await house.open(url, *asking(accept), *part) for accept in ACCEPTS]
     await house.get("/healthz")  # what they sent has been read
     gate.open()
     seen.check(await leader.whole(), stored, stored=stored, fixed=fixed)
-    for accept, follower in followers:
-        seen.check(await follower.whole(), accept, stored=stored, fixed=fixed)
+    for n, (accept, follower) in enumerate(followers):
+        got = await follower.whole()
+        seen.check(got, accept, stored=stored, fixed=fixed)
+        others = [await reader.whole() for reader in (heads[n], holders[n], parts[n])]
+        if not fixed and stored != "odd":
+            check_alike(got, *others)
     if not fixed and stored != "odd":
         assert len(origin.requests) == 1
+
+
+def check_alike(got: Response, headed: Response, held: Response, part: Response) -> None:
+    """What HEAD, a precondition and a range on the origin's own tag are answered beside a GET."""
+    about = f"{got.lines}: {headed.lines}; {held.status} {held.lines}; {part.status} {part.lines}"
+    for name in ("etag", "content-encoding", "vary"):
+        assert headed.get(name) == got.get(name), about
+    same = got.get("etag") == '"v1"'
+    assert held.status == (304 if same else 200), about
+    assert held.get("etag") == got.get("etag"), about
+    if part.status == 206:
+        assert same, about
+        assert part.body == got.body[5:], about
+    else:
+        assert (part.status, part.get("etag"), part.body) == (200, got.get("etag"), got.body), about
 
 
 @pytest.mark.parametrize("size", ["small", "large"])
@@ -214,11 +238,33 @@ async def test_on_a_pass_through(
     house = await start(start_house, "always")
     text = SMALL if size == "small" else TEXT
     directive = "Cache-Control: no-store, no-transform" if fixed else "Cache-Control: no-store"
-    origin.serve("/a", reply(200, *lines(stored, directive), body=ENCODE[stored](text)))
+    origin.serve("/a", answering(ENCODE[stored](text), lines(stored, directive)))
     url, seen = origin.url("/a"), Seen(text)
     for _ in range(2):
         for accept in ACCEPTS:
-            seen.check(await house.get(url, *asking(accept)), accept, stored=stored, fixed=fixed)
+            got = await house.get(url, *asking(accept))
+            seen.check(got, accept, stored=stored, fixed=fixed)
+            await check_head(house, url, accept, got)
+            await check_conditions(house, url, accept, got)
+            # The origin knows no ranges, so that whoever asks for one gets everything.
+            part = await house.get(url, *asking(accept), "Range: bytes=5-")
+            assert part.status == 200
+            assert DECODE[coding_of(part)](part.body) == text
+
+
+def answering(octets: bytes, fields: tuple[str, ...]) -> Play:
+    """An origin that knows HEAD and If-None-Match."""
+
+    async def play(conversation: Conversation) -> None:
+        received = conversation.received
+        if received.get("if-none-match") == '"v1"':
+            conversation.writer.write(reply(304, *fields))
+            return
+        length = f"Content-Length: {len(octets)}"
+        body = b"" if received.method == "HEAD" else octets
+        conversation.writer.write(head(200, *fields, length) + body)
+
+    return play
 
 
 async def test_the_origin_is_asked_in_our_own_words(house: House, origin: Origin) -> None:
