@@ -20,6 +20,7 @@ from proxy.store.catalogue_rows import (
     INDEXES,
     KEPT,
     LEAVING,
+    PARENTS,
     SIZES,
     STAMP,
     TAGGED,
@@ -30,6 +31,7 @@ from proxy.store.catalogue_rows import (
     decode_tags,
     describe,
     each,
+    slowly,
     storable,
     transaction,
 )
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
 
     from proxy.store.catalogue_rows import Found
 
-_STEP: Final = 500  # records: some 10 ms
+_STEP: Final = 500  # records: some 15 ms
 _PAUSE: Final = 0.0005
 # So many new records, and the indexes are dropped and made again when all rows are there.
 _MANY: Final = 20_000
@@ -70,6 +72,7 @@ _WAIT: Final = """
     INSERT INTO uses VALUES (?, ?, ?)
     ON CONFLICT (key) DO UPDATE SET hits = hits + excluded.hits, used = max(used, excluded.used)"""
 
+_UNUSED: Final = (0, 0.0)
 _NO_STAMPS: Final = generations.Stamps(0, 0, memoryview(bytes(8 * generations.SLOTS)).cast("Q"))
 
 
@@ -89,13 +92,11 @@ class Rows:
         self._options = options
         self.has_keys = False  # whether there is an index by key
         self.count = 0  # of entries
-        # Keys of entries whose kept forms have changed.
-        self.touched: set[str] = set()
+        self.touched: set[str] = set()  # keys whose kept forms have changed
 
     def after(self, rowid: int, limit: int) -> list[Found]:
         """What the records say that came after that one."""
-        # Described one by one: between two rows the interpreter's lock is free.
-        return [self._describe(row) for row in self._sql.execute(AFTER, (rowid, limit))]
+        return [self._describe(row) for row in slowly(self._sql.execute(AFTER, (rowid, limit)))]
 
     def _describe(self, row: tuple[Any, ...]) -> Found:
         rowid, key, stamp, record = row
@@ -120,7 +121,10 @@ class Rows:
         kept = self._kept([one.source.key for one in entries])
         self._sql.executemany(
             f"INSERT INTO entries VALUES ({', '.join('?' * 18)})",  # noqa: S608
-            (one.values(sizes, kept, *uses.get(one.source.key, (0, 0.0))) for one in entries),
+            (
+                one.values(sizes, kept, *uses.get(one.source.key, _UNUSED))
+                for one in slowly(entries)
+            ),
         )
         self.count += len(entries)
         self._sql.executemany(
@@ -141,9 +145,7 @@ class Rows:
         self.count -= len({row[0] for row in rows})
         said = [(tag, id_) for id_, _, _, _, text in rows for tag in decode_tags(text)]
         self._sql.executemany("DELETE FROM tags WHERE tag = ? AND entry = ?", said)
-        for id_, parent in list(
-            each(self._sql, "SELECT id, parent FROM others WHERE id IN ({})", ids)
-        ):
+        for id_, parent in list(each(self._sql, PARENTS, ids)):
             self._sql.execute("DELETE FROM others WHERE id = ?", (id_,))
             if parent:
                 self.touched.add(parent)
@@ -151,9 +153,8 @@ class Rows:
 
     def _sizes(self, bodies: Sequence[str]) -> dict[str, int]:
         """What these bodies take, in their rows and beside them."""
-        return {
-            key[1:]: int(size) for key, size in each(self._sql, SIZES, ["b" + b for b in bodies])
-        }
+        rows = each(self._sql, SIZES, ["b" + body for body in bodies])
+        return {key[1:]: int(size) for key, size in rows}
 
     def _kept(self, keys: Sequence[str]) -> dict[str, int]:
         """The octets of kept forms, by the body they were made of."""

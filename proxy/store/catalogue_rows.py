@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 from math import isfinite
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from zlib import crc32
 
 import msgspec
@@ -23,7 +24,7 @@ from proxy.store.generations import slot_of
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from proxy.policy.options import Options
     from proxy.policy.rules import Rule
@@ -69,6 +70,8 @@ STAMP: Final = "CAST(substr(c.value, 1, 5) AS BLOB)"
 
 _TEXT_AT_MOST: Final = 128
 _AUTHORITY: Final = re.compile(r"https?://((\[[^/?#\]]*\]|[^/?#:]*)(?::[0-9]*)?)")
+_BETWEEN_BREATHS: Final = 32  # rows: half a millisecond
+_BREATH: Final = 0.00005
 _IN_A_STATEMENT: Final = 64
 _MARKS: Final = ", ".join("?" * _IN_A_STATEMENT)
 
@@ -85,10 +88,13 @@ SIZES: Final = (
     "SELECT key, coalesce(size, 0) + coalesce(length(value), 0)"
     " FROM store.Cache WHERE key IN ({}) AND raw = 1"
 )
+PARENTS: Final = "SELECT id, parent FROM others WHERE id IN ({})"
 KEPT: Final = "SELECT body, octets FROM others WHERE parent IN ({})"
 UNSETTLED: Final = "SELECT id, body FROM others WHERE parent IS NULL LIMIT ?"
 TAGGED: Final = "SELECT key, tag FROM store.Cache WHERE key IN ({}) AND raw = 1"
 IDS: Final = "SELECT id FROM entries WHERE key IN ({})"
+
+_T = TypeVar("_T")
 
 
 class Entry(NamedTuple):
@@ -337,3 +343,11 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
+
+
+def slowly(some: Iterable[_T]) -> Iterator[_T]:
+    """With moments in which others surely get the interpreter's lock: SQLite's are too short."""
+    for number, one in enumerate(some):
+        if number % _BETWEEN_BREATHS == 0:
+            time.sleep(_BREATH)
+        yield one

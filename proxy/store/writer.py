@@ -37,7 +37,7 @@ _LOG: Final = logging.getLogger(__name__)
 
 _MOST_IN_A_GROUP: Final = 128
 _MOST_OCTETS_IN_A_GROUP: Final = 2 * 2**20
-_GATHERING: Final = 0.01  # seconds; nobody waits for a Put with a client in hand
+_GATHERING: Final = 0.005  # seconds; nobody waits for a Put with a client in hand
 _ENOUGH: Final = 63  # beside the first
 _WARN_EVERY: Final = 60.0
 _DOWN_FOR: Final = 5.0

@@ -18,8 +18,10 @@ from proxy.store.base import FORMS, StoreFailed
 from proxy.store.catalogue import Catalogue
 from proxy.store.catalogue_queries import Everything, Glob, Host, Prefix, Query, Selector, Tag, Url
 from proxy.store.catalogue_rows import Entry
+from proxy.store.changes import Changes
 from proxy.store.disk import DATABASE, INDEX
 from proxy.store.folder import Folder
+from proxy.store.operations import Remove
 from proxy.store.tiered import TieredStore
 from tests.support.build import resp
 from tests.support.stores import KEY, opened, options, put, put_spooled, response
@@ -42,21 +44,18 @@ def catch_up(catalogue: Catalogue) -> int:
     return progress.done
 
 
-def entries(catalogue: Catalogue, query: Query | None = None) -> list[Entry]:
-    """Those of all pages, when everything is in the index."""
-    catch_up(catalogue)
-    query = query or Query(sort="url", descending=False)
-    found: list[Entry] = []
-    while True:
-        page = catalogue.page(query, NOW)
-        found += page.entries
-        if not page.cursor:
-            return found
-        query = replace(query, cursor=page.cursor)
+def entries(catalogue: Catalogue) -> list[Entry]:
+    """All of them, by URL, once everything is in the index."""
+    done = catch_up(catalogue)
+    page = catalogue.page(Query(sort="url", descending=False, limit=1000), NOW)
+    assert page.cursor == ""
+    # A page leaves out what is gone from the store; here it must be gone from the index, too.
+    assert len(page.entries) == done == catalogue.count(Everything())[0]
+    return list(page.entries)
 
 
-def urls(catalogue: Catalogue, query: Query | None = None) -> list[str]:
-    return [entry.url for entry in entries(catalogue, query)]
+def urls(catalogue: Catalogue) -> list[str]:
+    return [entry.url for entry in entries(catalogue)]
 
 
 async def store_as(
@@ -155,6 +154,50 @@ async def test_rowids_that_are_used_again(tmp_path: Path, catalogue: Catalogue) 
         assert urls(catalogue) == [f"{KEY}0", f"{KEY}1", f"{KEY}3", f"{KEY}7"]
 
 
+async def test_a_record_where_a_body_was(tmp_path: Path, catalogue: Catalogue) -> None:
+    """No greater rowid than the last one seen, and no entry that could be compared."""
+    async with opened(tmp_path) as store:
+        await put(store, KEY, "a", b"x")
+        await put(store, OTHER, "b", b"x")  # record, then body
+        assert urls(catalogue) == [KEY, OTHER]
+        await store.remove(OTHER)
+        await put_spooled(store, f"{KEY}2", "c", b"x" * 100_000)  # body, then record
+        assert urls(catalogue) == [KEY, f"{KEY}2"]
+
+
+async def test_a_row_that_is_of_another_key_now_is_on_no_page(
+    tmp_path: Path, catalogue: Catalogue
+) -> None:
+    async with opened(tmp_path) as store:
+        await put(store, KEY, "a", b"x")
+        catch_up(catalogue)
+        await store.remove(KEY)
+        await put(store, OTHER, "b", b"x")
+        assert catalogue.page(Query(), NOW) == ((), "")
+
+
+def _killed_before_it_settled(folder: Folder, catalogue: Catalogue) -> None:
+    """A change whose stamp says for good that it is under way; we looked before it was done."""
+    folder.generations.changing(KEY)
+    catch_up(catalogue)
+    with folder.table.transaction():
+        Changes(folder).apply(Remove(KEY, None))
+
+
+async def test_a_change_of_a_process_that_was_killed(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        await put(store, KEY, "a", b"x")
+        await put(store, OTHER, "b", b"x")
+    folder, catalogue = Folder(options(tmp_path)), Catalogue(tmp_path, Options())
+    assert urls(catalogue) == [KEY, OTHER]
+    _killed_before_it_settled(folder, catalogue)
+    assert urls(catalogue) == [OTHER]
+    assert catalogue.catch_up(1000).left == 0
+    catalogue.close()
+    folder.table.leave()
+    folder.close()
+
+
 async def test_all_gone(tmp_path: Path, catalogue: Catalogue) -> None:
     async with opened(tmp_path) as store:
         for number in range(20):
@@ -203,6 +246,9 @@ async def test_without_the_stamps_of_the_time_every_row_is_compared(
     async with opened(tmp_path) as store:
         await put(store, KEY, "a", b"x")
         await put(store, OTHER, "b", b"x")
+    # A new file says of every slot what it says of one in which nothing ever changed.
+    (tmp_path / "generations").unlink()
+    async with opened(tmp_path) as store:
         catalogue = Catalogue(tmp_path, Options())
         assert catch_up(catalogue) == 2
         catalogue.close()
