@@ -25,6 +25,7 @@ log = logging.getLogger("forecache")
 _THREADS: Final = 2  # one catches up, one looks
 _STEP: Final = 500  # records: what is asked can wait for that many
 _BEHIND: Final = 5_000
+_ROUNDS: Final = 2
 _AT_ONCE: Final = 500  # keys
 _T = TypeVar("_T")
 
@@ -59,9 +60,13 @@ class Looking:
             after = keys[-1]
 
     async def caught_up(self) -> None:
-        """Wait until the index has all that is stored. Raises StoreFailed."""
-        while (await self._catch_up(_BEHIND)).left:
-            pass
+        """Wait until the index has all that was stored when this was asked. Raises StoreFailed."""
+        left = (await self._catch_up(_BEHIND)).left
+        # What is stored meanwhile must not keep anybody waiting for ever.
+        for _ in range(left // _BEHIND + _ROUNDS):
+            if not left:
+                return
+            left = (await self._catch_up(_BEHIND)).left
 
     async def _refresh(self) -> None:
         """A little now, the rest behind the answer."""
