@@ -125,9 +125,9 @@ class Exchange:
         return self.flights.keys() | {key for key, _ in self._keeping.unfinished()}
 
     async def settled(self, key: str) -> None:
-        """Wait for what is whole and about to be stored under the key."""
-        fill = self._keeping.arrived(key)
-        if fill is not None:
+        """Wait for what has all its octets and is about to be stored under the key."""
+        fill = self._keeping.latest(key)
+        if fill is not None and (fill.is_whole or fill.received == fill.length):
             await fill.settled()
 
     def key(self, uri: TargetURI) -> str:
