@@ -56,9 +56,7 @@ def problems(tmp_path: Path, text: str) -> list[str]:
         param("[upstream]\nno_proxy = ['a/b']", "is not a name", id="no_proxy"),
         param("[admin]\nlisten = '3129'", "lacks the address", id="admin"),
         param("[admin]\nlisten = '0.0.0.0:3129'", "needs a token", id="admin for all"),
-        param(
-            "[admin]\ntoken = 'a'\ntoken_file = 'b'", "the same as token", id="two admin tokens"
-        ),
+        param("[admin]\ntoken = 'a'\ntoken_file = 'b'", "the same as token", id="two admin tokens"),
     ],
 )
 def test_one_sentence_at_the_line(text: str, said: str, tmp_path: Path) -> None:
