@@ -112,7 +112,7 @@ async def start(settings: Settings) -> Running:
         sockets = [opened.enter_context(_bound(listener)) for listener in listeners]
         store = await open_or_wait(settings.store)
         opened.push_async_callback(store.close)
-        admin = None if settings.admin.listen == OFF else Server(settings.admin)
+        admin = _admin(settings)
         watching = Watching(time.time())
         access_log = open_log(settings.log, [] if admin is None else [watching.take])
         opened.pop_all()
@@ -138,6 +138,20 @@ async def start(settings: Settings) -> Running:
         await admin.start(Api(inside).routes)
     door.watch()
     return running
+
+
+def _admin(settings: Settings) -> Server | None:
+    """The admin listener, bound. Raises OSError with what to do, if it was put there on purpose."""
+    if settings.admin.listen == OFF:
+        return None
+    try:
+        return Server(settings.admin)
+    except OSError as error:
+        if any(given.key == "admin.listen" for given in settings.given):
+            raise
+        # A second proxy on this machine: that it serves matters more.
+        log.warning("nobody can look inside: %s", error.strerror)
+        return None
 
 
 def _unobserved(_: ExchangeRecord) -> None:

@@ -360,3 +360,11 @@ async def test_slow_readers_keep_nobody_waiting(admin: Admin, origin: Origin) ->
         assert (await admin.house.get(origin.url("/a"))).hit
     for writer in writers:
         writer.transport.abort()
+
+
+async def test_a_second_proxy_serves_without_it(start_house: StartHouse) -> None:
+    where = {"admin": {"listen": "127.0.0.1:3129"}}  # the default, which nobody has asked for
+    houses = [await start_house(where) for _ in range(2)]
+    assert houses[1].running.admin is None
+    for house in houses:
+        assert (await house.get("/healthz")).status == 200
