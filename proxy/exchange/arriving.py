@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from proxy.exchange.errand import Errand
     from proxy.exchange.fill import Fill
     from proxy.exchange.flights import Flights
+    from proxy.exchange.forms import Formed
     from proxy.exchange.keeping import Keeping, Source
     from proxy.exchange.origin import Asked
     from proxy.exchange.validating import Validating
@@ -75,16 +76,13 @@ class Arriving:
         if errand.flight is not None:
             self._flights.uncacheable(errand.flight.key, time.time())
             self._flights.over(errand.flight, Uncacheable())
-        else:
-            self._remember(errand, asked, reason)
-        return self.pass_on(request, asked, wanted.reason, reason)
-
-    def _remember(self, errand: Errand, asked: Asked, reason: Reason) -> None:
-        request, length = errand.inbound.request, asked.response.length
-        head, coders = self._delivery.forms.of_passing(request, asked.head, length)
-        if coders is None:
-            voice, asked = self._delivery.voice, asked._replace(head=head)
-            echo.keep(request, echo.of_passing(errand, asked, reason, voice))
+            return self.pass_on(request, asked, wanted.reason, reason)
+        formed = self._formed(request, asked)
+        if formed[1] is None:
+            as_sent = asked._replace(head=formed[0])
+            known = echo.of_passing(errand, as_sent, reason, self._delivery.voice)
+            echo.keep(request, known)
+        return self._passed(asked, formed, wanted.reason, reason)
 
     def _may_store(self, request: Request, asked: Asked) -> storing.Storing:
         """What policy says; of a 206 only exactly what was asked for can be shared out again."""
@@ -101,8 +99,14 @@ class Arriving:
 
     def pass_on(self, request: Request, asked: Asked, why: Reason, reason: Reason) -> Outcome:
         """To this client alone. Raises BadResponse if it cannot be decoded for it."""
+        return self._passed(asked, self._formed(request, asked), why, reason)
+
+    def _formed(self, request: Request, asked: Asked) -> Formed:
+        return self._delivery.forms.of_passing(request, asked.head, asked.response.length)
+
+    def _passed(self, asked: Asked, formed: Formed, why: Reason, reason: Reason) -> Outcome:
         status = asked.head.status
-        answer = self._delivery.passing(request, asked, reason, Forwarded(why, status))
+        answer = self._delivery.passing(asked, formed, reason, Forwarded(why, status))
         return Outcome(answer, reason, status)
 
     def keep(self, errand: Errand, asked: Asked, verdict: storing.Store) -> Outcome:

@@ -16,10 +16,9 @@ from proxy.policy.standing import standing
 from proxy.store.base import BodyLost, StoreFailed, TooLarge
 
 if TYPE_CHECKING:
-    from proxy.codings.registry import Chain, Coding
     from proxy.exchange.answer import Body
     from proxy.exchange.fill import Fill
-    from proxy.exchange.forms import Forms, View
+    from proxy.exchange.forms import Coders, Formed, Forms, View
     from proxy.exchange.keeping import Keeping, Source
     from proxy.exchange.origin import Asked
     from proxy.exchange.respond import Piece, Shape
@@ -139,9 +138,7 @@ class Delivery:
             return FileSpan(body, piece.offset, piece.length)
         return Flow(Assembled(body, shaped.pieces), shaped.length)
 
-    async def _made(
-        self, view: View, coders: tuple[Chain, Coding | None], now: float
-    ) -> tuple[Shape, Body]:
+    async def _made(self, view: View, coders: Coders, now: float) -> tuple[Shape, Body]:
         """In another coding than it is stored in; kept when it is asked for again."""
         key = view.kept_key
         fill = self._keeping.latest(key)
@@ -165,7 +162,7 @@ class Delivery:
         fill = self._keep(view, key, made) if again else None
         return shaped, Flow(made if fill is None else fill.reader(), None)
 
-    async def _small(self, view: View, coders: tuple[Chain, Coding | None]) -> bytes | None:
+    async def _small(self, view: View, coders: Coders) -> bytes | None:
         """The whole of it if it is soon made. Raises BodyLost, BadResponse."""
         if view.stored.length > SMALL:
             return None
@@ -239,12 +236,10 @@ class Delivery:
         length = piece.length if shaped.length is not None else None
         return shaped, Flow(fill.reader(piece.offset, length), length)
 
-    def passing(
-        self, request: Request, asked: Asked, reason: Reason, forwarded: Forwarded
-    ) -> Answer:
+    def passing(self, asked: Asked, formed: Formed, reason: Reason, forwarded: Forwarded) -> Answer:
         """Straight from the origin, not stored. Raises BadResponse if it cannot be decoded."""
         response = asked.response
-        head, coders = self.forms.of_passing(request, asked.head, response.length)
+        head, coders = formed
         signed = self.voice.of_origin(
             head.status, head.reason, head.fields.lines, reason, forwarded
         )

@@ -127,7 +127,7 @@ class Exchange:
     async def settled(self, key: str) -> None:
         """Wait for what has all its octets and is about to be stored under the key."""
         fill = self._keeping.latest(key)
-        if fill is not None and (fill.is_whole or fill.received == fill.length):
+        if fill is not None and fill.received == fill.length:
             await fill.settled()
 
     def key(self, uri: TargetURI) -> str:

@@ -154,16 +154,15 @@ class Fetching:
     async def lead(self, errand: Errand, flight: Flight) -> Outcome | None:
         """Fetch for all who follow; when our client leaves too early another one leads."""
         errand.flight = flight
-        try:
-            return await self.fetch(errand)
-        finally:
-            if flight.outcome is None:
-                self._flights.over(flight, Left())
+        return await self._landing(errand, self.fetch(errand))
 
     async def heard(self, errand: Errand, coming: Awaitable[Asked]) -> Outcome | None:
         """The same for a request that was sent already."""
+        return await self._landing(errand, self.hear(errand, coming))
+
+    async def _landing(self, errand: Errand, work: Awaitable[Outcome | None]) -> Outcome | None:
         try:
-            return await self.hear(errand, coming)
+            return await work
         finally:
             if errand.flight is not None and errand.flight.outcome is None:
                 self._flights.over(errand.flight, Left())

@@ -155,11 +155,6 @@ class Fill:
         self.end()
 
     @property
-    def is_whole(self) -> bool:
-        """Whether the body has ended well."""
-        return self.state is FillState.WHOLE
-
-    @property
     def readers(self) -> int:
         """How many clients read it just now."""
         return len(self._readers)

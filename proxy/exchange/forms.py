@@ -38,6 +38,7 @@ _ASKED_FOR: Final = 600.0  # seconds within which a form that is asked for twice
 
 
 Coders = tuple[Chain, Coding | None]  # what is to be undone, what applied
+Formed = tuple[ResponseHead, Coders | None]  # a head as one client gets it, and the body's coders
 
 
 class View(NamedTuple):
@@ -74,9 +75,7 @@ class Forms:
         self._options = options
         self._asked_for = Lately(_ASKED_FOR)
 
-    def of_passing(
-        self, request: Request, head: ResponseHead, length: int | None
-    ) -> tuple[ResponseHead, Coders | None]:
+    def of_passing(self, request: Request, head: ResponseHead, length: int | None) -> Formed:
         """The head and what is to be done to the body of a response that is not stored."""
         if head.status == 304:
             return _with(head, as_held(head, request.fields)), None
@@ -106,7 +105,7 @@ class Forms:
         if found.variants:
             view = self._view(request, form, stored, key, found.variants[0])
         else:
-            view = self._view(request, self._chosen(request, stored), stored, key, None)
+            view = self.unkept(request, key, stored)
         return view._replace(decided_by=(kept, found.generation))
 
     async def view(self, request: Request, key: str, stored: StoredResponse) -> View:
@@ -116,8 +115,7 @@ class Forms:
             found = await self._store.lookup(kept_key(stored, form.coding))
             if found.variants:
                 return self._view(request, form, stored, key, found.variants[0])
-            form = self._chosen(request, stored)
-        return self._view(request, form, stored, key, None)
+        return self.unkept(request, key, stored)
 
     def unkept(self, request: Request, key: str, stored: StoredResponse) -> View:
         """As if nothing were kept beside it."""
