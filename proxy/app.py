@@ -126,15 +126,16 @@ async def start(settings: Settings) -> Running:
     observe = access_log if access_log is not None else _unobserved
     door = Door(settings.server, rules, exchange, hot, fetcher, observe)
     running = Running(settings, door, store, fetcher, access_log, admin)
+    looking = running.looking = Looking(Catalogue(settings.store.dir, settings.cache), watching)
+    exchange.removing.tagged = looking.tagged
     loop = asyncio.get_running_loop()
     for sock, (host, port) in zip(sockets, listening, strict=True):
         server = await loop.create_server(lambda: Connection(door), sock=sock, backlog=BACKLOG)
         running.servers.append(server)
         running.addresses.append(str(Listener(host, port)))
     if admin is not None:
-        running.looking = Looking(Catalogue(settings.store.dir, settings.cache), watching)
         addresses = tuple(running.addresses)
-        inside = Inside(settings.cache, store, exchange, door, watching, running.looking, addresses)
+        inside = Inside(settings.cache, store, exchange, door, watching, looking, addresses)
         await admin.start(Api(inside).routes)
     door.watch()
     return running

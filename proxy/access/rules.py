@@ -37,6 +37,7 @@ class AccessOptions:
     """The section ``[access]``."""
 
     clients: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    purge_clients: tuple[str, ...] = ()
     connect_ports: tuple[int, ...] = (443, 80)
     allow_destinations: tuple[str, ...] = ()
     deny_destinations: tuple[str, ...] = ()
@@ -135,11 +136,12 @@ class Rules:
     ``listening`` are the proxy's own listeners (address, port): nobody is let through to them.
     """
 
-    __slots__ = ("_allow", "_clients", "_deny", "_listening", "_options", "_ports")
+    __slots__ = ("_allow", "_clients", "_deny", "_listening", "_options", "_ports", "_purgers")
 
     def __init__(self, options: AccessOptions, listening: Collection[tuple[str, int]] = ()) -> None:
         self._options = options
         self._clients = tuple(parse_network(entry) for entry in options.clients)
+        self._purgers = tuple(parse_network(entry) for entry in options.purge_clients)
         self._ports = frozenset(options.connect_ports)
         self._allow = tuple(parse_destination(entry) for entry in options.allow_destinations)
         self._deny = tuple((e, parse_destination(e)) for e in options.deny_destinations)
@@ -154,6 +156,19 @@ class Rules:
             "clients",
             f"The address {client} is not among [access] clients;"
             f' clients = ["{client}"] would allow it.',
+        )
+
+    def purge(self, address: str) -> Verdict | None:
+        """May it PURGE here? None where nobody may: there it is a method like any other."""
+        if not self._purgers:
+            return None
+        client = unmapped(parse_address(address))
+        if any(_contains(network, client) for network in self._purgers):
+            return ALLOWED
+        return Denied(
+            "purge_clients",
+            f"The address {client} is not among [access] purge_clients;"
+            f' purge_clients = ["{client}"] would allow it.',
         )
 
     def connect_port(self, port: int) -> Verdict:

@@ -36,6 +36,7 @@ _RESULTS: Final = {
     Reason.DENIED_CLIENT: "TCP_DENIED",
     Reason.DENIED_DESTINATION: "TCP_DENIED",
     Reason.DENIED_PORT: "TCP_DENIED",
+    Reason.DENIED_PURGE: "TCP_DENIED",
     Reason.TOO_MANY_CONNECTIONS: "TCP_DENIED",
     Reason.ORIGIN_TIMEOUT: "TCP_MISS_TIMEDOUT",
     Reason.CLIENT_GONE: "TCP_MISS_ABORTED",
@@ -43,6 +44,7 @@ _RESULTS: Final = {
     Reason.SELF: "NONE",
     Reason.LOOP: "NONE",
     Reason.MAX_FORWARDS: "NONE",
+    Reason.PURGED: "NONE",
     Reason.BAD_REQUEST: "NONE",
     Reason.REQUEST_TIMEOUT: "NONE",
     Reason.INTERNAL: "NONE",
@@ -171,6 +173,7 @@ class _Line(msgspec.Struct):
     referer: str | None
     user_agent: str | None
     aborted: bool
+    id: str | None
 
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -201,6 +204,7 @@ def json(record: ExchangeRecord) -> str:
         referer=_present(_without_userinfo(record.referer, refused=False)),
         user_agent=_present(record.user_agent),
         aborted=record.aborted,
+        id=record.id or None,
     )
     return _CONTROLS.sub(_unicode_escape, _encode(line).decode()) + "\n"
 

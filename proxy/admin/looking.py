@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from proxy.exchange.tasks import launch
 from proxy.store.base import StoreFailed
 from proxy.store.catalogue_following import Progress
+from proxy.store.catalogue_queries import Tag
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -58,6 +59,10 @@ class Looking:
             for key in keys:
                 yield key
             after = keys[-1]
+
+    def tagged(self, tag: str, origin: str) -> AsyncIterator[str]:
+        """The keys of what that origin has stored here with one of ``policy.tags``."""
+        return self.keys(Tag(tag, origin))
 
     async def caught_up(self) -> None:
         """Wait until the index has all that was stored when this was asked. Raises StoreFailed."""

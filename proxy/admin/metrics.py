@@ -38,6 +38,7 @@ _DENIED: Final = {
     Reason.DENIED_CLIENT: "clients",
     Reason.DENIED_DESTINATION: "destinations",
     Reason.DENIED_PORT: "connect_ports",
+    Reason.DENIED_PURGE: "purge_clients",
 }
 
 

@@ -70,11 +70,14 @@ class Recent:
             self._count += len(batch)
 
     def id(self, recorded: Recorded) -> str:
-        """What ``find`` finds it by."""
-        return f"{self.token}-{recorded.number}"
+        """What ``find`` finds it by: what its answer said, if it did."""
+        return recorded.record.id or f"{self.token}-{recorded.number}"
 
     def find(self, exchange_id: str) -> Recorded | None:
         """The exchange with that id; None for one that is forgotten, or was never here."""
+        named = exchange_id and self._named(exchange_id)
+        if named:
+            return named
         token, _, digits = exchange_id.rpartition("-")
         if token != self.token or not (digits.isascii() and digits.isdigit()):
             return None
@@ -86,6 +89,11 @@ class Recent:
             if place < len(kept) and kept[place].number == number:
                 return kept[place]
         return None
+
+    def _named(self, name: str) -> Recorded | None:
+        hits, others = self._copies()
+        either = (recorded for recorded in others + hits if recorded.record.id == name)
+        return next(either, None)
 
     def latest(self, count: int, wanted: Wanted | None = None) -> list[Recorded]:
         """The latest ``count`` of those that are wanted, the latest first."""

@@ -78,7 +78,8 @@ def entry(one: Entry) -> dict[str, Any]:
 def exchange(recent: Recent, recorded: Recorded) -> dict[str, Any]:
     """One exchange that has ended."""
     record = recorded.record
-    return {"id": recent.id(recorded), **record._asdict(), "reason": record.reason.value}
+    named = {"id": recent.id(recorded), "reason": record.reason.value}
+    return {**record._asdict(), **named}
 
 
 def explanation(said: Explanation) -> dict[str, Any]:

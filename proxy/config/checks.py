@@ -62,6 +62,7 @@ def wrong(settings: Settings, spoken: frozenset[str]) -> Iterator[Wrong]:
     yield from _server(settings, spoken)
     yield from _cache(settings)
     yield from _entries("access.clients", settings.access.clients, parse_network)
+    yield from _entries("access.purge_clients", settings.access.purge_clients, parse_network)
     for name in ("allow_destinations", "deny_destinations"):
         entries = getattr(settings.access, name)
         yield from _entries(f"access.{name}", entries, parse_destination)

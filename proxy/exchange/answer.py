@@ -89,8 +89,11 @@ class Inbound(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """The answer and why. ``forward_status`` is the origin's status, 0 if it did not answer."""
+    """The answer and why. ``forward_status`` is the origin's status, 0 if it did not answer.
+
+    ``id`` is what the answer calls this exchange, if it does."""
 
     answer: Answer
     reason: Reason
     forward_status: int = 0
+    id: str = ""

@@ -153,7 +153,7 @@ class Arriving:
     def failed(self, error: UpstreamError) -> Outcome:
         """Our own answer for an error on the way to the origin."""
         reason = errors.reason_of(error)
-        return Outcome(self._delivery.own(errors.from_upstream(error), reason), reason)
+        return self._delivery.own(errors.from_upstream(error), reason)
 
 
 def _selected_by_others(request: Request, asked: Asked, stored: StoredResponse) -> StoredResponse:

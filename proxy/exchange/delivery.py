@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from proxy.exchange import respond
+from proxy.exchange import errors, respond
 from proxy.exchange.answer import Answer, FileSpan, Flow, Inline, Outcome
 from proxy.exchange.fill import FillState
 from proxy.exchange.names import body_id
@@ -254,10 +254,11 @@ class Delivery:
         source = response if octets is None else Ready(octets)
         return Answer(signed, Flow(Transcoded(self.shop, source, *coders, live=True), None))
 
-    def own(self, answer: Answer, reason: Reason) -> Answer:
-        """An answer of our own, signed with Cache-Status."""
-        head = self.voice.of_own(answer.head, reason)
-        return Answer(head, answer.body)
+    def own(self, answer: Answer, reason: Reason) -> Outcome:
+        """An answer of our own, signed with Cache-Status; an error has a name to ask about."""
+        signed = Answer(self.voice.of_own(answer.head, reason), answer.body)
+        outcome = Outcome(signed, reason)
+        return outcome if answer.head.status < 400 else errors.named(outcome)
 
 
 def _largest(length: int) -> int:

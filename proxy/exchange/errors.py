@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from proxy.exchange.answer import Answer, Inline
+from proxy.exchange.names import identified
 from proxy.policy.reasons import Reason
 from proxy.semantics.fields import Fields
 from proxy.semantics.messages import PHRASES, ResponseHead
 from proxy.semantics.status_fields import proxy_status
 
 if TYPE_CHECKING:
+    from proxy.exchange.answer import Outcome
     from proxy.upstream.base import UpstreamError
 
 # What is wrong with an answer from upstream, from the RFC 9209 §2.3 error type.
@@ -47,6 +49,15 @@ def own(
         head.append(("Proxy-Status", proxy_status(error, reason)))
     head.extend(lines)
     return Answer(ResponseHead(status, phrase, Fields(head)), Inline(text.encode()))
+
+
+def named(outcome: Outcome) -> Outcome:
+    """An error of our own whose field and text say what to ask about: the exchange."""
+    outcome = identified(outcome)
+    head, body = outcome.answer
+    assert isinstance(body, Inline)
+    text = body.data.removesuffix(b"\n") + f", exchange {outcome.id}\n".encode()
+    return outcome._replace(answer=Answer(head, Inline(text)))
 
 
 def reason_of(error: UpstreamError) -> Reason:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final, assert_never
 
+from proxy.access.rules import Denied
 from proxy.codings.options import CodingOptions
 from proxy.codings.transform import suits
 from proxy.exchange import errors
@@ -21,9 +22,10 @@ from proxy.exchange.forms import Forms
 from proxy.exchange.keeping import Keeping
 from proxy.exchange.origin import Asked, Asking, Wanted
 from proxy.exchange.own import asked_of_us
+from proxy.exchange.removing import Removing
 from proxy.exchange.repeating import Repeats
 from proxy.exchange.transcoding import Workshop
-from proxy.policy import invalidation, keys, reuse, rules, storing
+from proxy.policy import keys, reuse, rules, storing
 from proxy.policy.reasons import Reason
 from proxy.policy.standing import standing
 from proxy.semantics import forwarding
@@ -34,6 +36,7 @@ from proxy.upstream.base import UpstreamError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from proxy.access.rules import Verdict
     from proxy.exchange.answer import Inbound
     from proxy.exchange.fill import Fill
     from proxy.exchange.options import ExchangeOptions
@@ -83,13 +86,14 @@ class Exchange:
             keeping=self._keeping,
         )
         self._arriving = self._fetching.arriving
+        self.removing = Removing(store, self.key, self.keys_under_way)
         self._repeats = Repeats(store, self.flights, fetcher, voice)
 
     async def handle(self, inbound: Inbound) -> Outcome:
         """The answer to one request. Raises ClientGone when its body was cut."""
         request = inbound.request
         if (own := asked_of_us(request, self._voice.pseudonym)) is not None:
-            return Outcome(self._delivery.own(own.answer, own.reason), own.reason)
+            return self._delivery.own(own.answer, own.reason)
         try:
             if (protocol := forwarding.upgrade_protocol(request.fields, request.minor)) is not None:
                 return await self._upgrade(inbound, protocol)
@@ -130,6 +134,11 @@ class Exchange:
         if fill is not None and fill.received == fill.length:
             await fill.settled()
 
+    def asks_for(self, request: Request, *, as_asked: bool = False) -> tuple[bool, str | None]:
+        """Whether the origin is asked for codings in our own words, and its Accept-Encoding."""
+        negotiated, fields = self._asking.fields(request, as_asked=as_asked)
+        return negotiated, fields.get("accept-encoding")
+
     def key(self, uri: TargetURI) -> str:
         """The primary cache key (RFC 9111 §2)."""
         return keys.primary(uri, rules.first(self._options.rules, uri))
@@ -153,7 +162,7 @@ class Exchange:
         """
         now = time.time()
         decision = reuse.decide(request, (fill.stored,), now, self._options)
-        if not isinstance(decision, reuse.Serve) or not self._suits(request, fill.stored):
+        if not isinstance(decision, reuse.Serve) or not self.suits(request, fill.stored):
             await fill.settled()
             return None
         answer = self._delivery.filling(request, fill, now, decision.reason, None)
@@ -164,7 +173,7 @@ class Exchange:
         now = time.time()
         request = inbound.request
         decision = reuse.decide(request, found.variants, now, self._options)
-        if isinstance(decision, _ABOUT_STORED) and not self._suits(request, decision.stored):
+        if isinstance(decision, _ABOUT_STORED) and not self.suits(request, decision.stored):
             errand = Errand(inbound, key, found, Wanted(Reason.VARY_MISS), as_asked=True)
             return await self._fetching.ask(errand)
         match decision:
@@ -193,12 +202,11 @@ class Exchange:
                 return await self._fetching.ask(Errand(inbound, key, found, Wanted(reason)))
             case reuse.Refuse(status=status, reason=reason):
                 sentence = "Nothing that is stored here may answer this only-if-cached request."
-                answer = errors.own(status, reason, sentence)
-                return Outcome(self._delivery.own(answer, reason), reason)
+                return self._delivery.own(errors.own(status, reason, sentence), reason)
             case _:
                 assert_never(decision)
 
-    def _suits(self, request: Request, stored: StoredResponse) -> bool:
+    def suits(self, request: Request, stored: StoredResponse) -> bool:
         """Whether this client can have it, in the coding in which it is stored or another."""
         only_if_cached = standing(request, self._options).directives.only_if_cached
         return only_if_cached or suits(request, stored.head)
@@ -211,7 +219,8 @@ class Exchange:
         asked = await self._asking.ask(inbound, None)
         why = Reason.REQUEST_BODY if request.method in {"GET", "HEAD"} else Reason.METHOD
         try:
-            if request.method not in SAFE_METHODS and await self._invalidate(request, asked.head):
+            unsafe = request.method not in SAFE_METHODS
+            if unsafe and await self.removing.invalidate(request, asked.head):
                 since = self._store.removals(key)
         except BaseException:
             asked.response.close()  # cancelled: nobody will read it
@@ -225,12 +234,6 @@ class Exchange:
                 pass  # it is passed on, which is what matters to this client
         return self._arriving.pass_on(request, asked, why, why)
 
-    async def _invalidate(self, request: Request, head: ResponseHead) -> bool:
-        uris = invalidation.keys(request, head)
-        for uri in uris:
-            await self._store.remove(self.key(uri))
-        return bool(uris)
-
     async def _upgrade(self, inbound: Inbound, protocol: str) -> Outcome:
         upgraded = await self._asking.upgrade(inbound, protocol)
         if isinstance(upgraded, Asked):
@@ -241,6 +244,15 @@ class Exchange:
         head = ResponseHead(101, upgraded.head.reason, fields)
         return Outcome(Answer(head, Tunnel(upgraded)), Reason.UPGRADE, 101)
 
+    async def purge(self, request: Request, verdict: Verdict) -> Outcome:
+        """PURGE, from a client of whom access says that."""
+        if isinstance(verdict, Denied):
+            reason = Reason.DENIED_PURGE
+            answer = errors.own(403, reason, verdict.sentence, error="http_request_denied")
+            return self.own(answer, reason)
+        await self.settled(self.key(request.uri))
+        return self.own(await self.removing.purge(request.uri), Reason.PURGED)
+
     def own(self, answer: Answer, reason: Reason) -> Outcome:
         """An answer of our own that was made at the door."""
-        return Outcome(self._delivery.own(answer, reason), reason)
+        return self._delivery.own(answer, reason)

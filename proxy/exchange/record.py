@@ -18,6 +18,7 @@ class ExchangeRecord(NamedTuple):
     ``target`` is the target URI, or authority for CONNECT, or the raw request-target if it was
     not understood. ``sent`` counts the octets of head and body given to the client.
     ``forward_status`` is the origin's status, 0 if it was not asked; ``peer`` names who was asked.
+    ``id`` is what the answer said that this exchange is called, "" if it did not.
     """
 
     start: float
@@ -35,6 +36,7 @@ class ExchangeRecord(NamedTuple):
     referer: str = "-"
     user_agent: str = "-"
     aborted: bool = False
+    id: str = ""
 
 
 Observer = Callable[[ExchangeRecord], None]

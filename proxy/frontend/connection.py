@@ -246,8 +246,9 @@ class Connection(asyncio.Protocol):
     # Answers without a task.
 
     def _hot(self, raw: bytes, request: Request) -> bool:
-        if is_remembered(request):
-            return False  # the origin has to be asked each time
+        # The origin has to be asked each time, or each answer is another one.
+        if is_remembered(request) or self._door.options.exchange_ids:
+            return False
         prepared = self._door.hot.prepare(self._prefix + raw, request, time.time())
         return prepared is not None and self._send_hot(prepared)
 
@@ -293,6 +294,7 @@ class Connection(asyncio.Protocol):
             ExchangeRecord(
                 now, 0.0, self.client, head.method, head.target, head.minor,
                 own.answer.head.status, sender.sent - before, own.reason, "text/plain",
+                id=outcome.id,
             )
         )  # fmt: skip
 

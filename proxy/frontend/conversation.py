@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.exchange import errors
 from proxy.exchange.answer import Inbound, Inline, Outcome, Tunnel, release
+from proxy.exchange.names import identified
 from proxy.exchange.record import ExchangeRecord
 from proxy.exchange.tasks import spawn
 from proxy.frontend import tunnel
@@ -124,7 +125,14 @@ class Conversation:
         length = framing.length if isinstance(framing, Sized) else None
         inbound = Inbound(request, self._body, length, self._interim)
         exchange = self._door.exchange
-        if self._keep and self._head.minor and self._body is None:
+        if request.method == "PURGE":
+            verdict = self._door.rules.purge(self._connection.client)
+            if verdict is not None:
+                coming = exchange.purge(request, verdict)
+                self._task = spawn(self._exchange(request, coming), "purge")
+                return
+        plain = self._keep and self._head.minor and self._body is None
+        if plain and not self._door.options.exchange_ids:
             self._repeating = exchange.repeat(inbound, self._heard)
         if self._repeating is None:
             self._task = spawn(self._exchange(request, exchange.handle(inbound)), "exchange")
@@ -162,7 +170,7 @@ class Conversation:
         whole = keep = told = False
         before = self._connection.sender.sent
         try:
-            outcome = await coming
+            outcome = self._named(await coming)
             keep = self._begin_answer()
             body = outcome.answer.body
             if isinstance(body, Inline):
@@ -190,6 +198,11 @@ class Conversation:
             self._upgraded(outcome.answer.body)
         else:
             self._connection.answered(keep)
+
+    def _named(self, outcome: Outcome) -> Outcome:
+        """With the name of the exchange, if every answer has one."""
+        named = outcome.id or not self._door.options.exchange_ids
+        return outcome if named else identified(outcome)
 
     def _told_malformed(self) -> bool:
         """Whether it ended for a malformed body, and the client could still be told so."""
@@ -241,6 +254,7 @@ class Conversation:
                 referer=fields.first("referer") or "-",
                 user_agent=fields.first("user-agent") or "-",
                 aborted=not whole,
+                id=outcome.id if outcome is not None else "",
             )
         )
 

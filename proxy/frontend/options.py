@@ -36,6 +36,7 @@ class ServerOptions:
     shutdown_timeout: Seconds = Seconds(30)
     connect_other: Literal["tunnel", "refuse"] = "tunnel"
     x_cache: bool = False
+    exchange_ids: bool = False
     limits: LimitOptions = field(default_factory=LimitOptions)
 
 

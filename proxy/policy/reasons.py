@@ -58,12 +58,14 @@ class Reason(StrEnum):
     SELF = "self"
     LOOP = "loop"
     MAX_FORWARDS = "max-forwards"
+    PURGED = "purged"
     BAD_REQUEST = "bad-request"
     REQUEST_TIMEOUT = "request-timeout"
     TOO_MANY_CONNECTIONS = "too-many-connections"
     DENIED_CLIENT = "denied-client"
     DENIED_DESTINATION = "denied-destination"
     DENIED_PORT = "denied-port"
+    DENIED_PURGE = "denied-purge"
     ORIGIN_UNREACHABLE = "origin-unreachable"
     ORIGIN_TIMEOUT = "origin-timeout"
     ORIGIN_LOST = "origin-lost"
@@ -93,12 +95,14 @@ OWN: Final = frozenset(
         Reason.SELF,
         Reason.LOOP,
         Reason.MAX_FORWARDS,
+        Reason.PURGED,
         Reason.BAD_REQUEST,
         Reason.REQUEST_TIMEOUT,
         Reason.TOO_MANY_CONNECTIONS,
         Reason.DENIED_CLIENT,
         Reason.DENIED_DESTINATION,
         Reason.DENIED_PORT,
+        Reason.DENIED_PURGE,
         Reason.ORIGIN_UNREACHABLE,
         Reason.ORIGIN_TIMEOUT,
         Reason.ORIGIN_LOST,

@@ -87,3 +87,56 @@ async def test_a_write_during_a_fill_keeps_the_fill_out(house: House, origin: Or
     gate.open()
     assert await reader.rest() == b"old"
     assert (await house.get(origin.url("/a"))).body == b"new"
+
+
+GROUPED = (FRESH, 'Cache-Groups: "news"')
+
+
+@pytest.mark.parametrize(
+    ("method", "said", "gone"),
+    [
+        pytest.param("POST", '"news"', True, id="POST, the group"),
+        pytest.param("POST", '"sport", "news";x=1', True, id="POST, one of several"),
+        pytest.param("DELETE", '"news"', True, id="DELETE"),
+        pytest.param("POST", '"sport"', False, id="another group"),
+        pytest.param("POST", "news", False, id="not a String"),
+        pytest.param("GET", '"news"', False, id="a safe method"),
+    ],
+)
+async def test_groups(house: House, origin: Origin, method: str, said: str, gone: bool) -> None:
+    # RFC 9875 §3
+    for path in ("/a", "/b"):
+        origin.serve(path, reply(200, *GROUPED, body=b"old"))
+        origin.serve(path, reply(200, *GROUPED, body=b"new"))
+        await house.get(origin.url(path))
+    origin.serve("/change", reply(200, f"Cache-Group-Invalidation: {said}"))
+    await house.get(origin.url("/change"), method=method, body=None if method == "GET" else b"x")
+    for path in ("/a", "/b"):
+        assert (await house.get(origin.url(path))).body == (b"new" if gone else b"old")
+
+
+async def test_groups_of_another_origin(start_house: StartHouse, origin: Origin) -> None:
+    other = Origin()
+    await other.start()
+    try:
+        house = await start_house()
+        other.serve("/a", reply(200, *GROUPED, body=b"old"))
+        await house.get(other.url("/a"))
+        origin.serve("/change", reply(200, 'Cache-Group-Invalidation: "news"'))
+        await house.get(origin.url("/change"), method="POST", body=b"x")
+        assert (await house.get(other.url("/a"))).hit
+    finally:
+        await other.stop()
+
+
+async def test_a_group_changes_during_a_fill(house: House, origin: Origin) -> None:
+    gate = Gate()
+    origin.serve("/a", head(200, *GROUPED, "Content-Length: 6") + b"old", gate, b"old")
+    origin.serve("/a", reply(200, *GROUPED, body=b"new"))
+    origin.serve("/change", reply(200, 'Cache-Group-Invalidation: "news"'))
+    reader = await house.open(origin.url("/a"))
+    assert await reader.read(3) == b"old"
+    await house.get(origin.url("/change"), method="POST", body=b"x")
+    gate.open()
+    assert await reader.rest() == b"old"
+    assert (await house.get(origin.url("/a"))).body == b"new"

@@ -74,6 +74,7 @@ def test_json() -> None:
         "referer": "http://a.example/",
         "user_agent": "tool/1.0 (test)",
         "aborted": False,
+        "id": None,
     }
 
 
