@@ -10,14 +10,12 @@ from __future__ import annotations
 import re
 import time
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 import msgspec
 
+from proxy.exchange.record import ExchangeRecord
 from proxy.policy.reasons import Reason
-
-if TYPE_CHECKING:
-    from proxy.exchange.record import ExchangeRecord
 
 # Squid's result codes, which log analysers know; what is not here is TCP_MISS.
 _RESULTS: Final = {
@@ -114,22 +112,26 @@ def _milliseconds(time: int) -> str:
 
 
 @lru_cache(maxsize=8192)
-def _squid_request(method: str, target: str, peer: str, content_type: str, reason: Reason) -> str:
-    """All that follows the octets sent: the same for every repetition of a request."""
-    hierarchy = "HIER_NONE/-" if peer == "-" else f"HIER_DIRECT/{_field(peer)}"
-    media_type = _field(content_type.partition(";")[0].rstrip())
-    target = _target(target, reason is Reason.BAD_REQUEST)
-    return f"{_field(method)} {target} - {hierarchy} {media_type} {reason}\n"
+def _squid_rest(elapsed: int, rest: tuple[Any, ...]) -> str:
+    """All that follows the time: the same for every repetition of a hit, in a tenth of the time.
+
+    ``elapsed`` in milliseconds; ``rest`` is a record without ``start`` and ``elapsed``.
+    """
+    r = ExchangeRecord(0.0, 0.0, *rest)
+    hierarchy = "HIER_NONE/-" if r.peer == "-" else f"HIER_DIRECT/{_field(r.peer)}"
+    media_type = _field(r.content_type.partition(";")[0].rstrip())
+    target = _target(r.target, r.reason is Reason.BAD_REQUEST)
+    return (
+        f"{elapsed:6d} {r.client} {result(r.reason, r.status, r.aborted)}/{r.status:03d} {r.sent}"
+        f" {_field(r.method)} {target} - {hierarchy} {media_type} {r.reason}\n"
+    )
 
 
 def squid(record: ExchangeRecord) -> str:
     """Squid's native format, and the reason word."""
-    r, reason = record, record.reason
-    request = _squid_request(r.method, r.target, r.peer, r.content_type, reason)
-    return (
-        f"{_milliseconds(int((r.start + r.elapsed) * 1000))} {int(r.elapsed * 1000):6d} {r.client}"
-        f" {result(reason, r.status, r.aborted)}/{r.status:03d} {r.sent} {request}"
-    )
+    elapsed = record[1]
+    ended = _milliseconds(int((record[0] + elapsed) * 1000))
+    return f"{ended} {_squid_rest(int(elapsed * 1000), record[2:])}"
 
 
 @lru_cache(maxsize=2)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
+from itertools import compress
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from proxy.admin.recent import Recent
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
 
     from proxy.exchange.record import ExchangeRecord
 
+_TARGET, _REASON = attrgetter("target"), attrgetter("reason")
 _MOST_KEYS: Final = 50_000  # whose uses wait until somebody takes them
 
 
@@ -36,14 +40,15 @@ class Watching:
         self._use(batch)
 
     def _use(self, batch: Sequence[ExchangeRecord]) -> None:
-        """Targets are keys, but for what ``ignore_query`` leaves out."""
-        used = [(record.target, record.start) for record in batch if record.reason in HITS]
+        """Targets are keys, but for what ``ignore_query`` leaves out; batches are of a moment."""
+        used = Counter(map(_TARGET, compress(batch, map(HITS.__contains__, map(_REASON, batch)))))
+        now = batch[-1].start
         with self._lock:
             uses = self._uses
-            for target, start in used:
-                hits, last = uses.get(target, (0, 0.0))
+            for target, count in used.items():
+                hits, _ = uses.get(target, (0, 0.0))
                 if hits or len(uses) < _MOST_KEYS:
-                    uses[target] = hits + 1, max(last, start)
+                    uses[target] = hits + count, now
 
     def uses(self) -> dict[str, tuple[int, float]]:
         """Hits and last use (epoch seconds) by key, since this was last asked."""

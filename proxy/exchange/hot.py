@@ -11,10 +11,11 @@ without access never ask). Nothing else may enter a memoised decision.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from proxy.codings.transform import suits
 from proxy.exchange import respond
+from proxy.exchange.record import ExchangeRecord
 from proxy.policy import freshness, reuse
 from proxy.policy.reasons import Reason
 from proxy.policy.standing import standing
@@ -40,9 +41,8 @@ class Prepared:
     """An answer ready to send, valid while what it was decided on stands."""
 
     __slots__ = (
-        "_age", "_block", "_form", "_form_generation", "_fresh_until", "_generation", "_key",
-        "_made", "_opening", "_second", "_store", "_until", "body", "content_type", "method",
-        "referer", "sent", "status", "target", "user_agent",
+        "_age", "_block", "_fresh_until", "_key", "_made", "_opening", "_record", "_second",
+        "_stands", "_store", "_until", "body", "follows", "rest",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - it is a record of everything the answer depends on
@@ -63,8 +63,8 @@ class Prepared:
     ) -> None:
         self._store = store
         self._key = key
-        self._generation = generation
-        self._form, self._form_generation = form
+        generations = [(key, generation), form] if form[0] else [(key, generation)]
+        self._stands = tuple((*store.cell(of), number) for of, number in generations)
         self._made = made
         self._until = until
         self._fresh_until = terms.fresh_until
@@ -73,23 +73,22 @@ class Prepared:
         self._second = -1
         self._block = b""
         self.body = body
-        self.sent = 0
-        self.status = shaped.status
-        self.method = request.method
-        self.target = str(request.uri)
-        self.content_type = stored.head.fields.get("content-type") or "-"
-        self.referer = request.fields.get("referer") or "-"
-        self.user_agent = request.fields.get("user-agent") or "-"
+        self.follows = body if len(body) > JOINED else b""
+        self._record = ExchangeRecord(
+            0.0, 0.0, "-", request.method, str(request.uri), 1, shaped.status, 0, Reason.HIT,
+            content_type=stored.head.fields.get("content-type") or "-",
+            referer=request.fields.get("referer") or "-",
+            user_agent=request.fields.get("user-agent") or "-",
+        )  # fmt: skip
+        self.rest: tuple[Any, ...] = ()  # of the record, after the client
 
     def block(self, now: float) -> bytes | None:
         """The octets to send first (``body`` follows when it is not empty), None when not valid."""
-        if (
-            not self._made <= now < self._until
-            or self._store.generation(self._key) != self._generation
-        ):
+        if not self._made <= now < self._until:
             return None
-        if self._form and self._store.generation(self._form) != self._form_generation:
-            return None
+        for cells, index, generation in self._stands:
+            if cells[index] != generation:
+                return None
         if (second := int(now)) != self._second:
             self._rebuild(second, now)
         return self._block
@@ -103,17 +102,10 @@ class Prepared:
             max(0, self._age + now),
             self._fresh_until - now,
         )
-        if len(self.body) <= JOINED:
+        if not self.follows:
             block += self.body
-            self.sent = len(block)
-        else:
-            self.sent = len(block) + len(self.body)
         self._block = block
-
-    @property
-    def follows(self) -> bytes:
-        """The body when it is not part of the block."""
-        return self.body if len(self.body) > JOINED else b""
+        self.rest = self._record._replace(sent=len(block) + len(self.follows))[3:]
 
 
 class Hot:

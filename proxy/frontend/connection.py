@@ -15,7 +15,7 @@ from proxy.access.addresses import is_local
 from proxy.access.rules import Denied
 from proxy.exchange import errors
 from proxy.exchange.echo import is_remembered
-from proxy.exchange.record import ExchangeRecord
+from proxy.exchange.record import ExchangeRecord, of_hit
 from proxy.frontend.conversation import Conversation
 from proxy.frontend.inbound import InboundBody
 from proxy.frontend.reception import LATE, Connect, Exchanged, Own, unreadable
@@ -262,13 +262,7 @@ class Connection(asyncio.Protocol):
         else:
             self.transport.write(block)
         self.since = now
-        self._observe(
-            ExchangeRecord(
-                now, 0.0, self.client, prepared.method, prepared.target, 1, prepared.status,
-                prepared.sent, Reason.HIT, prepared.content_type, 0, "-", prepared.referer,
-                prepared.user_agent,
-            )
-        )  # fmt: skip
+        self._observe(of_hit(now, self.client, prepared.rest))
         if self._door.draining:
             self.close()
         return True

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from proxy.exchange.answer import FileSpan
     from proxy.frontend.sender import Sender
 
-PIECE: Final = 1024 * 1024  # octets that one sendfile call moves at most: what one turn may cost
+PIECE: Final = (
+    2 * 1024 * 1024
+)  # octets that one sendfile call moves at most: what one turn may cost
 SMALL: Final = 64 * 1024  # octets below which the set-up costs more than it saves
 
 

@@ -34,6 +34,12 @@ class Found:
     generation: int
 
 
+class Cells(Protocol):
+    """Generations by index."""
+
+    def __getitem__(self, index: int, /) -> int: ...
+
+
 class StoredBody(Protocol):
     """Random access to the bytes of one stored response; stays readable when it is removed."""
 
@@ -71,6 +77,9 @@ class Store(Protocol):
     """
 
     def generation(self, key: str) -> int: ...
+
+    def cell(self, key: str) -> tuple[Cells, int]:
+        """Where its generation is, as long as the store is open: what holds it, and the index."""
 
     def peek(self, key: str) -> Found | None:
         """The memory tier, dropped if its generation has passed. None: ask ``lookup``."""

@@ -97,6 +97,10 @@ class Generations:
     def generation(self, key: str) -> int:
         return self.changed[self._crc(key) & _SLOT_MASK]
 
+    def cell(self, key: str) -> tuple[memoryview[int], int]:
+        """Where ``generation`` reads it."""
+        return self.changed, self._crc(key) & _SLOT_MASK
+
     def removals(self, key: str) -> int:
         return self.removed[self._crc(key) & _SLOT_MASK]
 

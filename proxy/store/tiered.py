@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
     from proxy.policy.stored import StoredResponse
-    from proxy.store.base import Spool, StoredBody
+    from proxy.store.base import Cells, Spool, StoredBody
     from proxy.store.options import StoreOptions
 
 _LOG: Final = logging.getLogger(__name__)
@@ -93,6 +93,9 @@ class TieredStore:
 
     def generation(self, key: str) -> int:
         return self._generations.generation(key)
+
+    def cell(self, key: str) -> tuple[Cells, int]:
+        return self._generations.cell(key)
 
     def removals(self, key: str) -> int:
         return self._generations.removals(key)

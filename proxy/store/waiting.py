@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from proxy.policy.stored import StoredResponse
-    from proxy.store.base import Spool, StoredBody
+    from proxy.store.base import Cells, Spool, StoredBody
     from proxy.store.options import StoreOptions
 
 _LOG: Final = logging.getLogger(__name__)
@@ -59,6 +59,9 @@ class WaitingStore:
 
     def generation(self, key: str) -> int:
         return 0 if self._store is None else self._store.generation(key)
+
+    def cell(self, key: str) -> tuple[Cells, int]:
+        return ((0,), 0) if self._store is None else self._store.cell(key)
 
     def removals(self, key: str) -> int:
         return 0 if self._store is None else self._store.removals(key)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from proxy.access.rules import AccessOptions, Rules
 from proxy.exchange.answer import Answer, Flow, Inline, Outcome
+from proxy.exchange.record import ExchangeRecord
 from proxy.frontend.connection import Connection, Phase
 from proxy.frontend.door import Door
 from proxy.frontend.options import ServerOptions
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from proxy.exchange.answer import Body, Inbound
     from proxy.exchange.exchange import Exchange
     from proxy.exchange.hot import Hot, Prepared
-    from proxy.exchange.record import ExchangeRecord
     from proxy.semantics.messages import Request
     from proxy.semantics.targets import Origin
     from proxy.upstream.base import Fetcher, Upgraded
@@ -148,9 +148,11 @@ class FakePrepared:
     def __init__(self, block: bytes, follows: bytes = b"") -> None:
         self.valid = True
         self.follows = follows
-        self.sent = len(block) + len(follows)
-        self.method, self.target, self.status = "GET", "http://a.example/hot", 200
-        self.content_type = self.referer = self.user_agent = "-"
+        sent = len(block) + len(follows)
+        record = ExchangeRecord(
+            0.0, 0.0, "-", "GET", "http://a.example/hot", 1, 200, sent, Reason.HIT
+        )
+        self.rest = record[3:]
         self._block = block
 
     def block(self, now: float) -> bytes | None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from proxy.policy.stored import StoredResponse
     from proxy.semantics.messages import ResponseHead
     from proxy.semantics.targets import Origin
-    from proxy.store.base import Spool
+    from proxy.store.base import Cells, Spool
     from proxy.upstream.base import OnInterim, Outgoing, Repeated, Said, Upgraded
 
 
@@ -75,6 +75,17 @@ class FakeSpool:
         self.abandoned += 1
 
 
+class _Generation:
+    """That of one key, at whatever index."""
+
+    def __init__(self, store: FakeStore, key: str) -> None:
+        self._store = store
+        self._key = key
+
+    def __getitem__(self, index: int, /) -> int:
+        return self._store.generation(self._key)
+
+
 class FakeStore:
     """A ``base.Store`` in memory.
 
@@ -115,6 +126,9 @@ class FakeStore:
 
     def generation(self, key: str) -> int:
         return self._changes[key]
+
+    def cell(self, key: str) -> tuple[Cells, int]:
+        return _Generation(self, key), 0
 
     def removals(self, key: str) -> int:
         return self._removals[key]

@@ -8,7 +8,9 @@ from proxy.codings.options import CodingOptions
 from proxy.exchange import hot
 from proxy.exchange.forms import Forms
 from proxy.exchange.hot import HEAD, JOINED, Hot, Prepared
+from proxy.exchange.record import ExchangeRecord, of_hit
 from proxy.policy.options import Options
+from proxy.policy.reasons import Reason
 from proxy.policy.rules import Rule
 from tests.support.build import req
 from tests.support.fakes import FakeStore
@@ -48,9 +50,11 @@ def test_head_and_body_are_one_block() -> None:
         "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Length: 5\r\n"
         "Age: 10\r\nCache-Status: forecache; hit; ttl=49\r\n\r\nhello"
     )
-    assert (answer.sent, answer.follows) == (len(text(block)), b"")
-    assert (answer.status, answer.method, answer.target) == (200, "GET", URL)
-    assert answer.content_type == "image/x"
+    assert answer.follows == b""
+    record = of_hit(NOW, "192.0.2.7", answer.rest)
+    assert record == ExchangeRecord(
+        NOW, 0.0, "192.0.2.7", "GET", URL, 1, 200, len(text(block)), Reason.HIT, "image/x"
+    )
 
 
 def test_a_larger_body_follows_its_head() -> None:
@@ -58,7 +62,8 @@ def test_a_larger_body_follows_its_head() -> None:
     answer = prepared(filled(body))
     block = answer.block(NOW)
     assert text(block).endswith("\r\n\r\n")
-    assert (answer.follows, answer.sent) == (body, len(text(block)) + len(body))
+    assert answer.follows == body
+    assert of_hit(NOW, "-", answer.rest).sent == len(text(block)) + len(body)
 
 
 @pytest.mark.parametrize(
