@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("forecache")
 BACKLOG: Final = 1024
-_COLLECT_AFTER: Final = (20_000, 20, 50)  # allocations, young and middle collections
+_COLLECT_AFTER: Final = (2_000, 10, 100)  # allocations, young and middle collections
 _LOOK: Final = 0.05  # seconds between looks at who is still there, while draining
 
 

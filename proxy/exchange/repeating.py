@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from proxy.exchange.echo import Echo
     from proxy.exchange.flights import Flights, Outcome
     from proxy.exchange.voice import Voice
-    from proxy.store.base import Store
+    from proxy.store.base import Found, Store
     from proxy.upstream.base import Fetcher, Repeated
 
 
@@ -68,7 +68,11 @@ class Repeats:
             # Nobody needs to queue for it, and nobody to be told.
             alone = self.flights.is_uncacheable(known.key, now)
             return alone and found is not None and not found.variants
-        return found is known.found and now < known.until
+        return _unchanged(known, found) and now < known.until
+
+
+def _unchanged(known: Echo, found: Found | None) -> bool:
+    return found is not None and found.generation == known.found.generation
 
 
 class Repeating:
@@ -94,8 +98,8 @@ class Repeating:
             return True
         if flight is not None and flight.followed:
             return False
-        here = repeats.store.peek(known.key) is known.found
-        return here and repeats.store.held(known.stored) is not None
+        here = repeats.store.peek(known.key)
+        return _unchanged(known, here) and repeats.store.held(known.stored) is not None
 
     def answer(self) -> tuple[bytes, bytes] | None:
         """Head and body in octets; None if something else has come."""

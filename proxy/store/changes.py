@@ -103,7 +103,7 @@ class Changes:
         record = records.encode(key, variants)
         self._table.write_record(key, record)
         self._now[key] = variants
-        return Committed(key, variants, len(record))
+        return Committed(key, variants, record)
 
     def _forget(self, key: str) -> None:
         self._table.delete_record(key)

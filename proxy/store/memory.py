@@ -5,41 +5,51 @@ a hand that walks from the oldest to the newest, spares what was reused since it
 drops the rest; a hit costs one flag. A stored response whose generation has passed is not
 answered any more, but its bodies stay for a while: an ``id`` names its octets for good, so a
 record that is read again finds them here.
+
+Records are held as octets, and those of the keys asked for most recently as values, too: values
+are objects that the garbage collector walks, and with ten of them for each key that memory holds
+it would stop the loop for a third of a second at a time.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from proxy.store import records
+from proxy.store.base import Found
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from proxy.store.base import Found
-
 SMALL_BODY: Final = 256 * 1024
 LARGEST_BODY: Final = 2**20
 
-# What the objects of one key and of one octet of its record take once they have been used
-# (fields indexed, terms worked out): 3.2 kB for a record of 293 octets, 14 kB for one of 1235.
-_PER_KEY: Final = 500
+MOST_VALUES: Final = 2048  # keys
+_PER_KEY: Final = 600  # octets that an entry takes beside its record and bodies
+# What the values of one octet of a record take once they have been used (fields indexed, terms
+# worked out): 3.2 kB for a record of 293 octets, 14 kB for one of 1235.
 _PER_RECORD_OCTET: Final = 11
 
 
-class _Entry:
-    __slots__ = ("found", "ids", "key", "newer", "older", "visited", "weight")
+class _Entry(msgspec.Struct, gc=False):
+    """One key, in the queue between an older and a newer one until ``_forget``."""
 
-    def __init__(self, key: str, found: Found, ids: tuple[str, ...], weight: int) -> None:
-        self.key = key
-        self.found = found
-        self.ids = ids
-        self.weight = weight
-        self.visited = False
-        self.newer: _Entry | None = None
-        self.older: _Entry | None = None
+    key: str
+    record: bytes
+    generation: int
+    known: tuple[str, ...]  # ids of its variants
+    ids: tuple[str, ...]  # of the bodies that are held
+    weight: int
+    visited: bool = False
+    newer: _Entry | None = None
+    older: _Entry | None = None
 
 
 class MemoryTier:
-    """Found records by key and bodies by id, at most ``budget`` octets together."""
+    """Records by key and bodies by id, at most ``budget`` octets together."""
 
     __slots__ = (
         "_bodies",
@@ -48,12 +58,17 @@ class MemoryTier:
         "_hand",
         "_newest",
         "_oldest",
+        "_values",
+        "_values_weight",
         "largest",
         "weight",
     )
 
     def __init__(self, budget: int) -> None:
-        self._budget = budget
+        # An eighth is for the values.
+        self._values: OrderedDict[str, tuple[Found, int]] = OrderedDict()
+        self._values_weight = 0
+        self._budget = budget - budget // 8
         # Octets of a body that is worth keeping: none takes much of the whole.
         self.largest = min(LARGEST_BODY, max(SMALL_BODY, budget // 64))
         self._entries: dict[str, _Entry] = {}
@@ -65,10 +80,27 @@ class MemoryTier:
 
     def peek(self, key: str, generation: int) -> Found | None:
         """What is known of ``key`` if it was read in that generation."""
+        value = self._values.get(key)
+        if value is not None and value[0].generation == generation:
+            return value[0]
         entry = self._entries.get(key)
-        if entry is None or entry.found.generation != generation:
+        if entry is None or entry.generation != generation:
             return None
-        return entry.found
+        found = Found(records.decode(key, entry.record), generation)
+        self._hold_value(key, found, _PER_RECORD_OCTET * len(entry.record))
+        return found
+
+    def _hold_value(self, key: str, found: Found, weight: int) -> None:
+        self._drop_value(key)
+        self._values[key] = (found, weight)
+        self._values_weight += weight
+        while len(self._values) > MOST_VALUES or self._values_weight > self._budget // 8:
+            self._drop_value(next(iter(self._values)))
+
+    def _drop_value(self, key: str) -> None:
+        value = self._values.pop(key, None)
+        if value is not None:
+            self._values_weight -= value[1]
 
     def body(self, id_: str) -> bytes | None:
         return self._bodies.get(id_)
@@ -78,10 +110,10 @@ class MemoryTier:
         if entry is not None:
             entry.visited = True
 
-    def keep(self, key: str, found: Found, bodies: Mapping[str, bytes], record: int) -> None:
-        """Hold ``found``, whose record has that many octets, with these and its known bodies."""
+    def keep(self, key: str, found: Found, bodies: Mapping[str, bytes], record: bytes) -> None:
+        """Hold ``found`` as the ``record`` that it is of, with these and its known bodies."""
         held: dict[str, bytes] = {}
-        weight = _PER_KEY + _PER_RECORD_OCTET * record
+        weight = _PER_KEY + len(record)
         for stored in found.variants:
             body = bodies.get(stored.id)
             if body is None or len(body) > self.largest:
@@ -92,11 +124,14 @@ class MemoryTier:
         old = self._entries.pop(key, None)
         if old is not None:
             self._forget(old)
+            self._drop_value(key)
         if weight > self._budget:
             return
         if self.weight + weight > self._budget:
             self._make_room(weight)
-        entry = self._entries[key] = _Entry(key, found, tuple(held), weight)
+        known = tuple([stored.id for stored in found.variants])
+        entry = _Entry(key, record, found.generation, known, tuple(held), weight)
+        self._entries[key] = entry
         entry.visited = old is not None and old.visited
         self._bodies.update(held)
         self._append(entry)
@@ -106,7 +141,7 @@ class MemoryTier:
         entry = self._entries.get(key)
         if entry is None or len(body) > self.largest or id_ in self._bodies:
             return
-        if any(stored.id == id_ for stored in entry.found.variants):
+        if id_ in entry.known:
             entry.ids = (*entry.ids, id_)
             self._bodies[id_] = body
             entry.weight += len(body)
@@ -117,6 +152,7 @@ class MemoryTier:
         entry = self._entries.pop(key, None)
         if entry is not None:
             self._forget(entry)
+            self._drop_value(key)
 
     def clear(self) -> None:
         for key in list(self._entries):

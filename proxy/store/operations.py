@@ -19,11 +19,11 @@ _ROW: Final = 1024  # what the rows and index entries of one response take besid
 
 @dataclass(slots=True)
 class Committed:
-    """What is stored under a key after a commit; ``record`` is the size of the record."""
+    """What is stored under a key after a commit, and the ``record`` of it."""
 
     key: str
     variants: tuple[StoredResponse, ...]
-    record: int
+    record: bytes
     generation: int = 0
 
 

@@ -206,13 +206,13 @@ class TieredStore:
         if known is not None:
             known.leave()
 
-    def _read(self, key: str) -> tuple[Found, dict[str, bytes], int]:
-        """The record, the bodies that came with it, and the record's size; in a reader thread."""
+    def _read(self, key: str) -> tuple[Found, dict[str, bytes], bytes]:
+        """What is stored, the bodies that came with it, and the record; in a reader thread."""
         generation = self._generations.generation(key)
         table = self._table()
         record = table.record(key)
         if record is None:
-            return Found((), generation), {}, 0
+            return Found((), generation), {}, b""
         variants = records.decode(key, record)
         bodies: dict[str, bytes] = {}
         room = self._memory.largest
@@ -224,7 +224,7 @@ class TieredStore:
             if body is not None and is_whole(stored, body):
                 bodies[stored.id] = body
         # Odd: a change is under way, and what was read may be what it changes.
-        return Found(variants, NOT_KEPT if generation & 1 else generation), bodies, len(record)
+        return Found(variants, NOT_KEPT if generation & 1 else generation), bodies, record
 
     def _inline(self, stored: StoredResponse) -> bytes:
         body = self._table().inline_body(stored.id)

@@ -142,15 +142,15 @@ def test_nothing_is_sent_beside_a_flight() -> None:
     assert echo.is_remembered(place.request)
 
 
-def _found_anew(place: Place) -> None:
-    place.found = Found((place.stored,), 1)
+def _changed_since(place: Place) -> None:
+    place.found = Found((place.stored,), place.found.generation + 1)
 
 
 def _body_left_memory(place: Place) -> None:
     place.store.lost.add(place.stored.id)
 
 
-@pytest.mark.parametrize("change", [_found_anew, _body_left_memory])
+@pytest.mark.parametrize("change", [_changed_since, _body_left_memory])
 def test_the_short_answer_fits_no_more(change: Callable[[Place], None]) -> None:
     place = Place()
     assert place.repeats.begin(place.inbound, lambda: None) is not None
