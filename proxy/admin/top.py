@@ -3,8 +3,8 @@
 Space-saving (Metwally, Agrawal, El Abbadi 2005): a name that has no slot takes the one with the
 least weight, and its weight on top. So each name that has more than 1/``SLOTS`` of all has a slot,
 and its weight is never too small. Its figures count from when it took the slot: they are never
-too large, and it is ranked by them. When there is much to do, one hit in some stands for all of
-them; what is missed is always counted.
+too large, and it is ranked by them. When there is much to do, one record in some stands for all
+of them: of hits and of what is missed, each for its own.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ LONGEST: Final = 1024  # characters of a name
 # A batch as long as this is one of many: what is shown can wait for the last of them.
 BUSY: Final = 4096
 MOST_UNSEEN: Final = 16
-EVERY: Final = 8  # hit of a busy batch is counted, as that many
+CROWD: Final = 512  # records of a batch; of more
+EVERY: Final = 8  # each so many are counted as that many
 MEASURES: Final = ("requests", "octets", "misses")
 _SEEN: Final = attrgetter("target", "reason", "sent")
 
@@ -159,32 +160,28 @@ class Top:
         """Count these."""
         hosts: dict[str, _Figures] = defaultdict(_Figures)
         urls: dict[str, _Figures] = defaultdict(_Figures)
-        busy, hit = len(batch) >= BUSY, Reason.HIT
-        for (target, reason, sent), count in Counter(map(_SEEN, _sample(batch, busy))).items():
-            host, url = _names(target, reason)
-            requests = count * EVERY if busy and reason is hit else count
-            if host:
-                hosts[host].count(reason, requests, requests * sent)
-            if url:
-                urls[url].count(reason, requests, requests * sent)
+        hit = Reason.HIT
+        hits = [record for record in batch if record.reason is hit]
+        others = [record for record in batch if record.reason is not hit]
+        for records in (hits, others):
+            every = EVERY if len(records) > CROWD else 1
+            for (target, reason, sent), count in Counter(map(_SEEN, records[::every])).items():
+                host, url = _names(target, reason)
+                requests = count * every
+                if host:
+                    hosts[host].count(reason, requests, requests * sent)
+                if url:
+                    urls[url].count(reason, requests, requests * sent)
         self._hosts.add(hosts)
         self._urls.add(urls)
         self._unseen += 1
-        if not busy or self._unseen == MOST_UNSEEN:
+        if len(batch) < BUSY or self._unseen == MOST_UNSEEN:
             self._unseen = 0
             self._published = Leaders(self._hosts.ranking(), self._urls.ranking())
 
     def leaders(self) -> Leaders:
         """As of a moment ago; costs nothing."""
         return self._published
-
-
-def _sample(batch: Sequence[ExchangeRecord], busy: bool) -> Sequence[ExchangeRecord]:
-    if not busy:
-        return batch
-    hit = Reason.HIT
-    hits = [record for record in batch if record.reason is hit]
-    return [*(record for record in batch if record.reason is not hit), *hits[::EVERY]]
 
 
 def _names(target: str, reason: Reason) -> tuple[str, str]:

@@ -5,7 +5,18 @@ import random
 import pytest
 
 from proxy.admin import top
-from proxy.admin.top import BUSY, EVERY, LONGEST, MOST_UNSEEN, SHOWN, SLOTS, Leader, Leaders, Top
+from proxy.admin.top import (
+    BUSY,
+    CROWD,
+    EVERY,
+    LONGEST,
+    MOST_UNSEEN,
+    SHOWN,
+    SLOTS,
+    Leader,
+    Leaders,
+    Top,
+)
 from proxy.exchange.record import ExchangeRecord
 from proxy.policy.reasons import Reason
 
@@ -79,7 +90,7 @@ def test_memory_is_bounded_and_the_heavy_ones_stay() -> None:
     rare = 0
     for _ in range(40):
         batch = [record(f"http://h{n}.example/heavy", Reason.MISS) for n in range(5)] * 10
-        for _ in range(500):
+        for _ in range(450):
             rare += 1
             batch.append(record(f"http://r{rare}.example/{'x' * 2000}", Reason.MISS))
         dice.shuffle(batch)
@@ -114,7 +125,7 @@ def test_a_newcomer_takes_the_slot_of_the_least_and_its_weight(
     ]
 
 
-def test_in_a_busy_batch_a_hit_stands_for_several_and_misses_all_count() -> None:
+def test_in_a_busy_batch_a_record_stands_for_several_of_its_kind() -> None:
     hits = [record("http://a.example/")] * (BUSY - 16)
     misses = [record("http://b.example/", Reason.MISS)] * 16
     table = Top()
@@ -128,3 +139,16 @@ def test_in_a_busy_batch_a_hit_stands_for_several_and_misses_all_count() -> None
     assert (second.requests, second.misses) == (16 * MOST_UNSEEN, 16 * MOST_UNSEEN)
     table.take([record("http://b.example/")])
     assert table.leaders().hosts.requests[1].requests == 16 * MOST_UNSEEN + 1
+
+
+@pytest.mark.parametrize("reason", [Reason.HIT, Reason.MISS])
+def test_up_to_a_crowd_each_counts(reason: Reason) -> None:
+    for count in (CROWD, CROWD + EVERY):
+        table = Top()
+        table.take([record("http://a.example/", reason)] * count)
+        (first,) = table.leaders().hosts.requests
+        assert first.requests == count
+    table = Top()
+    table.take([record(f"http://a.example/{n}", reason) for n in range(CROWD + EVERY)])
+    assert table.leaders().hosts.requests[0].requests == CROWD + EVERY
+    assert {url.requests for url in table.leaders().urls.requests} == {EVERY}
