@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _LOG: Final = logging.getLogger(__name__)
+_SLOW: Final = 0.005  # seconds after which a call that waits gets another thread
 _T = TypeVar("_T")
 _Args = TypeVarTuple("_Args")
 
@@ -55,14 +56,22 @@ class Handover:
 
 
 class Threads:
-    """``count`` daemon threads that make calls in order of arrival; ``leave`` ends each."""
+    """``count`` daemon threads that make calls in order of arrival; ``leave`` ends each.
+
+    One of them does all the work while it is quick: to wake a thread for each call costs more than
+    most calls do. The others come when a call has been waiting.
+    """
 
     def __init__(
         self, handover: Handover, count: int, name: str, leave: Callable[[], None] | None = None
     ) -> None:
         self._handover = handover
         self._leave = leave
-        self._calls: SimpleQueue[tuple[Any, Any, Any] | None] = SimpleQueue()
+        self._calls: deque[tuple[asyncio.Future[Any] | None, Callable[..., Any], Any]] = deque()
+        self._wanted: SimpleQueue[bool] = SimpleQueue()  # one for each thread to wake, or to end
+        self._lock = threading.Lock()
+        self._working = 0
+        self._watch: asyncio.TimerHandle | None = None
         self._threads = [
             threading.Thread(target=self._run, name=f"{name}-{n}", daemon=True)
             for n in range(count)
@@ -73,19 +82,62 @@ class Threads:
     def run(self, call: Callable[[*_Args], _T], *args: *_Args) -> asyncio.Future[_T]:
         """Call it in one of the threads."""
         future: asyncio.Future[_T] = self._handover.loop.create_future()
-        self._calls.put((future, call, args))
+        self._add(future, call, args)
         return future
 
     def start(self, call: Callable[[*_Args], object], *args: *_Args) -> None:
         """The same when nobody waits for it."""
-        self._calls.put((None, call, args))
+        self._add(None, call, args)
+
+    def _add(
+        self, future: asyncio.Future[Any] | None, call: Callable[..., Any], args: tuple[Any, ...]
+    ) -> None:
+        self._calls.append((future, call, args))
+        if not self._working:
+            self._wake()
+        elif self._watch is None:
+            self._watch = self._handover.loop.call_later(_SLOW, self._look)
+
+    def _wake(self) -> None:
+        with self._lock:
+            self._working += 1
+        self._wanted.put(True)
+
+    def _look(self) -> None:
+        """Those who work have been at it for a while."""
+        self._watch = None
+        if self._calls and self._working < len(self._threads):
+            self._wake()
+            self._watch = self._handover.loop.call_later(_SLOW, self._look)
 
     def _run(self) -> None:
-        while (item := self._calls.get()) is not None:
-            self._call(*item)
-            del item  # or the last call's objects live until the next one
+        while self._wanted.get():
+            self._work()
+        self._call_all()
         if self._leave is not None:
             self._leave()
+
+    def _work(self) -> None:
+        working = True
+        while working:
+            self._call_all()
+            with self._lock:
+                self._working -= 1
+            # What was added before that counted on us, what comes after it wakes somebody.
+            working = bool(self._calls)
+            if working:
+                with self._lock:
+                    self._working += 1
+
+    def _call_all(self) -> None:
+        calls = self._calls
+        while calls:
+            try:
+                item = calls.popleft()
+            except IndexError:
+                return  # another thread was quicker
+            self._call(*item)
+            del item  # or the last call's objects live until the next one
 
     def _call(
         self, future: asyncio.Future[Any] | None, call: Callable[..., Any], args: tuple[Any, ...]
@@ -105,7 +157,9 @@ class Threads:
 
     async def close(self) -> None:
         """Finish what was asked for, then end the threads."""
+        if self._watch is not None:
+            self._watch.cancel()
         for _ in self._threads:
-            self._calls.put(None)
+            self._wanted.put(False)
         for thread in self._threads:
             await asyncio.to_thread(thread.join)
