@@ -71,6 +71,7 @@ class Threads:
         self._wanted: SimpleQueue[bool] = SimpleQueue()  # one for each thread to wake, or to end
         self._lock = threading.Lock()
         self._working = 0
+        self._armed = False
         self._watch: asyncio.TimerHandle | None = None
         self._threads = [
             threading.Thread(target=self._run, name=f"{name}-{n}", daemon=True)
@@ -93,9 +94,16 @@ class Threads:
         self, future: asyncio.Future[Any] | None, call: Callable[..., Any], args: tuple[Any, ...]
     ) -> None:
         self._calls.append((future, call, args))
-        if not self._working:
+        if not self._armed:
+            # Once for all calls of this turn of the loop.
+            self._armed = True
+            self._handover.loop.call_soon(self._begin)
+
+    def _begin(self) -> None:
+        self._armed = False
+        if self._calls and not self._working:
             self._wake()
-        elif self._watch is None:
+        if self._calls and self._watch is None:
             self._watch = self._handover.loop.call_later(_SLOW, self._look)
 
     def _wake(self) -> None:
