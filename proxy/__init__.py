@@ -2,7 +2,8 @@
 
 The map of the house; imports point down, never up, never sideways::
 
-     cli  app  config          composition: builds everything, owns nothing at run time
+     cli  workers              the command; several processes that serve one port
+     app  posts  config        composition: builds everything, owns nothing at run time
      admin                     access log and counters          (reads exchange records)
      frontend                  client sockets, writer, tunnels
      exchange                  one request's life: ask policy, do what it says

@@ -12,6 +12,7 @@ import pytest
 import uvloop
 from hypothesis import settings
 
+from tests.support.admin import HERE, Admin
 from tests.support.house import Config, House, ProcessHouse
 from tests.support.origin import Origin
 
@@ -28,6 +29,7 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.Abstrac
 
 
 StartHouse = Callable[..., Awaitable[House]]
+StartAdmin = Callable[..., Awaitable[Admin]]
 StartProcess = Callable[..., Awaitable[ProcessHouse]]
 
 
@@ -89,6 +91,26 @@ async def start_house(origin: Origin, tmp_path: Path) -> AsyncIterator[StartHous
 async def house(start_house: StartHouse) -> House:
     """The proxy in this process with its defaults."""
     return await start_house()
+
+
+@pytest.fixture
+async def start_admin(start_house: StartHouse) -> AsyncIterator[StartAdmin]:
+    """Starts a proxy in this process with an admin endpoint, and changes to the configuration."""
+    made: list[Admin] = []
+
+    async def start(changes: Config | None = None) -> Admin:
+        made.append(Admin(await start_house({**HERE, **(changes or {})})))
+        return made[-1]
+
+    yield start
+    for admin in made:
+        await admin.session.close()
+
+
+@pytest.fixture
+async def admin(start_admin: StartAdmin) -> Admin:
+    """The admin endpoint of a proxy with its defaults."""
+    return await start_admin()
 
 
 @pytest.fixture

@@ -126,8 +126,8 @@ def _covers(entry: Destination, host: str, carried: Iterable[Address]) -> bool:
     return any(_contains(entry, address) for address in carried)
 
 
-def _subject(host: str, address: Address) -> str:
-    return host if host == str(address) else f"{host} ({address})"
+def _subject(host: str, address: Address | None = None) -> str:
+    return host if address is None or host == str(address) else f"{host} ({address})"
 
 
 class Rules:
@@ -182,11 +182,16 @@ class Rules:
             f" connect_ports = [{line}] would allow it.",
         )
 
-    def destination(self, host: str, port: int, address: str) -> Verdict:
-        """May we connect to ``address``, which ``host`` resolved to? Both without brackets."""
+    def destination(self, host: str, port: int, address: str | None) -> Verdict:
+        """May we connect to ``address``, which ``host`` resolved to? Both without brackets.
+
+        None: to whatever it resolves to, as far as its name alone says.
+        """
+        name = host.lower().rstrip(".")
+        if address is None:
+            return self._denied(name, ()) or ALLOWED
         target = parse_address(address)
         carried = layers(target)
-        name = host.lower().rstrip(".")
         if denied := self._denied(name, carried):
             return denied
         if self._is_own(carried, port):
@@ -205,7 +210,7 @@ class Rules:
             if _covers(destination, host, carried):
                 return Denied(
                     "deny_destinations",
-                    f"{_subject(host, carried[0])} is denied by the entry {entry!r} of"
+                    f"{_subject(host, *carried[:1])} is denied by the entry {entry!r} of"
                     " [access] deny_destinations; only without that entry is it allowed.",
                 )
         return None

@@ -7,9 +7,12 @@ up (a blocked pipe, a full disk) records are dropped, counted, and the count is 
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import logging
 import os
 import select
+import stat
 import threading
 import time
 from collections import deque
@@ -21,6 +24,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from proxy.admin import formats
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from io import FileIO
 
     from proxy.exchange.record import ExchangeRecord
@@ -51,15 +55,17 @@ class LogOptions:
 Consumer = Callable[[Sequence["ExchangeRecord"]], None]
 
 
-def open_log(options: LogOptions, consumers: Sequence[Consumer] = ()) -> AccessLog | None:
+def open_log(
+    options: LogOptions, consumers: Sequence[Consumer] = (), turns: Path | None = None
+) -> AccessLog | None:
     """The log that the options ask for; None for "off" if nobody else wants the records.
 
-    Raises OSError that names the file.
+    ``turns``: a file by whose lock several processes take turns. Raises OSError that names the log.
     """
     if options.access == OFF and not consumers:
         return None
     try:
-        return AccessLog(options, consumers)
+        return AccessLog(options, consumers, turns)
     except OSError as error:
         raise OSError(
             error.errno, f"cannot open the access log {options.access}: {error.strerror}"
@@ -69,7 +75,10 @@ def open_log(options: LogOptions, consumers: Sequence[Consumer] = ()) -> AccessL
 class AccessLog:
     """An ``exchange.record.Observer``. Whoever opens it calls ``close``."""
 
-    def __init__(self, options: LogOptions, consumers: Sequence[Consumer] = ()) -> None:
+    def __init__(
+        self, options: LogOptions, consumers: Sequence[Consumer] = (), turns: Path | None = None
+    ) -> None:
+        self._turns = None if turns is None else _open_private(str(turns), os.O_CREAT | os.O_WRONLY)
         self._consumers = consumers
         self._refused = 0
         self._lost = 0
@@ -129,6 +138,8 @@ class AccessLog:
         finally:
             if self._file is not None:
                 self._file.close()
+            if self._turns is not None:
+                os.close(self._turns)
 
     def _turn(self) -> None:
         """Write what is buffered; only then reopen, so that it is in the file that was rotated."""
@@ -167,10 +178,23 @@ class AccessLog:
         if self._file is None:
             return
         try:
-            self._write("".join([line(record) for record in batch]).encode())
+            with self._our_turn(self._file):
+                self._write("".join([line(record) for record in batch]).encode())
         except OSError:
             self._lost += len(batch)
             raise
+
+    @contextlib.contextmanager
+    def _our_turn(self, file: FileIO) -> Iterator[None]:
+        """A file takes the lines of each process whole; a pipe would tear long ones apart."""
+        if self._turns is None or stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            yield
+            return
+        fcntl.lockf(self._turns, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.lockf(self._turns, fcntl.LOCK_UN)
 
     def _write(self, lines: bytes) -> None:
         file, rest = self._file, memoryview(lines)

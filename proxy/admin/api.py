@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -12,43 +13,47 @@ from aiohttp import web
 
 from proxy import __version__
 from proxy.admin import views
-from proxy.admin.inside import Unclear
+from proxy.admin.entries import NOT_STORED, Unclear, shape_of
+from proxy.admin.inside import Missing
 from proxy.admin.metrics import CONTENT_TYPE
 from proxy.admin.openapi import describe
-from proxy.admin.server import answer, error
+from proxy.admin.server import answer, encoded, error
 from proxy.admin.shapes import (
-    EntryShape,
-    FillShape,
-    FormShape,
     Purged,
     PurgeOrder,
-    VariantShape,
+    TidyOrder,
+    VerifyOrder,
     WarmOrder,
 )
+from proxy.admin.upkeep import Busy
+from proxy.policy.reasons import Reason
 from proxy.semantics.grammar import is_token
-from proxy.store.base import BodyLost
+from proxy.store.base import BodyLost, StoreFailed
 from proxy.store.catalogue_queries import Query
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from proxy.admin.inside import Inside
-    from proxy.exchange.fill import Fill
-    from proxy.policy.stored import StoredResponse
+    from proxy.admin.upkeep import Upkeep
 
 _BEAT: Final = 1.0  # seconds between events
 _SAMPLE: Final = 100  # exchanges in each
 _MOST_SHOWN: Final = 1000
-_FILTERS: Final = ("host", "q", "prefix", "state", "type", "coding", "sort", "cursor")
+_PATIENCE: Final = 30.0  # seconds for the body of an order
+_FILTERS: Final = ("host", "q", "prefix", "state", "type", "coding", "tag", "sort", "cursor")
+_ORDERS: Final = {"asc": False, "desc": True}
 _VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _PIECE: Final = 256 * 1024
-_VALIDATORS: Final = {"etag": "ETag", "last-modified": "Last-Modified"}
 _T = TypeVar("_T")
 
 
 class Api:
     """``routes`` for the server."""
 
-    def __init__(self, inside: Inside) -> None:
+    def __init__(self, inside: Inside, upkeep: Upkeep) -> None:
         self._inside = inside
+        self._upkeep = upkeep
         self.routes = web.RouteTableDef()
         get, post = self.routes.get, self.routes.post
         get("/healthz")(self.health)
@@ -56,7 +61,7 @@ class Api:
         get("/metrics")(self.metrics)
         get("/api/openapi.json")(self.openapi)
         get("/api/stats")(self.stats)
-        get("/api/events")(self.events)
+        get("/api/events", allow_head=False)(self.events)
         get("/api/exchanges")(self.exchanges)
         get("/api/exchanges/{id}")(self.exchange)
         get("/api/explain")(self.explain)
@@ -66,6 +71,8 @@ class Api:
         get("/api/entry/body")(self.body)
         post("/api/purge")(self.purge)
         post("/api/warm")(self.warm)
+        post("/api/verify")(self.verify)
+        post("/api/gc")(self.gc)
 
     async def health(self, _: web.Request) -> web.StreamResponse:
         """The process answers."""
@@ -82,25 +89,24 @@ class Api:
 
     async def metrics(self, _: web.Request) -> web.StreamResponse:
         """The text format of Prometheus."""
-        return web.Response(body=self._inside.metrics(), headers={"Content-Type": CONTENT_TYPE})
+        return web.Response(
+            body=await self._inside.metrics(), headers={"Content-Type": CONTENT_TYPE}
+        )
 
     async def stats(self, _: web.Request) -> web.StreamResponse:
         """All that is counted."""
-        return answer(self._inside.stats())
+        return answer(await self._inside.stats())
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Server-sent events: counters each second, and exchanges, a sample of them when busy."""
-        recent, inside = self._inside.watching.recent, self._inside
+        inside, everywhere = self._inside, self._inside.everywhere
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        upto = recent.upto
+        _, places = await everywhere.after({}, _SAMPLE)
         while not inside.draining():
-            watched = recent.watch(upto, _SAMPLE)
-            upto = watched.upto
-            lines = [_event("counters", _counters(inside))]
-            lines += [
-                _event("exchange", views.exchange(recent, each)) for each in watched.exchanges
-            ]
+            exchanges, places = await everywhere.after(places, _SAMPLE)
+            lines = [_event("counters", await inside.counters())]
+            lines += [_event("exchange", views.exchange(each)) for each in exchanges]
             # Who does not read is left behind, and dropped by the keep-alive of his system.
             await response.write(b"".join(lines))
             await asyncio.sleep(_BEAT)
@@ -108,42 +114,36 @@ class Api:
 
     async def exchanges(self, request: web.Request) -> web.StreamResponse:
         """The latest, the last first."""
-        recent = self._inside.watching.recent
-        latest = recent.latest(_number(request, "limit", 100, _MOST_SHOWN))
-        return answer({"exchanges": [views.exchange(recent, each) for each in latest]})
+        most = _number(request, "limit", 100, _MOST_SHOWN)
+        latest = await self._inside.everywhere.latest(most)
+        return answer({"exchanges": [views.exchange(each) for each in latest]})
 
     async def exchange(self, request: web.Request) -> web.StreamResponse:
         """One of them, and what would happen to it now."""
-        recent = self._inside.watching.recent
-        recorded = recent.find(request.match_info["id"])
-        if recorded is None:
+        named = await self._inside.everywhere.find(request.match_info["id"])
+        if named is None:
             return error(404, "forgotten", "This exchange is not, or no longer, remembered.")
-        said: dict[str, object] = {"exchange": views.exchange(recent, recorded)}
-        record = recorded.record
+        said: dict[str, object] = {"exchange": views.exchange(named)}
+        record = named.record
         try:
-            asked = self._inside.request(record.method, record.target)
+            now = await self._inside.explained(record.method, record.target)
         except Unclear:
             return answer(said)
-        _, found = await self._inside.found(record.target)
-        said["now"] = views.explanation(self._inside.explain(asked, found))
+        said["now"] = views.explanation(now)
         return answer(said)
 
     async def explain(self, request: web.Request) -> web.StreamResponse:
         """What would happen to a request now, clause by clause."""
         url = _asked(request, "url")
         lines = [_line(text) for text in request.query.getall("header", [])]
-        asked = self._inside.request(request.query.get("method", "GET").upper(), url, lines)
-        _, found = await self._inside.found(url)
-        said = views.explanation(self._inside.explain(asked, found))
-        if not found.variants:
-            said["last"] = self._last(url)
+        method = request.query.get("method", "GET").upper()
+        if not is_token(method):
+            raise Unclear("A method is a word, such as GET.")
+        said = views.explanation(await self._inside.explained(method, url, lines))
+        last = await self._inside.last(url) if said["reason"] == Reason.MISS else None
+        if last is not None:
+            said["last"] = views.exchange(last)
         return answer(said)
-
-    def _last(self, url: str) -> dict[str, object] | None:
-        """The latest exchange about a URL of which nothing is stored: why it was not."""
-        recent = self._inside.watching.recent
-        about = recent.latest(1, lambda record: record.target == url)
-        return views.exchange(recent, about[0]) if about else None
 
     async def entries(self, request: web.Request) -> web.StreamResponse:
         """A page of what is stored."""
@@ -151,7 +151,9 @@ class Api:
         try:
             query = {name: asked[name] for name in _FILTERS if name in asked}
             limit = _number(request, "limit", 100, _MOST_SHOWN)
-            descending = asked.get("order", "desc") != "asc"
+            descending = _ORDERS.get(order := asked.get("order", "desc"))
+            if descending is None:
+                raise Unclear(f"order is asc or desc, not {order}.")
             wanted = {**query, "limit": limit, "descending": descending}
             page = await self._inside.looking.page(msgspec.convert(wanted, Query))
         except (ValueError, msgspec.ValidationError) as wrong:
@@ -163,41 +165,18 @@ class Api:
 
     async def fills(self, _: web.Request) -> web.StreamResponse:
         """What is on its way into the store."""
-        now = time.time()
-        fills = [_fill(key, fill, now) for key, fill in self._inside.exchange.fills()]
-        return answer({"fills": fills})
+        whole, _workers = await self._inside.everywhere.state(series=False)
+        return answer({"fills": whole.fills})
 
     async def entry(self, request: web.Request) -> web.StreamResponse:
         """All that is stored for one URL."""
         url = _asked(request, "url")
         key, found = await self._inside.found(url)
         if not found.variants:
-            return error(404, "not-stored", "Nothing is stored for this url.")
-        variants = [await self._variant(url, stored) for stored in found.variants]
-        hits, used = await self._inside.uses(key)
-        return answer(EntryShape(url, key, hits, used, variants))
-
-    async def _variant(self, url: str, stored: StoredResponse) -> VariantShape:
-        fields, part = stored.head.fields, stored.part
-        kept = await self._inside.forms(stored)
-        return VariantShape(
-            id=stored.id,
-            selecting=list(stored.selecting),
-            status=stored.head.status,
-            fields=list(fields.lines),
-            validators={
-                name: value
-                for lower, name in _VALIDATORS.items()
-                if (value := fields.get(lower)) is not None
-            },
-            octets=stored.length,
-            part=None if part is None else (part.first, part.last, part.complete),
-            invalid=stored.invalid,
-            forms=[FormShape(coding.value, form.length) for coding, form in kept.items()],
-            request_time=stored.request_time,
-            response_time=stored.response_time,
-            freshness=self._inside.arithmetic(url, stored),
-        )
+            return error(404, "not-stored", NOT_STORED)
+        kept = [(stored, await self._inside.forms(stored)) for stored in found.variants]
+        uses, options = await self._inside.uses(key), self._inside.options
+        return answer(shape_of(url, uses, kept, options, time.time()))
 
     async def body(self, request: web.Request) -> web.StreamResponse:
         """The stored octets of one variant, to be saved and not shown."""
@@ -220,7 +199,7 @@ class Api:
         try:
             await response.prepare(request)
             offset = 0
-            while octets := await body.read_at(offset, _PIECE):
+            while request.method == "GET" and (octets := await body.read_at(offset, _PIECE)):
                 offset += len(octets)
                 await response.write(octets)
         finally:
@@ -233,16 +212,21 @@ class Api:
         named = [order.url, order.prefix, order.host, order.glob, order.tag, order.all or None]
         if sum(each is not None for each in named) != 1:
             raise Unclear("Give just one of url, prefix, host, glob, tag or all.")
+        if order.variant is not None and order.url is None:
+            raise Unclear("A variant is one of a url: give both.")
         try:
             keys, octets = await self._inside.purge(order)
         except ValueError as wrong:
             raise Unclear(f"{wrong}.") from None
+        except Missing as missing:
+            return error(404, "not-stored", str(missing))
         return answer(Purged(keys, octets, order.dry_run))
 
     async def warm(self, request: web.Request) -> web.StreamResponse:
         """Fetch URLs into the cache: one line of JSON for each as it ends."""
         order = await _order(request, WarmOrder)
-        warming = self._inside.warm(order.urls, list(order.headers.items()))
+        lines = [_field(name, value) for name, value in order.headers.items()]
+        warming = self._inside.warm(order.urls, lines)
         try:
             first = await anext(warming, None)
             response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
@@ -251,33 +235,62 @@ class Api:
             while first is not None:
                 done += 1
                 line = {"done": done, "of": len(order.urls), **msgspec.to_builtins(first)}
-                await response.write(msgspec.json.encode(line) + b"\n")
+                await response.write(encoded(line) + b"\n")
                 first = await anext(warming, None)
         finally:
             await warming.aclose()
         return response
 
+    async def verify(self, request: web.Request) -> web.StreamResponse:
+        """Read what is stored: a line of JSON now and then, and for what is damaged."""
+        order = await _order(request, VerifyOrder)
+        keys = None
+        if order.urls is not None:
+            keys = [await self._inside.settled(url) for url in order.urls]
+        return await _streamed(request, self._upkeep.verify(keys, remove=order.remove))
+
+    async def gc(self, request: web.Request) -> web.StreamResponse:
+        """Give back what is of no use: a line of JSON now and then, the last says what it was."""
+        order = await _order(request, TidyOrder)
+        return await _streamed(request, self._upkeep.gc(dry_run=order.dry_run))
+
 
 def _event(name: str, value: object) -> bytes:
-    return b"event: %b\ndata: %b\n\n" % (name.encode(), msgspec.json.encode(value))
+    return b"event: %b\ndata: %b\n\n" % (name.encode(), encoded(value))
 
 
-def _counters(inside: Inside) -> dict[str, int]:
-    snapshot = inside.watching.statistics.snapshot()
-    return {
-        "requests": snapshot.requests,
-        "hits": snapshot.hits,
-        "octets_cache": snapshot.octets.get("cache", 0),
-        "octets_origin": snapshot.octets.get("origin", 0),
-        "fills": len(inside.exchange.fills()),
-    }
+async def _streamed(
+    request: web.Request, lines: AsyncGenerator[msgspec.Struct]
+) -> web.StreamResponse:
+    """What fails after the first line is said by the last."""
+    async with contextlib.aclosing(lines):
+        try:
+            first = await anext(lines)
+        except Busy as busy:
+            return error(409, "busy", str(busy))
+        except StoreFailed as failure:
+            return error(503, "store", str(failure))
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        await response.prepare(request)
+        await response.write(encoded(first) + b"\n")
+        try:
+            async for line in lines:
+                await response.write(encoded(line) + b"\n")
+        except StoreFailed as failure:
+            said = {"error": {"reason": "store", "sentence": str(failure)}}
+            await response.write(encoded(said) + b"\n")
+    return response
 
 
 def _line(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
-    if not colon or not is_token(name.strip()) or not _VALUE.fullmatch(value):
+    return _field(name if colon else "", value)
+
+
+def _field(name: str, value: str) -> tuple[str, str]:
+    if not is_token(name) or not _VALUE.fullmatch(value):
         raise Unclear("A header is a name, a colon and a value, as in Accept-Encoding: gzip.")
-    return name.strip(), value.strip()
+    return name, value.strip(" \t")
 
 
 def _number(request: web.Request, name: str, default: int, most: int) -> int:
@@ -285,18 +298,6 @@ def _number(request: web.Request, name: str, default: int, most: int) -> int:
     if not (text.isascii() and text.isdigit() and 0 < int(text) <= most):
         raise Unclear(f"{name} is a number from 1 to {most}.")
     return int(text)
-
-
-def _fill(key: str, fill: Fill, now: float) -> FillShape:
-    started = fill.stored.response_time
-    return FillShape(
-        key=key,
-        received=fill.received,
-        length=fill.length,
-        started=started,
-        rate=fill.received / max(now - started, 0.001),
-        followers=fill.readers,
-    )
 
 
 def _asked(request: web.Request, name: str) -> str:
@@ -308,6 +309,11 @@ def _asked(request: web.Request, name: str) -> str:
 
 async def _order(request: web.Request, shape: type[_T]) -> _T:
     try:
-        return msgspec.json.decode(await request.read(), type=shape)
+        async with asyncio.timeout(_PATIENCE):
+            body = await request.read()
+    except TimeoutError:
+        raise Unclear(f"The body did not come within {_PATIENCE:.0f} seconds.") from None
+    try:
+        return msgspec.json.decode(body, type=shape)
     except (msgspec.MsgspecError, UnicodeDecodeError) as wrong:
         raise Unclear(f"The body is not the JSON that is expected: {wrong}.") from None

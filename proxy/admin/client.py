@@ -24,6 +24,10 @@ class Unreachable(Exception):
     """No proxy answers there: one sentence that says what to try."""
 
 
+class Nobody(Unreachable):
+    """Nobody listens there, or is meant to."""
+
+
 class Failed(Exception):
     """It answered with an error: ``status``, its reason word and its sentence."""
 
@@ -64,19 +68,23 @@ class Client:
     def lines(self, path: str, order: Mapping[str, object]) -> Iterator[Any]:
         """The answer to an order line by line, as it is made."""
         for line in self._ask("POST", path, json.dumps(order).encode()):
-            yield json.loads(line)
+            said = json.loads(line)
+            if "error" in said:
+                raise _failed(500, line)
+            yield said
 
     def _ask(self, method: str, target: str, body: bytes) -> Iterator[bytes]:
-        connection = self._connection()
+        fields, connection = self._fields(), self._connection()
         try:
-            connection.request(method, target, body or None, self._fields())
+            connection.request(method, target, body or None, fields)
             answer = connection.getresponse()
             if answer.status >= 400:
                 raise _failed(answer.status, answer.read())
             yield from answer
         except (OSError, http.client.HTTPException) as error:
             why = str(error) or type(error).__name__
-            raise Unreachable(
+            nobody = isinstance(error, ConnectionRefusedError | FileNotFoundError)
+            raise (Nobody if nobody else Unreachable)(
                 f"No proxy answers at {self._options.listen} ({why})."
                 " Is one running, with this configuration? --config names another."
             ) from error
@@ -84,13 +92,16 @@ class Client:
             connection.close()
 
     def _fields(self) -> dict[str, str]:
-        token = self._options.read_token()
+        try:
+            token = self._options.read_token()
+        except (OSError, ValueError) as error:
+            raise Unreachable(f"[admin] token_file cannot be used: {error}.") from error
         return {"Authorization": f"Bearer {token}"} if token else {}
 
     def _connection(self) -> http.client.HTTPConnection:
         listen = self._options.listen
         if listen == OFF:
-            raise Unreachable('The admin endpoint is off: [admin] listen = "127.0.0.1:3129".')
+            raise Nobody('The admin endpoint is off: [admin] listen = "127.0.0.1:3129".')
         if listen.startswith(UNIX):
             return _UnixConnection(listen.removeprefix(UNIX))
         listener = parse_listener(listen)

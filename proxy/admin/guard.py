@@ -2,12 +2,14 @@
 
 Pure decisions about a request, for a middleware to ask. A page on another site can make a browser
 send requests here, by an address or by a name that it has pointed here (DNS rebinding); what gives
-it away is ``Host``, ``Origin`` or ``Sec-Fetch-Site``. State changes by POST and DELETE alone.
+it away is ``Host``, ``Origin`` or ``Sec-Fetch-Site``.
 """
 
 from __future__ import annotations
 
-import hmac
+import hashlib
+import re
+import secrets
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
@@ -17,8 +19,6 @@ if TYPE_CHECKING:
 
 # What holds no secret: health, and the page that asks for the token.
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", "/", "/style.css", "/app.js"})
-CHANGING: Final = frozenset({"POST", "DELETE"})
-READING: Final = frozenset({"GET", "HEAD"})
 # A page of ours and what it needs; none of it may be put into a frame or sniffed at.
 HEADERS: Final[Mapping[str, str]] = {
     "Content-Security-Policy": (
@@ -32,6 +32,7 @@ HEADERS: Final[Mapping[str, str]] = {
     "Cache-Control": "no-store",
 }
 _OURS: Final = frozenset({"same-origin", "none"})
+_HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:]+)(?::[0-9]*)?")
 _CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="forecache"'}
 
 
@@ -52,7 +53,7 @@ class Guard:
     host: str
     token: str
 
-    def refuses(self, method: str, path: str, fields: Mapping[str, str]) -> Refusal | None:
+    def refuses(self, path: str, fields: Mapping[str, str]) -> Refusal | None:
         """Why this request is not answered; None: it is. ``fields``: case-insensitive."""
         host = fields.get("Host", "")
         if not self._is_ours(host):
@@ -61,26 +62,20 @@ class Guard:
                 " http://127.0.0.1:3129/."
             )
             return Refusal(421, "wrong-host", sentence, {})
-        if method not in READING | CHANGING:
-            return Refusal(
-                405,
-                "method",
-                "Only GET, HEAD, POST and DELETE.",
-                {"Allow": "GET, HEAD, POST, DELETE"},
-            )
         if _is_from_elsewhere(host, fields):
             sentence = "The request comes from a page of another site, which may not ask here."
             return Refusal(403, "cross-site", sentence, {})
         if path in OPEN_PATHS or not self.token:
             return None
         scheme, _, shown = fields.get("Authorization", "").partition(" ")
-        # The whole comparison takes as long for every token of a length.
-        if scheme.lower() == "bearer" and hmac.compare_digest(
-            shown.strip().encode("utf-8", "surrogateescape"), self.token.encode()
-        ):
+        if scheme.lower() == "bearer" and self._is_token(shown.strip()):
             return None
         sentence = "Show the token of [admin] token or token_file: Authorization: Bearer …"
         return Refusal(401, "token", sentence, _CHALLENGE)
+
+    def _is_token(self, shown: str) -> bool:
+        # Of digests, which are as long for every token: time tells neither length nor beginning.
+        return secrets.compare_digest(_digest(shown), _digest(self.token))
 
     def _is_ours(self, host: str) -> bool:
         """A literal address cannot be rebound; of names only localhost and the configured one."""
@@ -94,14 +89,19 @@ class Guard:
         return True
 
 
+def _digest(text: str) -> bytes:
+    # Octets of a field that are no UTF-8 have been decoded to surrogates.
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+
+
 def _name(host: str) -> str:
-    """``Host`` without its port and brackets, in lower case."""
-    name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
-    return name.strip("[]").lower()
+    """``Host`` without its port and brackets, in lower case; "" for what is none."""
+    match = _HOST.fullmatch(host)
+    return match[1].strip("[]").lower() if match else ""
 
 
 def _is_from_elsewhere(host: str, fields: Mapping[str, str]) -> bool:
     origin, site = fields.get("Origin"), fields.get("Sec-Fetch-Site")
     if site is not None and site not in _OURS:
         return True
-    return origin is not None and origin.partition("://")[2] != host
+    return origin is not None and origin not in (f"http://{host}", f"https://{host}")

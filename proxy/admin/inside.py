@@ -7,36 +7,39 @@ write answers.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from proxy.admin import views
+from proxy.admin import entries, views
+from proxy.admin.entries import Unclear
 from proxy.admin.metrics import Gauges, exposition
+from proxy.admin.recent import LONGEST
 from proxy.codings.registry import Coding
 from proxy.exchange.answer import Flow, Inbound, Inline, release
 from proxy.exchange.forms import kept_key
 from proxy.exchange.tasks import spawn
-from proxy.policy import rules
-from proxy.policy.explain import arithmetic, explain
+from proxy.policy.reasons import Reason
 from proxy.semantics import targets
 from proxy.semantics.fields import Fields
 from proxy.semantics.messages import Request
-from proxy.semantics.targets import Absolute, BadTarget
+from proxy.semantics.targets import Authority, BadTarget
 from proxy.store.base import BodyLost
-from proxy.store.catalogue_queries import Everything, Glob, Host, Prefix, Query, Tag
+from proxy.store.catalogue_queries import Everything, Glob, Host, Prefix, Tag, only
 from proxy.upstream.base import UpstreamError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 
+    from proxy.admin.everywhere import Everywhere
+    from proxy.admin.explaining import Explained, Explaining
     from proxy.admin.looking import Looking
+    from proxy.admin.peers import Named
     from proxy.admin.shapes import PurgeOrder
-    from proxy.admin.watching import Watching
     from proxy.exchange.answer import Outcome
     from proxy.exchange.exchange import Exchange
     from proxy.frontend.door import Door
-    from proxy.policy.explain import Explanation
     from proxy.policy.options import Options
     from proxy.policy.stored import StoredResponse
     from proxy.semantics.fields import Line
@@ -45,12 +48,14 @@ if TYPE_CHECKING:
     from proxy.store.catalogue_queries import Selector
     from proxy.store.waiting import Opened
 
+log = logging.getLogger("forecache")
+
 AT_ONCE: Final = 8  # requests of one warming
 MOST_WARMED: Final = 10_000  # URLs in one call
 
 
-class Unclear(Exception):
-    """The question cannot be understood: one sentence that says what to write."""
+class Missing(Exception):
+    """There is no such thing: one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,8 @@ class Inside:
     store: Opened
     exchange: Exchange
     door: Door
-    watching: Watching
+    explaining: Explaining
+    everywhere: Everywhere
     looking: Looking
     listening: tuple[str, ...] = ()
 
@@ -81,64 +87,94 @@ class Inside:
 
     async def uses(self, key: str) -> tuple[int, float]:
         """How often it was a hit, and when last (0: never), as far as the catalogue knows."""
-        page = await self.looking.page(Query(prefix=key, limit=1, sort="url"))
-        known = next((entry for entry in page.entries if entry.key == key), None)
-        return (known.hits, known.used) if known is not None else (0, 0.0)
+        return (await self.looking.page(only(key))).uses(key)
 
-    def explain(self, request: Request, found: Found) -> Explanation:
-        """What would happen to it now, and why."""
-        return explain(request, found.variants, time.time(), self.options)
+    async def explained(self, method: str, url: str, lines: Iterable[Line] = ()) -> Explained:
+        """What would happen to a request now, and why. Raises Unclear."""
+        if method == "CONNECT":
+            return self.explaining.connect(*self._authority(url))
+        asked = self.request(method, url, lines)
+        return await self.explaining.request(asked, *await self.found(url))
 
-    def arithmetic(self, url: str, stored: StoredResponse) -> dict[str, Any]:
-        """The terms of its freshness."""
-        rule = rules.first(self.options.rules, self.uri(url))
-        return views.terms(arithmetic(stored, time.time(), self.options, rule))
+    async def last(self, url: str) -> Named | None:
+        """The latest GET of the URL that is remembered. Raises Unclear."""
+        about = await self.everywhere.latest(1, str(self.uri(url))[:LONGEST])
+        return about[0] if about else None
 
-    def stats(self) -> dict[str, Any]:
-        """All that is counted."""
+    async def stats(self) -> dict[str, Any]:
+        """All that is counted, and by which worker."""
+        whole, workers = await self.everywhere.state()
         octets, limit, keys = self.store.usage()
         store = {
             "octets": octets,
             "limit": limit,
             "keys": keys,
-            "evictions": self.store.evicted,
+            "evictions": sum(whole.evictions.values()),
             "indexed": views.indexed(self.looking.progress),
         }
-        snapshot, leaders = self.watching.statistics.snapshot(), self.watching.top.leaders()
-        counts = self.exchange.shop.counts
-        return views.stats(snapshot, time.time(), leaders, counts, store, self.listening)
+        now = time.time()
+        said = views.stats(whole.snapshot, now, whole.leaders, whole.coding, store, self.listening)
+        return {**said, "workers": workers}
 
-    def metrics(self) -> bytes:
+    async def counters(self) -> dict[str, int]:
+        """What changes from second to second."""
+        whole, _ = await self.everywhere.state(series=False)
+        snapshot = whole.snapshot
+        return {
+            "requests": snapshot.requests,
+            "hits": snapshot.hits,
+            "octets_cache": snapshot.octets.get("cache", 0),
+            "octets_origin": snapshot.octets.get("origin", 0),
+            "fills": len(whole.fills),
+        }
+
+    async def metrics(self) -> bytes:
         """For Prometheus."""
+        whole, _ = await self.everywhere.state(series=False)
         octets, limit, keys = self.store.usage()
         gauges = Gauges(
             entries=keys,
             size=octets,
             size_limit=limit,
-            evictions={"room": self.store.evicted},
-            fills=len(self.exchange.fills()),
-            tunnels=len(self.door.tunnels),
-            connections=len(self.door.connections),
+            evictions=whole.evictions,
+            stores=whole.stores,
+            fills=len(whole.fills),
+            tunnels=whole.tunnels,
+            connections=whole.connections,
+            log_dropped=whole.log_dropped,
         )
-        return exposition(self.watching.statistics.snapshot(), gauges)
+        return exposition(whole.snapshot, gauges)
 
     def request(self, method: str, url: str, lines: Iterable[Line] = ()) -> Request:
         """The request that a client on this machine would make. Raises Unclear."""
         return Request(method, self.uri(url), Fields(lines), local=True)
 
+    def _authority(self, url: str) -> tuple[str, int]:
+        """Host and port that a CONNECT names, or one for a whole URL would. Raises Unclear."""
+        if "://" in url:
+            origin = self.uri(url).origin
+            return origin.host, origin.port
+        try:
+            target = targets.parse("CONNECT", url)
+        except BadTarget as error:
+            raise Unclear(f"The authority cannot be used: {error}.") from None
+        assert isinstance(target, Authority)
+        return target.host, target.port
+
     def uri(self, url: str) -> TargetURI:
         """Raises Unclear."""
-        try:
-            target = targets.parse("GET", url)
-        except BadTarget as error:
-            raise Unclear(f"The url cannot be used: {error}.") from None
-        if not isinstance(target, Absolute):
-            raise Unclear("Write the whole url, as in http://example.com/path?query.")
-        return target.uri
+        return entries.uri(url)
+
+    async def settled(self, url: str) -> str:
+        """The key of a URL, once what clients have read to its end is stored. Raises Unclear."""
+        key = self.exchange.key(self.uri(url))
+        await self.everywhere.settled(key)
+        await self.exchange.settled(key)
+        return key
 
     async def found(self, url: str) -> tuple[str, Found]:
         """The key of a URL, and what is stored under it. Raises Unclear."""
-        key = self.exchange.key(self.uri(url))
+        key = await self.settled(url)
         return key, await self._lookup(key)
 
     async def _lookup(self, key: str) -> Found:
@@ -146,41 +182,44 @@ class Inside:
         await self.exchange.settled(key)
         return await self.store.lookup(key)
 
-    async def forms(self, stored: StoredResponse) -> dict[Coding, StoredResponse]:
+    async def forms(self, stored: StoredResponse) -> dict[str, StoredResponse]:
         """What is kept beside a stored response, by coding."""
-        kept = {}
+        kept: dict[str, StoredResponse] = {}
         for coding in Coding:
             found = await self._lookup(kept_key(stored, coding))
             if found.variants:
-                kept[coding] = found.variants[0]
+                kept[coding.value] = found.variants[0]
         return kept
 
     async def purge(self, order: PurgeOrder) -> tuple[int, int]:
         """Remove what is stored, or have it validated at its next use: keys, and their octets.
 
-        Raises Unclear.
+        Raises Unclear, and Missing for a variant that is not there.
         """
         keys = octets = 0
+        ids = None if order.variant is None else frozenset((order.variant,))
         async for key in self._chosen(order):
             found = await self._lookup(key)
-            if found.variants:
+            wanted = [stored for stored in found.variants if ids is None or stored.id in ids]
+            if wanted:
                 keys += 1
-                octets += sum(stored.length for stored in found.variants)
+                octets += sum(stored.length for stored in wanted)
+            elif ids is not None:
+                raise Missing("No variant of this url has that id; /api/entry lists them.")
             if order.dry_run:
                 continue
             if not order.soft:
                 # Even if nothing is stored: what is on its way must not be.
-                await self.store.remove(key)
-            elif found.variants:
-                invalid = tuple(replace(stored, invalid=True) for stored in found.variants)
-                await self.store.update(key, invalid)
+                await self.store.remove(key, ids)
+            elif wanted:
+                await self.store.update(key, [replace(one, invalid=True) for one in wanted])
         return keys, octets
 
     async def _chosen(self, order: PurgeOrder) -> AsyncIterator[str]:
         if order.url is not None:
             yield self.exchange.key(self.uri(order.url))
             return
-        under_way = self.exchange.keys_under_way()
+        under_way = await self.everywhere.under_way()
         async for key in self.looking.keys(_selector(order)):
             under_way.discard(key)
             yield key
@@ -224,6 +263,10 @@ class Inside:
                     octets += len(piece)
         except (UpstreamError, BodyLost) as error:
             return Warmed(str(request.uri), 0, str(error), octets)
+        except Exception:
+            # Whoever waits for all of them to end would wait for ever.
+            log.exception("%s could not be fetched", request.uri)
+            return Warmed(str(request.uri), 0, Reason.INTERNAL.value, octets)
         finally:
             if outcome is not None:
                 release(outcome.answer.body)

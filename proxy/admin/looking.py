@@ -14,9 +14,9 @@ from proxy.store.catalogue_following import Progress
 from proxy.store.catalogue_queries import Tag
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from proxy.admin.watching import Watching
+    from proxy.admin.everywhere import Uses
     from proxy.store.catalogue import Catalogue
     from proxy.store.catalogue_pages import Page
     from proxy.store.catalogue_queries import Query, Selector
@@ -34,9 +34,10 @@ _T = TypeVar("_T")
 class Looking:
     """Asks the catalogue, and keeps it up to what is stored when somebody asks."""
 
-    def __init__(self, catalogue: Catalogue, watching: Watching) -> None:
+    def __init__(self, catalogue: Catalogue, uses: Callable[[], Awaitable[list[Uses]]]) -> None:
+        """``uses``: hits and last use by key, since that was last asked."""
         self._catalogue = catalogue
-        self._watching = watching
+        self._uses = uses
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="catalogue")
         self._catching_up = False
         self.progress = Progress(0, 0, 0)
@@ -89,9 +90,9 @@ class Looking:
             self._catching_up = False
 
     async def _catch_up(self, limit: int) -> Progress:
-        uses = self._watching.uses()
-        if uses:
-            await self._run(self._catalogue.note, uses)
+        for uses in await self._uses():
+            if uses:
+                await self._run(self._catalogue.note, uses)
         self.progress = await self._run(self._catalogue.catch_up, limit)
         return self.progress
 

@@ -112,6 +112,12 @@ def _requests(snapshot: Snapshot) -> Iterator[Metric]:
     for group, lasted in snapshot.durations.items():
         durations.add_metric([group], _buckets(lasted), lasted.total)
     yield durations
+    yield HistogramMetricFamily(
+        "forecache_upstream_duration_seconds",
+        "From asking an origin to the head of its response.",
+        _buckets(snapshot.asking),
+        snapshot.asking.total,
+    )
     results = snapshot.results
     yield CounterMetricFamily(
         "forecache_collapsed_requests",

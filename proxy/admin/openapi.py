@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 from proxy import __version__
-from proxy.admin.shapes import EntryShape, FillShape, Purged, PurgeOrder, WarmOrder
+from proxy.admin import schemas
+from proxy.admin.schemas import ref
+from proxy.admin.shapes import (
+    NAME,
+    VALUE,
+    EntryShape,
+    FillShape,
+    Purged,
+    PurgeOrder,
+    TidyingLine,
+    TidyOrder,
+    VerifyingLine,
+    VerifyOrder,
+    WarmOrder,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_SHAPES: Final = (EntryShape, FillShape, Purged, PurgeOrder, WarmOrder)
-_REF: Final = "#/components/schemas/{name}"
 _ERROR: Final = {
     "type": "object",
     "required": ["error"],
@@ -30,10 +40,13 @@ _WHY: Final = {
     401: "A token is asked for.",
     403: "It comes from a page of another site.",
     404: "There is no such thing.",
+    409: "It is being done already.",
+    413: "The body is larger than anything that could be meant.",
     421: "Host names something else.",
-    503: "It takes no more requests.",
+    503: "It takes no more requests, or the store cannot be read.",
 }
-_ANY: Final[dict[str, Any]] = {"type": "object"}
+_LINES: Final = "application/x-ndjson"
+_ALWAYS: Final = (400, 401, 403, 421, 503)
 _URL: Final = ("url", True, {"type": "string", "format": "uri"}, "The whole URL.")
 _LIMIT: Final = (
     "limit", False, {"type": "integer", "minimum": 1, "maximum": 1000}, "How many at most.",
@@ -43,10 +56,6 @@ Parameter = tuple[str, bool, dict[str, Any], str]
 
 def _words(*words: str) -> dict[str, Any]:
     return {"type": "string", "enum": list(words)}
-
-
-def _ref(shape: type) -> dict[str, Any]:
-    return {"$ref": _REF.format(name=shape.__name__)}
 
 
 def _list(name: str, item: dict[str, Any], **more: dict[str, Any]) -> dict[str, Any]:
@@ -67,7 +76,7 @@ def _operation(
         else {"application/json": {"schema": answer}}
     )
     responses: dict[str, Any] = {"200": {"description": "Done.", "content": content}}
-    for status in (400, 401, 403, 421, *also):
+    for status in (*_ALWAYS, *also):
         error = {"application/json": {"schema": _ERROR}}
         responses[str(status)] = {"description": _WHY[status], "content": error}
     said: dict[str, Any] = {
@@ -85,12 +94,14 @@ def _operation(
         ],
     }
     if order is not None:
-        body = {"application/json": {"schema": _ref(order)}}
+        responses["413"] = responses["400"] | {"description": _WHY[413]}
+        body = {"application/json": {"schema": ref(order)}}
         said["requestBody"] = {"required": True, "content": body}
     return said
 
 
 _TEXT: Final = {"type": "string"}
+_LINE: Final = {"type": "string", "pattern": f"{NAME}:{VALUE}"}
 _SORTS: Final = _words("used", "size", "age", "hits", "expires", "url")
 _FILTERS: Final[tuple[Parameter, ...]] = (
     ("host", False, _TEXT, "A host, with its port if it matters."),
@@ -99,56 +110,78 @@ _FILTERS: Final[tuple[Parameter, ...]] = (
     ("state", False, _words("", "fresh", "stale"), "Fresh or stale."),
     ("type", False, _TEXT, "A media type, such as text/html or text/*."),
     ("coding", False, _TEXT, "A Content-Encoding, or identity."),
+    ("tag", False, _TEXT, "One of Cache-Tag, Surrogate-Key or xkey."),
     ("sort", False, _SORTS, "By what."),
     ("order", False, _words("asc", "desc"), "Which end first."),
     _LIMIT,
-    ("cursor", False, _TEXT, "Of the page before."),
+    ("cursor", False, {"type": "string", "format": "cursor"}, "Of the page before."),
 )
 _ASKING: Final[tuple[Parameter, ...]] = (
     _URL,
-    ("method", False, _TEXT, "GET without it."),
-    ("header", False, {"type": "array", "items": _TEXT}, "A field: name, colon, value."),
+    ("method", False, {"type": "string", "pattern": f"{NAME}$"}, "GET without it."),
+    ("header", False, {"type": "array", "items": _LINE}, "A field: name, colon, value."),
 )
 _BODY: Final[tuple[Parameter, ...]] = (_URL, ("id", False, _TEXT, "Of a variant."))
 
 
 def _reading() -> dict[str, Any]:
     """What GET is for, by path."""
-    one = _operation("One exchange, and what would happen to it now", _ANY, also=[404])
+    again = "One exchange, and what would happen to it now"
+    one = _operation(again, ref(schemas.Remembered), also=[404])
     one["parameters"] = [{"name": "id", "in": "path", "required": True, "schema": _TEXT}]
-    page = _list("entries", _ANY, cursor=_TEXT)
+    total = {"type": ["integer", "null"]}
+    page = _list("entries", ref(schemas.EntryLine), cursor=_TEXT, total=total)
+    latest = _list("exchanges", ref(schemas.Exchange))
     octets = "application/octet-stream"
     return {
-        "/healthz": _operation("Whether the process answers", _ANY),
-        "/readyz": _operation("Whether it takes requests", _ANY, also=[503]),
+        "/healthz": _operation("Whether the process answers", ref(schemas.Health)),
+        "/readyz": _operation("Whether it takes requests", ref(schemas.Readiness)),
         "/metrics": _operation("Metrics for Prometheus", "text/plain"),
-        "/api/stats": _operation("All that is counted", _ANY),
+        "/api/stats": _operation("All that is counted", ref(schemas.Stats)),
         "/api/events": _operation("Counters and exchanges as they come", "text/event-stream"),
-        "/api/exchanges": _operation("The latest exchanges", _list("exchanges", _ANY), [_LIMIT]),
+        "/api/exchanges": _operation("The latest exchanges", latest, [_LIMIT]),
         "/api/exchanges/{id}": one,
-        "/api/explain": _operation("What would happen to a request, and why", _ANY, _ASKING),
+        "/api/explain": _operation(
+            "What would happen to a request, and why", ref(schemas.Explanation), _ASKING
+        ),
         "/api/entries": _operation("A page of what is stored", page, _FILTERS),
-        "/api/entry": _operation("All of a URL", _ref(EntryShape), [_URL], also=[404]),
+        "/api/entry": _operation("All of a URL", ref(EntryShape), [_URL], also=[404]),
         "/api/entry/body": _operation("The stored octets", octets, _BODY, also=[404]),
-        "/api/fills": _operation("What is on its way", _list("fills", _ref(FillShape))),
-        "/api/openapi.json": _operation("This description", _ANY),
+        "/api/fills": _operation("What is on its way", _list("fills", ref(FillShape))),
+        "/api/openapi.json": _operation("This description", {"type": "object"}),
     }
+
+
+def _changing() -> dict[str, Any]:
+    """What POST is for, by path."""
+    return {
+        "/api/purge": _operation(
+            "Take out of the cache", ref(Purged), order=PurgeOrder, also=[404]
+        ),
+        "/api/warm": _lines("Fetch into the cache", WarmOrder, schemas.WarmingLine),
+        "/api/verify": _lines(
+            "Read all that is stored, and say what is damaged", VerifyOrder, VerifyingLine, [409]
+        ),
+        "/api/gc": _lines("Give back what is of no use", TidyOrder, TidyingLine, [409]),
+    }
+
+
+def _lines(summary: str, order: type, line: type, also: Iterable[int] = ()) -> dict[str, Any]:
+    """An operation that says line by line how far it is."""
+    said = _operation(summary, _LINES, order=order, also=also)
+    said["responses"]["200"]["description"] = f"As it goes: each line is a {line.__name__} in JSON."
+    return said
 
 
 def describe() -> dict[str, Any]:
     """The whole description."""
-    schemas: dict[str, Any] = msgspec.json.schema_components(_SHAPES, ref_template=_REF)[1]
-    changing = {
-        "/api/purge": _operation("Take out of the cache", _ref(Purged), order=PurgeOrder),
-        "/api/warm": _operation("Fetch into the cache", "application/x-ndjson", order=WarmOrder),
-    }
     paths = {path: {"get": operation} for path, operation in _reading().items()}
-    paths |= {path: {"post": operation} for path, operation in changing.items()}
+    paths |= {path: {"post": operation} for path, operation in _changing().items()}
     schemes = {"token": {"type": "http", "scheme": "bearer"}}
     return {
         "openapi": "3.1.0",
         "info": {"title": "Forecache", "version": __version__},
         "paths": paths,
-        "components": {"schemas": schemas, "securitySchemes": schemes},
+        "components": {"schemas": schemas.components(), "securitySchemes": schemes},
         "security": [{}, {"token": []}],
     }

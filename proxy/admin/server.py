@@ -6,6 +6,7 @@ import contextlib
 import errno
 import logging
 import os
+import re
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -13,10 +14,13 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from aiohttp import web
 
+from proxy.admin.accepting import Accepting
+from proxy.admin.entries import Unclear
 from proxy.admin.guard import HEADERS, Guard
-from proxy.admin.inside import Unclear
 from proxy.admin.options import UNIX
+from proxy.frontend.listening import listening
 from proxy.frontend.options import Listener, parse_listener
+from proxy.store.base import StoreFailed
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
@@ -25,22 +29,36 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("forecache")
 
+# What is wrong with a request is told to whoever sent it; he could fill the log.
+_unsaid: Final = logging.getLogger("forecache.admin.unsaid")
+_unsaid.disabled = True
+
 # An admin client that does not read is dropped, and so is a body that nobody would write.
 _MOST_BODY: Final = 4 * 2**20
 _MOST_LINE: Final = 64 * 1024  # a URL of 16 KiB, percent-encoded
 _SHUTDOWN: Final = 0.5
+_IDLE: Final = 75.0  # seconds between requests
 _PAGES: Final = Path(__file__).parent / "dashboard"
 _TYPES: Final = {
     "/": ("index.html", "text/html"),
     "/style.css": ("style.css", "text/css"),
     "/app.js": ("app.js", "text/javascript"),
 }
+_OTHERWISE: Final = 'Choose another address for the admin endpoint, or "off", with [admin] listen'
+_NO_PAGE: Final = "There is no such page here; /api/openapi.json lists what there is."
 _encode: Final = msgspec.json.Encoder().encode
+# DEL and C1, which JSON may leave as they are and a terminal may obey.
+_CONTROLS: Final = re.compile(rb"\x7f|\xc2[\x80-\x9f]")
+
+
+def encoded(value: object) -> bytes:
+    """A value in JSON, of which nothing does anything to a terminal."""
+    return _CONTROLS.sub(lambda match: b"\\u00%02x" % match[0][-1], _encode(value))
 
 
 def answer(value: object, status: int = 200) -> web.Response:
     """A value as JSON."""
-    return web.Response(body=_encode(value), status=status, content_type="application/json")
+    return web.Response(body=encoded(value), status=status, content_type="application/json")
 
 
 def error(status: int, reason: str, sentence: str) -> web.Response:
@@ -62,6 +80,7 @@ class Server:
         self._guard = Guard(host, _token(options))
         self._pages = {path: (_PAGES / name).read_bytes() for path, (name, _) in _TYPES.items()}
         self._runner: web.AppRunner | None = None
+        self._accepting: Accepting | None = None
         self._socket = self._bound()
         self.host: str = "" if self._path else self._socket.getsockname()[0]
         self.port: int = 0 if self._path else self._socket.getsockname()[1]
@@ -70,6 +89,7 @@ class Server:
     async def start(self, routes: web.RouteTableDef) -> None:
         """Serve."""
         application = web.Application(middlewares=[self._watch], client_max_size=_MOST_BODY)
+        application.on_response_prepare.append(_protect)
         application.add_routes(routes)
         application.add_routes([web.get(path, self._page) for path in _TYPES])
         self._runner = web.AppRunner(
@@ -78,32 +98,40 @@ class Server:
             handle_signals=False,
             handler_cancellation=True,  # who watches events and leaves is not written to any more
             shutdown_timeout=_SHUTDOWN,
+            keepalive_timeout=_IDLE,
+            logger=_unsaid,
             max_line_size=_MOST_LINE,
         )
         await self._runner.setup()
-        await web.SockSite(self._runner, self._socket).start()
+        assert self._runner.server is not None
+        self._accepting = Accepting(self._runner.server)
+        await self._accepting.start(self._socket)
 
     def _bound(self) -> socket.socket:
         try:
             if self._path:
                 return _unix(self._path)
-            listener = parse_listener(self._listen)
-            family = socket.AF_INET6 if ":" in listener.host else socket.AF_INET
-            return socket.create_server((listener.host, listener.port), family=family)
         except OSError as failure:
             raise OSError(
                 failure.errno,
-                f"cannot listen on {self._listen} for the admin endpoint: {failure.strerror}."
-                ' Choose another address, or "off", with [admin] listen',
+                f"cannot listen on {self._listen}: {failure.strerror}. {_OTHERWISE}",
             ) from failure
+        return listening(parse_listener(self._listen), _OTHERWISE)
 
     async def close(self) -> None:
+        if self._accepting is not None:
+            self._accepting.close()
         if self._runner is not None:
             await self._runner.cleanup()
-        self._socket.close()
-        self._forget()
+        self.release()
 
-    def _forget(self) -> None:
+    def leave(self) -> None:
+        """Another process serves."""
+        self._socket.close()
+
+    def release(self) -> None:
+        """Nobody serves any more."""
+        self._socket.close()
         if self._path:
             Path(self._path).unlink(missing_ok=True)
 
@@ -113,16 +141,21 @@ class Server:
 
     @web.middleware
     async def _watch(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        refusal = self._guard.refuses(request.method, request.path, request.headers)
-        if refusal is not None:
-            response: web.StreamResponse = error(refusal.status, refusal.reason, refusal.sentence)
-            response.headers.update(refusal.fields)
-        else:
-            response = await _handled(request, handler)
-        if not response.prepared:
-            for name, value in HEADERS.items():
-                response.headers.setdefault(name, value)
+        assert self._accepting is not None
+        self._accepting.heard(request.protocol)
+        refusal = self._guard.refuses(request.path, request.headers)
+        if refusal is None:
+            return await _handled(request, handler)
+        response = error(refusal.status, refusal.reason, refusal.sentence)
+        response.headers.update(refusal.fields)
         return response
+
+
+async def _protect(_: web.Request, response: web.StreamResponse) -> None:
+    """Every head on its way out, those of streams too."""
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers["Server"] = "Forecache"
 
 
 async def _handled(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -131,8 +164,14 @@ async def _handled(request: web.Request, handler: Handler) -> web.StreamResponse
     except Unclear as unclear:
         return error(400, "unclear", str(unclear))
     except web.HTTPException as raised:
-        words = {404: "There is no such page here; /api/openapi.json lists what there is."}
-        return error(raised.status, "http", words.get(raised.status, raised.reason))
+        allowed = raised.headers.get("Allow", "")
+        words = {404: _NO_PAGE, 405: f"This is for {allowed} alone."}
+        response = error(raised.status, "http", words.get(raised.status, raised.reason))
+        if allowed:
+            response.headers["Allow"] = allowed
+        return response
+    except StoreFailed as failure:
+        return error(503, "store", str(failure))
     except ConnectionError:
         raise
     except Exception:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter
+from collections.abc import Mapping  # noqa: TC003 - msgspec reads the types of a Snapshot
 from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 from operator import add, attrgetter
@@ -18,7 +19,7 @@ from proxy.exchange.record import ExchangeRecord
 from proxy.policy.reasons import HITS, OWN, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
 Group = Literal["hit", "miss", "own", "tunnel"]
 Source = Literal["cache", "origin", "own", "tunnel"]
@@ -45,8 +46,8 @@ _SOURCES: Final[Mapping[Group, Source]] = {
 }
 _BY_REASON: Final = attrgetter("reason")
 # Columns of a batch. (strict=True of zip would cost half as much again.)
-_ELAPSED, _METHOD, _STATUS, _SENT, _REASON = map(
-    ExchangeRecord._fields.index, ("elapsed", "method", "status", "sent", "reason")
+_ELAPSED, _METHOD, _STATUS, _SENT, _REASON, _ASKED = map(
+    ExchangeRecord._fields.index, ("elapsed", "method", "status", "sent", "reason", "asked")
 )
 
 
@@ -101,7 +102,8 @@ class Snapshot:
     """Since epoch second ``since``. ``octets`` to clients by where they came from.
 
     ``saved_seconds`` is an estimate: what clients would have waited longer if each hit had taken
-    as long as the mean miss that was fetched and kept, of whatever host. ``seconds`` and
+    as long as the mean miss that was fetched and kept, of whatever host. ``asking`` is how long
+    origins took for the heads of their responses. ``seconds`` and
     ``minutes`` have those in which something ended, in no order.
     """
 
@@ -115,6 +117,7 @@ class Snapshot:
     results: Mapping[str, int] = field(default_factory=dict)
     octets: Mapping[str, int] = field(default_factory=dict)
     durations: Mapping[Group, Durations] = field(default_factory=dict)
+    asking: Durations = Durations()
     saved_seconds: float = 0.0
     seconds: Mapping[int, Moment] = field(default_factory=dict)
     minutes: Mapping[int, Moment] = field(default_factory=dict)
@@ -136,6 +139,7 @@ class Statistics:
         self._results: Counter[str] = Counter()
         self._octets: dict[str, int] = dict.fromkeys(_SOURCES.values(), 0)
         self._durations: dict[Group, Durations] = dict.fromkeys(_SOURCES, Durations())
+        self._asking = Durations()
         self._fetched = 0
         self._fetching = 0.0
         self._saved = 0.0
@@ -174,6 +178,8 @@ class Statistics:
         self._results[word] += len(elapsed)
         self._octets[_SOURCES[kind]] += sum(columns[_SENT])
         self._durations[kind] = self._durations[kind].adding(elapsed)
+        if reason is not Reason.HIT:
+            self._asking = self._asking.adding(sorted(time for time in columns[_ASKED] if time > 0))
         if reason in _COMPARABLE:
             self._fetched += len(elapsed)
             self._fetching += sum(elapsed)
@@ -194,6 +200,7 @@ class Statistics:
             results=results,
             octets=self._octets.copy(),
             durations=self._durations.copy(),
+            asking=self._asking,
             saved_seconds=self._saved,
             seconds=self._seconds.copy(),
             minutes=self._minutes.copy(),

@@ -6,16 +6,16 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from proxy import __version__
-from proxy.policy.explain import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from proxy.admin.recent import Recent, Recorded
+    from proxy.admin.explaining import Explained
+    from proxy.admin.peers import Named
     from proxy.admin.statistics import Snapshot
-    from proxy.admin.top import Leaders, Ranking
+    from proxy.admin.top import Leaders
     from proxy.exchange.transcoding import Counts
-    from proxy.policy.explain import Explanation, Term
+    from proxy.policy.explain import Term
     from proxy.store.catalogue_following import Progress
     from proxy.store.catalogue_rows import Entry
 
@@ -48,18 +48,9 @@ def stats(
             "second": [tuple(moment) for moment in snapshot.last_seconds(now)],
             "minute": [tuple(moment) for moment in snapshot.last_minutes(now)],
         },
-        "top": {
-            "hosts": ranked(leaders.hosts),
-            "urls": ranked(leaders.urls),
-        },
+        # Hosts and URLs, each by requests, by octets and by misses: lists, the busiest first.
+        "top": asdict(leaders),
     }
-
-
-def ranked(ranking: Ranking) -> list[dict[str, Any]]:
-    """The busiest by each measure, each once, those with the most requests first."""
-    named = {one.name: one for each in (ranking.misses, ranking.octets) for one in each}
-    named |= {one.name: one for one in ranking.requests}
-    return [asdict(one) for one in sorted(named.values(), key=lambda one: -one.requests)]
 
 
 def indexed(progress: Progress) -> dict[str, int]:
@@ -75,23 +66,15 @@ def entry(one: Entry) -> dict[str, Any]:
     return shown
 
 
-def exchange(recent: Recent, recorded: Recorded) -> dict[str, Any]:
+def exchange(named: Named) -> dict[str, Any]:
     """One exchange that has ended."""
-    record = recorded.record
-    named = {"id": recent.id(recorded), "reason": record.reason.value}
-    return {**record._asdict(), **named}
+    record = named.record
+    return {**record._asdict(), "id": named.id, "reason": record.reason.value}
 
 
-def explanation(said: Explanation) -> dict[str, Any]:
-    """Clause by clause; the last that says yes or no is what it comes to."""
-    clauses = [asdict(clause) for clause in said.clauses]
-    deciding = [clause for clause in said.clauses if clause.verdict is not Verdict.INFO]
-    return {
-        "decision": type(said.decision).__name__.lower(),
-        "reason": said.reason.value if said.reason is not None else "",
-        "sentence": deciding[-1].text if deciding else "",
-        "clauses": clauses,
-    }
+def explanation(said: Explained) -> dict[str, Any]:
+    """What would happen, and why, clause by clause."""
+    return {**said._asdict(), "clauses": [asdict(clause) for clause in said.clauses]}
 
 
 def terms(arithmetic: Mapping[str, Term]) -> dict[str, Any]:

@@ -25,10 +25,11 @@ _MOST_KEYS: Final = 50_000  # whose uses wait until somebody takes them
 class Watching:
     """``take`` on the access log's thread; everything else from any thread."""
 
-    def __init__(self, since: float) -> None:
+    def __init__(self, since: float, token: str = "") -> None:
+        """``token``: how the ids of exchanges begin, if not by chance."""
         self.statistics = Statistics(since)
         self.top = Top()
-        self.recent = Recent()
+        self.recent = Recent(token)
         self._uses: dict[str, tuple[int, float]] = {}
         self._lock = threading.Lock()
 

@@ -1,23 +1,44 @@
-"""The command ``forecache``: ``serve``, ``check``, and those that look into a running proxy.
+"""The command ``forecache``: ``serve``, ``check``, and those that look into what is stored.
 
 Exit codes: 0, 1 for a configuration that cannot be used or a start that failed, 2 for usage;
-``inside`` has more.
+``asking`` has more.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from proxy import __version__
-from proxy.cli import configured, inside
+from proxy.cli import configured
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+_LATER: Final = {
+    "proxy.cli.inside": ("ls", "show", "explain", "purge", "warm", "stats", "top"),
+    "proxy.cli.upkeep": ("verify", "gc"),
+}
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class _Group(click.Group):
+    """Its commands that are for people are imported when they are asked for: they bring rich."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        later = [name for names in _LATER.values() for name in names]
+        return [*super().list_commands(ctx), *later]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        for module, names in _LATER.items():
+            if cmd_name in names:
+                commands: tuple[click.Command, ...] = import_module(module).COMMANDS
+                return next(command for command in commands if command.name == cmd_name)
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="forecache %(version)s")
 def _forecache() -> None:
     """A caching forward HTTP proxy.
@@ -32,16 +53,15 @@ def _forecache() -> None:
 @click.option("--listen", multiple=True, metavar="ADDRESS:PORT", help="May be repeated.")
 @click.option("--cache-dir", metavar="FOLDER", help="Where responses are stored.")
 @click.option("--max-size", metavar="SIZE", help="Of the whole cache, such as 10GiB.")
-def serve(
-    file: Path | None, listen: tuple[str, ...], cache_dir: str | None, max_size: str | None
-) -> None:
+@click.option("--workers", metavar="N|auto", help="Processes; auto: one for each core.")
+def serve(file: Path | None, **flags: str | tuple[str, ...] | None) -> None:
     """Run the proxy until SIGTERM."""
-    given = {"--listen": listen, "--cache-dir": cache_dir, "--max-size": max_size}
-    settings = configured.settings(file, {flag: value for flag, value in given.items() if value})
+    given = {f"--{name.replace('_', '-')}": value for name, value in flags.items() if value}
+    settings = configured.settings(file, given)
     # check and --version need none of what this brings in.
-    from proxy import app  # noqa: PLC0415
+    from proxy import workers  # noqa: PLC0415
 
-    raise SystemExit(app.run(settings))
+    raise SystemExit(workers.run(settings))
 
 
 @_forecache.command()
@@ -54,10 +74,6 @@ def check(file: Path | None) -> None:
         click.echo("Everything is at its default.")
     for given in settings.given:
         click.echo(f"  {given.key} = {given.text}  # {given.where}")
-
-
-for _command in inside.COMMANDS:
-    _forecache.add_command(_command)
 
 
 def main() -> None:

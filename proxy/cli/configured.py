@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from proxy.config import ConfigError, load
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -26,6 +24,9 @@ option = click.option(
 
 def settings(file: Path | None, flags: Mapping[str, str | Sequence[str]] | None = None) -> Settings:
     """Exits with 1 and all that is wrong if it cannot be used."""
+    # --version and --help need none of it.
+    from proxy.config import ConfigError, load  # noqa: PLC0415
+
     try:
         return load(file, flags=flags or {})
     except ConfigError as error:

@@ -1,50 +1,26 @@
-"""Commands that look into a running proxy, through its admin endpoint.
-
-Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 no proxy answers.
-"""
+"""Commands that look into a running proxy, through its admin endpoint; some also into a folder."""
 
 from __future__ import annotations
 
 import time
-from functools import wraps
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 from rich.live import Live
 from rich.progress import Progress
 from rich.table import Table
+from rich.text import Text
 
-from proxy.admin.client import Client, Failed, Unreachable
-from proxy.cli import configured, shown
+from proxy.cli import shown
+from proxy.cli.asking import FAILED, asking, asking_or_reading, json_option
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from proxy.admin.client import Client
+    from proxy.cli.asking import Answering
 
-FAILED, NOT_FOUND, UNREACHABLE = 1, 3, 4
 _REFRESH: Final = 1.0  # seconds
 _SORTS: Final = ("used", "size", "age", "hits", "expires", "url")
 _PAGE: Final = 1000
-
-_json = click.option("--json", "as_json", is_flag=True, help="For a program.")
-
-
-def _asking(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives the command its client; errors of it become a sentence and an exit code."""
-
-    @configured.option
-    @wraps(command)
-    def run(file: Path | None, **given: Any) -> None:
-        try:
-            command(Client(configured.settings(file).admin), **given)
-        except Unreachable as error:
-            click.echo(str(error), err=True)
-            raise SystemExit(UNREACHABLE) from None
-        except Failed as error:
-            click.echo(shown.safe(error.sentence), err=True)
-            raise SystemExit(NOT_FOUND if error.status == 404 else FAILED) from None
-
-    return run
 
 
 @click.command("ls")
@@ -53,11 +29,12 @@ def _asking(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--prefix", default="", help="URLs that begin so.")
 @click.option("--state", type=click.Choice(["fresh", "stale"]), default=None)
 @click.option("--type", "media_type", default="", help="Media type, such as text/*.")
+@click.option("--tag", default="", help="Cache-Tag, Surrogate-Key or xkey.")
 @click.option("--sort", type=click.Choice(_SORTS), default="used", show_default=True)
 @click.option("--limit", default=50, show_default=True, help="The most lines.")
-@_json
-@_asking
-def ls(client: Client, words: str, limit: int, as_json: bool, **given: str | None) -> None:
+@json_option
+@asking_or_reading
+def ls(client: Answering, words: str, limit: int, as_json: bool, **given: str | None) -> None:
     """List what is stored: all of it, or URLs with TEXT in them."""
     query = {name: value or "" for name, value in given.items()}
     query["type"] = query.pop("media_type")
@@ -90,17 +67,20 @@ def ls(client: Client, words: str, limit: int, as_json: bool, **given: str | Non
 
 @click.command()
 @click.argument("url")
-@_json
-@_asking
-def show(client: Client, url: str, as_json: bool) -> None:
+@json_option
+@asking_or_reading
+def show(client: Answering, url: str, as_json: bool) -> None:
     """Everything that is stored for a URL."""
     entry = client.get("/api/entry", {"url": url})
     if as_json:
         shown.as_json(entry)
         return
     rows: list[tuple[str, object]] = [("url", entry["url"]), ("hits", entry["hits"])]
+    if entry["tags"]:
+        rows.append(("tags", ", ".join(entry["tags"])))
     for variant in entry["variants"]:
-        rows += [("", ""), ("status", variant["status"]), ("size", shown.size(variant["octets"]))]
+        rows += [("", ""), ("variant", variant["id"]), ("status", variant["status"])]
+        rows.append(("size", shown.size(variant["octets"])))
         rows += [(f"for {name}", value) for name, value in variant["selecting"]]
         forms = [f"{form['coding']} {shown.size(form['octets'])}" for form in variant["forms"]]
         if forms:
@@ -114,8 +94,8 @@ def show(client: Client, url: str, as_json: bool) -> None:
 @click.argument("url")
 @click.option("--method", "-X", default="GET", show_default=True)
 @click.option("--header", "-H", multiple=True, metavar="NAME:VALUE", help="May be repeated.")
-@_json
-@_asking
+@json_option
+@asking
 def explain(client: Client, url: str, method: str, header: tuple[str, ...], as_json: bool) -> None:
     """What would happen to a request now, and why."""
     said = client.get("/api/explain", {"url": url, "method": method, "header": header})
@@ -127,6 +107,7 @@ def explain(client: Client, url: str, method: str, header: tuple[str, ...], as_j
 
 @click.command()
 @click.argument("url", required=False)
+@click.option("--variant", metavar="ID", help="Of the URL, that variant alone; show has the ID.")
 @click.option("--prefix", help="URLs that begin so.")
 @click.option("--host", help="Everything of a host.")
 @click.option("--glob", help="As in the match of a rule.")
@@ -134,10 +115,16 @@ def explain(client: Client, url: str, method: str, header: tuple[str, ...], as_j
 @click.option("--all", "everything", is_flag=True, help="Everything.")
 @click.option("--soft", is_flag=True, help="Have it validated at its next use, not removed.")
 @click.option("--dry-run", is_flag=True, help="Count, and change nothing.")
-@_json
-@_asking
+@json_option
+@asking
 def purge(
-    client: Client, everything: bool, soft: bool, dry_run: bool, as_json: bool, **chosen: str | None
+    client: Client,
+    everything: bool,
+    variant: str | None,
+    soft: bool,
+    dry_run: bool,
+    as_json: bool,
+    **chosen: str | None,
 ) -> None:
     """Take out of the cache: a URL, or what an option names."""
     order: dict[str, object] = {name: value for name, value in chosen.items() if value}
@@ -145,6 +132,10 @@ def purge(
         order["all"] = True
     if len(order) != 1:
         raise click.UsageError("Name just one: URL, --prefix, --host, --glob, --tag or --all.")
+    if variant:
+        if "url" not in order:
+            raise click.UsageError("A --variant is one of a URL: give both.")
+        order["variant"] = variant
     purged = client.post("/api/purge", {**order, "soft": soft, "dry_run": dry_run})
     if as_json:
         shown.as_json(purged)
@@ -160,8 +151,8 @@ def purge(
     "--from", "listed", type=click.File(), help="A file with a URL on each line; - is stdin."
 )
 @click.option("--header", "-H", multiple=True, metavar="NAME:VALUE", help="May be repeated.")
-@_json
-@_asking
+@json_option
+@asking
 def warm(
     client: Client, urls: tuple[str, ...], listed: Any, header: tuple[str, ...], as_json: bool
 ) -> None:
@@ -180,8 +171,8 @@ def warm(
             if as_json:
                 shown.as_json(ended)
             elif bad:
-                url = shown.safe(ended["url"])
-                progress.console.print(f"{ended['status']} {ended['reason']} {url}", markup=False)
+                line = shown.safe(f"{ended['status']} {ended['reason']} {ended['url']}")
+                progress.console.print(line, markup=False)
     if not as_json:
         click.echo(f"{len(wanted) - failed} fetched, {failed} failed")
     if failed:
@@ -189,20 +180,22 @@ def warm(
 
 
 @click.command()
-@_json
-@_asking
-def stats(client: Client, as_json: bool) -> None:
+@json_option
+@asking_or_reading
+def stats(client: Answering, as_json: bool) -> None:
     """Requests, hits, misses and why, and how full the cache is."""
     said = client.get("/api/stats")
     if as_json:
         shown.as_json(said)
+    elif "folder" in said:
+        _show_folder(said)
     else:
         shown.pairs(_stats(said))
         _reasons(said)
 
 
 @click.command()
-@_asking
+@asking
 def top(client: Client) -> None:
     """The same, live, until Ctrl-C."""
     with Live(console=shown.console, auto_refresh=False) as live:
@@ -211,8 +204,11 @@ def top(client: Client) -> None:
             made = Table(box=None, show_header=False)
             for name, value in _stats(said):
                 made.add_row(name, shown.safe(value))
-            for url in said["top"]["urls"][:15]:
-                made.add_row(str(url["requests"]), shown.safe(url["name"])[:100])
+            lines = max(1, (shown.console.height - made.row_count) // 3 - 1)
+            for title, rows in _busiest(said["top"]["urls"]).items():
+                made.add_row("", Text(title, style="bold"))
+                for number, name in rows[:lines]:
+                    made.add_row(str(number), Text(shown.safe(name)[:100]))
             live.update(made, refresh=True)
             time.sleep(_REFRESH)
 
@@ -229,6 +225,34 @@ def _stats(said: dict[str, Any]) -> list[tuple[str, object]]:
         ("stored", f"{store['keys']} URLs, {shown.size(store['octets'])}"),
         ("of", shown.size(store["limit"])),
     ]
+
+
+def _show_folder(said: dict[str, Any]) -> None:
+    store = said["store"]
+    rows = [
+        ("folder", said["folder"]),
+        ("stored", f"{store['keys']}, {shown.size(store['octets'])}"),
+        ("of", shown.size(store["limit"])),
+    ]
+    rows += [
+        (share["name"], f"{share['keys']} URLs, {shown.size(share['octets'])}")
+        for share in said["states"]
+    ]
+    shown.pairs(rows)
+    for name in ("hosts", "types"):
+        shares = [(one["name"], one["keys"], shown.size(one["octets"])) for one in said[name]]
+        shown.table((name, ">URLs", ">size"), shares)
+
+
+def _busiest(ranked: dict[str, list[dict[str, Any]]]) -> dict[str, list[tuple[object, str]]]:
+    """URLs by each measure: what was measured, and the name."""
+    return {
+        "by requests": [(one["requests"], one["name"]) for one in ranked["requests"]],
+        "by traffic": [(shown.size(one["octets"]), one["name"]) for one in ranked["octets"]],
+        "by misses, and mostly why": [
+            (one["misses"], f"{one['reason']}  {one['name']}") for one in ranked["misses"]
+        ],
+    }
 
 
 def _reasons(said: dict[str, Any]) -> None:

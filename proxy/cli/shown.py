@@ -7,27 +7,50 @@ of text around are shown as escapes, and nothing in them is markup.
 from __future__ import annotations
 
 import json
-import re
+import sys
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-# C0 and C1 controls, DEL; marks and overrides of direction; separators of lines.
-_UNSAFE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+    from rich.console import JustifyMethod
+
+_WIDE: Final = 100_000  # columns
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 
-console: Final = Console(highlight=False, soft_wrap=True)
+# A file or a pipe has no width.
+console: Final = Console(
+    highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _WIDE
+)
+
+
+@contextmanager
+def progress(what: str, *, quiet: bool = False) -> Iterator[Callable[..., None]]:
+    """Gives what takes how much is done, of how much, and perhaps of what, for a person to see."""
+    stderr = Console(stderr=True)
+    with Progress(console=stderr, transient=True, disable=quiet or not stderr.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+
+        def advance(done: int, of: int, step: str = "") -> None:
+            bar.update(task, completed=done, total=of or None, description=step or what)
+
+        yield advance
 
 
 def safe(text: object) -> str:
     """Text that does nothing to a terminal."""
-    return _UNSAFE.sub(lambda match: f"\\x{ord(match[0]):02x}", str(text))
+    said = str(text)
+    if said.isprintable():
+        return said
+    # Not printable: controls, what turns the direction around or is not seen, half characters.
+    return "".join(each if each.isprintable() else f"\\x{ord(each):02x}" for each in said)
 
 
 def size(octets: float) -> str:
@@ -55,14 +78,16 @@ def since(moment: float) -> str:
 
 def as_json(value: object) -> None:
     """For a program."""
-    console.print(json.dumps(value, indent=2, ensure_ascii=True), markup=False)
+    text = json.dumps(value, indent=2, ensure_ascii=True).replace("\x7f", "\\u007f")
+    console.print(text, markup=False)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """For a person; columns whose heads begin with ``>`` are numbers."""
     made = Table(box=None, pad_edge=False, header_style="bold")
     for name in head:
-        made.add_column(name.removeprefix(">"), justify="right" if name[:1] == ">" else "left")
+        way: JustifyMethod = "right" if name[:1] == ">" else "left"
+        made.add_column(name.removeprefix(">"), justify=way, overflow="fold")
     for row in rows:
         made.add_row(*(Text(safe(cell)) for cell in row))
     console.print(made)
@@ -72,17 +97,21 @@ def pairs(rows: Iterable[tuple[str, object]]) -> None:
     """Names and values."""
     made = Table(box=None, pad_edge=False, show_header=False)
     for name, value in rows:
-        made.add_row(Text(name, style="bold"), Text(safe(value)))
+        made.add_row(Text(safe(name), style="bold"), Text(safe(value)))
     console.print(made)
 
 
 def clauses(explained: dict[str, Any]) -> None:
     """What would happen, and why, clause by clause."""
     marks = {"yes": "[green]✓[/]", "no": "[red]✗[/]", "info": "·"}
-    console.print(f"[bold]{safe(explained['reason'])}[/]  {safe(explained['sentence'])}")
+    sentence = Text(f"  {safe(explained['sentence'])}")
+    console.print(Text(safe(explained["reason"]), style="bold").append_text(sentence))
     for clause in explained["clauses"]:
         console.print(
             marks.get(clause["verdict"], "·"),
             Text(safe(clause["text"])),
             Text(safe(clause["section"]), style="dim"),
         )
+    if last := explained.get("last"):
+        said = f"Last asked for {since(last['start'])}: {last['status']}, {last['reason']}."
+        console.print(Text(safe(said)))

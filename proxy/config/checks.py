@@ -9,6 +9,7 @@ from proxy.access.rules import parse_destination, parse_network
 from proxy.frontend.options import parse_listener
 from proxy.semantics.grammar import is_token
 from proxy.semantics.units import format_duration, format_size
+from proxy.store.generations import MOST_PROCESSES
 from proxy.upstream.routes import parse_no_proxy, parse_parent
 
 if TYPE_CHECKING:
@@ -109,6 +110,8 @@ def _server(settings: Settings, spoken: frozenset[str]) -> Iterator[Wrong]:
     server, limits = settings.server, settings.server.limits
     bad = list(_entries("server.listen", server.listen, parse_listener))
     yield from bad
+    if isinstance(server.workers, int) and not 0 < server.workers <= MOST_PROCESSES:
+        yield "server.workers", f'should be from 1 to {MOST_PROCESSES}, or "auto"'
     if not server.listen:
         yield "server.listen", 'is empty: write for example listen = "127.0.0.1:3128"'
     if limits.request_line > limits.request_head:

@@ -32,6 +32,7 @@ FLAGS: Final = {
     "--listen": "server.listen",
     "--cache-dir": "cache.dir",
     "--max-size": "cache.max_size",
+    "--workers": "server.workers",
 }
 SYSTEM_FILE: Final = Path("/etc/forecache/config.toml")
 
@@ -151,7 +152,7 @@ class _Gathering:
         return tuple(rule for rule in built if rule)
 
     def _rule(self, where: Callable[..., str], index: int, table: Mapping[str, Any]) -> Rule | None:
-        types = {name: hint for name, hint in hints(Rule).items() if name != "name"}
+        types = {name: hint for name, hint in hints(Rule).items() if name != "where"}
         known, arguments = len(self.problems), {}
         for name, value in table.items():
             place, dotted = where(RULES, index, name), f"{RULES}[{index + 1}].{name}"
@@ -165,7 +166,7 @@ class _Gathering:
         if len(self.problems) > known:
             return None
         try:
-            return Rule(**arguments, name=where(RULES, index))
+            return Rule(**arguments, where=where(RULES, index))
         except ValueError as error:
             self._wrong(where(RULES, index), f"{RULES}[{index + 1}]", str(error))
             return None
@@ -198,11 +199,11 @@ class _Gathering:
                     name, checks.presentable(name, spell(value, key.hint)), self.places[name]
                 )
         for rule in self.values.get(RULES, ()):
-            yield Given(RULES, show(rule.match or rule.regex), rule.name)
+            yield Given(RULES, show(rule.match or rule.regex), rule.where)
 
 
 def _numbered(_array: str, index: int, *_key: str) -> str:
-    """The name of a rule that came in a variable."""
+    """Where a rule is that came in a variable."""
     return f"{variable(RULES)}:{index + 1}"
 
 

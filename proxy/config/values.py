@@ -7,7 +7,7 @@ import tomllib
 from enum import StrEnum
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 from proxy.config.problems import did_you_mean
 from proxy.semantics.units import (
@@ -18,6 +18,9 @@ from proxy.semantics.units import (
     parse_duration,
     parse_size,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _EXPECTED: dict[object, str] = {
     int: "a whole number",
@@ -50,7 +53,7 @@ def convert(value: object, hint: Any) -> Any:
     """A TOML value as the type that the option has. Raises ValueError: what was expected."""
     origin = get_origin(hint)
     if origin in (Union, UnionType):
-        return convert(value, next(arm for arm in get_args(hint) if arm is not NoneType))
+        return _either(value, get_args(hint), convert)
     if origin is tuple:
         # A list of one may be written without its brackets.
         members = value if isinstance(value, list) else [value]
@@ -69,6 +72,8 @@ def from_text(text: str, hint: Any) -> Any:
     origin = get_origin(hint)
     if origin is tuple:
         return convert(_members(text, get_args(hint)[0]), hint)
+    if origin in (Union, UnionType):
+        return _either(text, get_args(hint), from_text)
     if hint in (int, float, bool):
         return convert(_scalar(text), hint)
     return convert(text, hint)
@@ -96,6 +101,18 @@ def _scalar(text: str) -> object:
         return toml_value(text.strip())
     except ValueError:
         return text
+
+
+def _either(value: Any, hints: tuple[Any, ...], to: Callable[[Any, Any], Any]) -> Any:
+    """As the first of these types that takes it. Raises ValueError: what was expected."""
+    wrong = []
+    for hint in hints:
+        if hint is not NoneType:
+            try:
+                return to(value, hint)
+            except ValueError as error:
+                wrong.append(str(error))
+    raise ValueError(", or ".join([wrong[0], *(w.partition(" should be ")[2] for w in wrong[1:])]))
 
 
 def _one_of(value: object, words: tuple[str, ...]) -> str:

@@ -91,9 +91,11 @@ class Inbound(NamedTuple):
 class Outcome(NamedTuple):
     """The answer and why. ``forward_status`` is the origin's status, 0 if it did not answer.
 
-    ``id`` is what the answer calls this exchange, if it does."""
+    ``id`` is what the answer calls this exchange, if it does. ``asked``: how long the origin took
+    for the head of its response, in seconds."""
 
     answer: Answer
     reason: Reason
     forward_status: int = 0
     id: str = ""
+    asked: float = 0.0

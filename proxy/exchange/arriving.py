@@ -107,7 +107,7 @@ class Arriving:
     def _passed(self, asked: Asked, formed: Formed, why: Reason, reason: Reason) -> Outcome:
         status = asked.head.status
         answer = self._delivery.passing(asked, formed, reason, Forwarded(why, status))
-        return Outcome(answer, reason, status)
+        return Outcome(answer, reason, status, asked=asked.elapsed)
 
     def keep(self, errand: Errand, asked: Asked, verdict: storing.Store) -> Outcome:
         """Store it, and answer from the fill. Raises StoreFailed, TooLarge."""
@@ -148,7 +148,7 @@ class Arriving:
         why, now = errand.wanted.reason, fill.stored.response_time
         asked = Forwarded(why, status, stored=True)
         answer = self._delivery.filling(errand.inbound.request, fill, now, why, asked, mine)
-        return Outcome(answer, why, status)
+        return Outcome(answer, why, status, asked=now - fill.stored.request_time)
 
     def failed(self, error: UpstreamError) -> Outcome:
         """Our own answer for an error on the way to the origin."""

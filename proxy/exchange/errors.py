@@ -27,6 +27,7 @@ _REASONS: Final = {
     "connection_terminated": Reason.ORIGIN_LOST,
     "http_response_incomplete": Reason.ORIGIN_LOST,
     "http_protocol_error": Reason.ORIGIN_MALFORMED,
+    "http_response_content_coding": Reason.ORIGIN_MALFORMED,
 }
 
 

@@ -34,7 +34,7 @@ from proxy.store.base import Found, StoreFailed, TooLarge
 from proxy.upstream.base import UpstreamError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from proxy.access.rules import Verdict
     from proxy.exchange.answer import Inbound
@@ -123,6 +123,10 @@ class Exchange:
     def fills(self) -> list[tuple[str, Fill]]:
         """What is on its way into the store, by key."""
         return self._keeping.under_way()
+
+    def stores(self) -> Mapping[str, int]:
+        """What came of storing, since the start, by outcome."""
+        return self._keeping.ended
 
     def keys_under_way(self) -> set[str]:
         """Keys for which the origin is being asked, or something is being stored."""

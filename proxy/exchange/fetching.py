@@ -8,12 +8,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, assert_never
 
 from proxy.codings.transform import suits
-from proxy.exchange import echo
+from proxy.exchange import echo, elsewhere
 from proxy.exchange.answer import Outcome, release
 from proxy.exchange.arriving import Arriving, content_range
 from proxy.exchange.fill import FillState
 from proxy.exchange.flights import (
     Alone,
+    Elsewhere,
     Erred,
     Failing,
     Filling,
@@ -141,20 +142,44 @@ class Fetching:
         """Stale-while-revalidate: nobody waits for it (RFC 5861 §3)."""
         key, inbound = errand.key, errand.inbound
         role = self._flights.join(key, time.time(), self._store.removals(key))
-        if isinstance(role, Lead):
+        if isinstance(role, Lead) and not self._flights.lease(role.flight):
+            self._flights.over(role.flight, Left())  # another worker is about it
+        elif isinstance(role, Lead):
             getting = replace(inbound.request, method="GET")
             errand.inbound = inbound._replace(request=getting, on_interim=lambda _: None)
             launch(self._behind(errand, role.flight), PUMP + key)
 
     async def _behind(self, errand: Errand, flight: Flight) -> None:
-        outcome = await self.lead(errand, flight)
+        errand.flight = flight
+        outcome = await self._landing(errand, self.fetch(errand))
         if outcome is not None:
             release(outcome.answer.body)
 
     async def lead(self, errand: Errand, flight: Flight) -> Outcome | None:
         """Fetch for all who follow; when our client leaves too early another one leads."""
         errand.flight = flight
-        return await self._landing(errand, self.fetch(errand))
+        alone = self._flights.leases is None
+        work = self.fetch(errand) if alone else self._among_workers(errand, flight)
+        return await self._landing(errand, work)
+
+    async def _among_workers(self, errand: Errand, flight: Flight) -> Outcome | None:
+        """Another one may be asking the origin for the same: then see what it stores."""
+        found = await elsewhere.stored(self._flights, flight, self._store, errand)
+        if found is None:
+            return await self.fetch(errand)
+        self._flights.over(flight, Elsewhere(found))
+        return await self._stored_elsewhere(errand, found)
+
+    async def _stored_elsewhere(
+        self, errand: Errand, found: tuple[StoredResponse, ...]
+    ) -> Outcome | None:
+        request, now, why = errand.inbound.request, time.time(), Reason.COLLAPSED
+        decision = reuse.decide(request, found, now, self._options)
+        if not isinstance(decision, reuse.Serve) or not suits(request, decision.stored.head):
+            return None
+        stored = decision.stored
+        asked = Forwarded(errand.wanted.reason, stored.head.status, collapsed=True)
+        return await self._delivery.serve(request, errand.key, stored, now, why, asked)
 
     async def heard(self, errand: Errand, coming: Awaitable[Asked]) -> Outcome | None:
         """The same for a request that was sent already."""
@@ -176,6 +201,8 @@ class Fetching:
                 return await self._read_along(errand, role, fill)
             case Refreshed(validated):
                 return await self._refreshed(errand, role, validated)
+            case Elsewhere(found):
+                return await self._stored_elsewhere(errand, found)
             case Erred(error):
                 # What befell one request after it was sent may be its own doing: look again.
                 shared = isinstance(error, NotReached) or error.status == 504
@@ -281,7 +308,7 @@ class Fetching:
                 asked.response.close()
                 if errand.flight is not None:
                     self._flights.over(errand.flight, Failing(status))
-                return stale
+                return stale._replace(asked=asked.elapsed)
         return await self.arriving.final(errand, asked)
 
     async def _validated(self, errand: Errand, asked: Asked) -> Outcome | None:
@@ -298,7 +325,8 @@ class Fetching:
             view = self._delivery.forms.at_hand(request, errand.key, stored)
             echo.keep(request, echo.of_validation(errand, asked, stored, view, self._options))
         forwarded = Forwarded(wanted.reason, 304)
-        return await self._delivery.serve(request, errand.key, stored, now, reason, forwarded)
+        outcome = await self._delivery.serve(request, errand.key, stored, now, reason, forwarded)
+        return None if outcome is None else outcome._replace(asked=asked.elapsed)
 
     async def complete(self, errand: Errand, decision: reuse.Complete) -> Outcome | None:
         """Fetch what a stored part lacks and join the two (RFC 9111 §3.4)."""

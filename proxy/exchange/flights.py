@@ -1,7 +1,8 @@
 """Flights: concurrent misses for one key make one request to the origin.
 
 Whoever joins gets a role that is a type: ``Lead`` fetches, ``Follow`` waits for what the leader
-learns, ``Alone`` does neither because the key proved uncacheable a short while ago.
+learns, ``Alone`` does neither because the key proved uncacheable a short while ago. Among several
+workers whoever leads also needs the lease of the flight.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from proxy.exchange.lately import Lately
 if TYPE_CHECKING:
     from proxy.exchange.fill import Fill
     from proxy.policy.stored import StoredResponse
+    from proxy.store.leases import Leases
     from proxy.upstream.base import UpstreamError
 
 REMEMBER: Final = 30.0  # seconds for which a key that proved uncacheable is not queued behind
@@ -32,6 +34,13 @@ class Refreshed:
     """The origin said 304: what it validated, as it is now; nothing else was validated."""
 
     validated: tuple[StoredResponse, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Another worker has asked the origin: what is stored since."""
+
+    variants: tuple[StoredResponse, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +67,19 @@ class Left:
     """The leader's client went before the head came: elect another."""
 
 
-Outcome = Filling | Refreshed | Erred | Failing | Uncacheable | Left
+Outcome = Filling | Refreshed | Elsewhere | Erred | Failing | Uncacheable | Left
 
 
 class Flight:
     """One request to the origin that others may wait for. It lands once."""
 
-    __slots__ = ("_waited", "key", "outcome", "removals")
+    __slots__ = ("_waited", "key", "lease", "outcome", "removals")
 
     def __init__(self, key: str, removals: int) -> None:
         self.key = key
         self.removals = removals  # what the store said when it began
         self.outcome: Outcome | None = None  # once it has landed
+        self.lease: int | None = None
         self._waited: asyncio.Future[Outcome] | None = None
 
     @property
@@ -117,6 +127,7 @@ class Flights:
     """The flights under way, by key."""
 
     def __init__(self) -> None:
+        self.leases: Leases | None = None  # there are other workers
         self._flights: dict[str, Flight] = {}
         self._uncacheable = Lately(REMEMBER)
 
@@ -151,10 +162,27 @@ class Flights:
         flight = self._flights.get(key)
         return flight if flight is not None and flight.removals == removals else None
 
+    def lease(self, flight: Flight) -> bool:
+        """Whether no other worker asks the origin for the same; from now on none will.
+
+        A flight from before a removal has another lease, as nobody joins it.
+        """
+        if self.leases is None:
+            return True
+        flight.lease = self.leases.take(f"{flight.removals} {flight.key}")
+        return flight.lease is not None
+
+    def unlease(self, flight: Flight) -> None:
+        """Other workers may ask the origin for it."""
+        if flight.lease is not None and self.leases is not None:
+            self.leases.give_back(flight.lease)
+            flight.lease = None
+
     def over(self, flight: Flight, outcome: Outcome) -> None:
         """The flight ends: nobody joins any more. Lands it if it has not landed."""
         if self._flights.get(flight.key) is flight:
             del self._flights[flight.key]
+        self.unlease(flight)
         flight.land(outcome)
 
     def uncacheable(self, key: str, now: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Protocol
 
 from proxy.exchange.fill import Fill, FillState
@@ -36,14 +37,25 @@ PUMP: Final = "fill "  # names of the tasks that a shutdown waits for begin so
 _DESERTED: Final = "No client reads this response any more."
 
 
+class Ended(StrEnum):
+    """What came of storing something."""
+
+    STORED = "stored"
+    REMOVED = "removed"  # while it was on its way
+    TOO_LARGE = "too-large"
+    FAILED = "failed"
+    INCOMPLETE = "incomplete"
+
+
 class Keeping:
-    """Begins fills and sees them through."""
+    """Begins fills and sees them through; counts in ``ended`` what came of them."""
 
     def __init__(self, store: Store, flights: Flights, finish_fill: float) -> None:
         self._store = store
         self._flights = flights
         self._finish_fill = finish_fill  # seconds that a fill may go on without a client
         self._fills: dict[str, tuple[Fill, int]] = {}  # the latest by key, and ``since``
+        self.ended: dict[str, int] = dict.fromkeys(Ended, 0)
 
     def begin(
         self,
@@ -59,13 +71,17 @@ class Keeping:
         ``largest``: a rule's own limit for the length, in octets. A body whose length is not
         known beforehand is not stored once it is longer.
         """
-        if largest is not None and response.length is not None and response.length > largest:
-            raise TooLarge(f"{response.length} octets are more than the rule's {largest}")
-        self._store.reserve(response.length)
+        try:
+            self._reserve(response.length, largest)
+        except (StoreFailed, TooLarge) as failure:
+            self._refused(failure)
+            raise
         fill = Fill(self._store, stored, _expected(stored, response), largest)
         octets = response.at_hand()
         if octets is not None:
             fill.take_whole(octets)
+            if not fill.storing:
+                self.ended[Ended.TOO_LARGE] += 1
             work = self._finish(key, fill, since, flight)
         else:
             work = self._pump(key, fill, response, since, flight)
@@ -74,6 +90,11 @@ class Keeping:
         self._fills[key] = (fill, since)
         launch(work, PUMP + key)
         return fill
+
+    def _reserve(self, length: int | None, largest: int | None) -> None:
+        if largest is not None and length is not None and length > largest:
+            raise TooLarge(f"{length} octets are more than the rule's {largest}")
+        self._store.reserve(length)
 
     def unfinished(self) -> list[tuple[str, Fill]]:
         """The latest fill of each key until it is in the store, or never will be."""
@@ -122,6 +143,7 @@ class Keeping:
                 await fill.feed(chunk)
             except (StoreFailed, TooLarge) as failure:
                 log.info("%s is not stored: %s", key, failure)
+                self._refused(failure)
                 self._over(flight)
             if fill.wanted:
                 deserted = None
@@ -137,13 +159,21 @@ class Keeping:
             if fill.storing and fill.state is FillState.WHOLE:
                 await fill.store_as(key, since)
                 self._flights.cacheable(key)
+                removed = self._store.removals(key) != since
+                self.ended[Ended.REMOVED if removed else Ended.STORED] += 1
+            elif fill.storing:
+                self.ended[Ended.INCOMPLETE] += 1
         except (StoreFailed, TooLarge) as failure:
             log.info("%s is not stored: %s", key, failure)
+            self._refused(failure)
         finally:
             self._over(flight)
             if self._fills.get(key, (None, 0))[0] is fill:
                 del self._fills[key]
             fill.settle()
+
+    def _refused(self, failure: StoreFailed | TooLarge) -> None:
+        self.ended[Ended.TOO_LARGE if isinstance(failure, TooLarge) else Ended.FAILED] += 1
 
     def _over(self, flight: Flight | None) -> None:
         if flight is not None:

@@ -7,6 +7,7 @@ for its turn behind the store's threads.
 from __future__ import annotations
 
 import itertools
+import os
 import secrets
 from typing import TYPE_CHECKING, Final
 
@@ -17,19 +18,29 @@ if TYPE_CHECKING:
 
 FIELD: Final = "Forecache-Exchange"  # what the exchange is called, in its answer
 
-_PROCESS: Final = secrets.token_hex(10)
 _NUMBERS: Final = itertools.count()
 _EXCHANGES: Final = itertools.count(1)
 
 
+def _name_process() -> None:
+    """Once, and again in each process that is forked from this one."""
+    global _process  # noqa: PLW0603
+    _process = secrets.token_hex(10)
+
+
+_process: str
+_name_process()
+os.register_at_fork(after_in_child=_name_process)
+
+
 def body_id() -> str:
     """A name that no other body has; lower-case hexadecimal digits."""
-    return f"{_PROCESS}{next(_NUMBERS):012x}"
+    return f"{_process}{next(_NUMBERS):012x}"
 
 
 def exchange_id() -> str:
     """A name for an exchange, short enough to be read out: ``x3f9c2a81-17``."""
-    return f"x{_PROCESS[:8]}-{next(_EXCHANGES)}"
+    return f"x{_process[:8]}-{next(_EXCHANGES)}"
 
 
 def identified(outcome: Outcome) -> Outcome:

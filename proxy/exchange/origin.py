@@ -69,6 +69,11 @@ class Asked(NamedTuple):
     outgoing: Outgoing
     negotiated: bool
 
+    @property
+    def elapsed(self) -> float:
+        """Seconds from the request to the head of the response."""
+        return self.response_time - self.request_time
+
 
 class Asking:
     """Sends requests on."""
@@ -89,7 +94,7 @@ class Asking:
         ``as_asked``: with the client's own Accept-Encoding.
         """
         request_time = time.time()
-        negotiated, fields = self._fields(inbound.request, as_asked=as_asked)
+        negotiated, fields = self.fields(inbound.request, as_asked=as_asked)
         outgoing = _outgoing(inbound, fields, conditional)
         response = await self._fetcher.fetch(outgoing, inbound.on_interim)
         return self._came(
@@ -125,7 +130,7 @@ class Asking:
     async def upgrade(self, inbound: Inbound, protocol: str) -> Upgraded | Asked:
         """Forward a request to upgrade. Raises UpstreamError."""
         request, now = inbound.request, time.time()
-        _, fields = self._fields(request, as_asked=True)
+        _, fields = self.fields(request, as_asked=True)
         outgoing = Outgoing(
             request.method, request.uri, forwarding.upgrading(fields, protocol), upgrade=True
         )
@@ -140,8 +145,8 @@ class Asking:
         fields = forwarding.response_fields(head.fields, self._voice.pseudonym, head.minor)
         return forwarding.upgrading(fields, head.fields.get("upgrade") or "")
 
-    def _fields(self, request: Request, *, as_asked: bool) -> tuple[bool, Fields]:
-        """Whether they are in our own words, and the fields."""
+    def fields(self, request: Request, *, as_asked: bool) -> tuple[bool, Fields]:
+        """Of the request as the origin gets it; and whether it asks for codings in our words."""
         known: tuple[bool, Fields] | None = getattr(request, "_onward", None)
         if known is not None and not (as_asked and known[0]):
             return known

@@ -6,10 +6,9 @@ A tuple of atoms: many of them wait for the log, and the garbage collector need 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-if TYPE_CHECKING:
-    from proxy.policy.reasons import Reason
+from proxy.policy.reasons import Reason  # noqa: TC001 - msgspec reads the types of a record
 
 
 class ExchangeRecord(NamedTuple):
@@ -18,7 +17,8 @@ class ExchangeRecord(NamedTuple):
     ``target`` is the target URI, or authority for CONNECT, or the raw request-target if it was
     not understood. ``sent`` counts the octets of head and body given to the client.
     ``forward_status`` is the origin's status, 0 if it was not asked; ``peer`` names who was asked.
-    ``id`` is what the answer said that this exchange is called, "" if it did not.
+    ``id`` is what the answer said that this exchange is called, "" if it did not. ``asked`` are the
+    seconds from asking the origin to the head of its response, 0 if it was not asked for this one.
     """
 
     start: float
@@ -37,6 +37,7 @@ class ExchangeRecord(NamedTuple):
     user_agent: str = "-"
     aborted: bool = False
     id: str = ""
+    asked: float = 0.0
 
 
 def of_hit(start: float, client: str, rest: tuple[Any, ...]) -> ExchangeRecord:

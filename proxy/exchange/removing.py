@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 from proxy.exchange import errors
@@ -37,6 +37,11 @@ async def _untagged(_tag: str, _origin: str) -> AsyncIterator[str]:
         yield key
 
 
+async def _nowhere() -> set[str]:
+    """There is one worker."""
+    return set()
+
+
 class Removing:
     """``key`` is that of a target URI; for those ``under_way`` something may soon be stored."""
 
@@ -47,6 +52,7 @@ class Removing:
         self._key = key
         self._under_way = under_way
         self.tagged: Tagged = _untagged
+        self.elsewhere: Callable[[], Awaitable[set[str]]] = _nowhere  # under way in other workers
 
     async def invalidate(self, request: Request, head: ResponseHead) -> bool:
         """After that answer to an unsafe method; whether it made anything invalid."""
@@ -61,7 +67,7 @@ class Removing:
 
     async def _remove_groups(self, origin: str, groups: frozenset[str]) -> None:
         """RFC 9875 §3: of the same origin; there is no telling what is on its way, so that, too."""
-        for key in self._under_way():
+        for key in self._under_way() | await self.elsewhere():
             if key.startswith(f"{origin}/"):
                 await self._store.remove(key)
         try:

@@ -141,6 +141,7 @@ class Conversation:
         """The origin has answered what was sent without a task."""
         repeating, self._repeating = self._repeating, None
         assert repeating is not None
+        heard = time.time()
         try:
             answer = repeating.answer()
         except Exception:
@@ -160,7 +161,7 @@ class Conversation:
                 self._started, now - self._started, self._connection.client, self._head.method,
                 self._target, self._head.minor, echo.status, sent, echo.reason, echo.content_type,
                 echo.asked.status, self._peer, fields.get("referer") or "-",
-                fields.get("user-agent") or "-",
+                fields.get("user-agent") or "-", asked=heard - repeating.started,
             )
         )  # fmt: skip
         self._connection.answered(keep)
@@ -255,6 +256,7 @@ class Conversation:
                 user_agent=fields.first("user-agent") or "-",
                 aborted=not whole,
                 id=outcome.id if outcome is not None else "",
+                asked=outcome.asked if outcome is not None else 0.0,
             )
         )
 

@@ -27,10 +27,12 @@ class LimitOptions:
 class ServerOptions:
     """Where to listen and how much to take on.
 
+    ``workers``: processes that serve; "auto": one for each core that may be used.
     ``connect_other``: what becomes of bytes inside CONNECT that are neither TLS nor HTTP.
     """
 
     listen: tuple[str, ...] = ("127.0.0.1:3128",)
+    workers: int | Literal["auto"] = 1
     max_connections: int = 10000
     max_connections_per_client: int = 1024
     shutdown_timeout: Seconds = Seconds(30)

@@ -30,7 +30,7 @@ LONGEST: Final = 300  # characters that are shown of a field value, a key or a p
 _FIRST_DATE: Final = -62135596800.0  # what an HTTP-date can say: years 1 to 9999
 _LAST_DATE: Final = 253402300799.0
 _SILENT: Final = Rule(match="http://*/**")
-_NAMES_IT: Final = frozenset({"match", "regex", "name"})
+_NAMES_IT: Final = frozenset({"match", "regex", "where"})
 
 
 class Verdict(StrEnum):
@@ -53,11 +53,15 @@ class Clause:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """``clauses`` in the order in which policy looks; no ``reason``: nothing bars the way."""
+    """``clauses`` in the order in which policy looks; no ``reason``: nothing bars the way.
+
+    ``onward``: what the origin is asked then, and what comes of it.
+    """
 
     decision: Decision | Storing
     reason: Reason | None
     clauses: tuple[Clause, ...]
+    onward: tuple[Clause, ...] = ()
 
 
 class Case(NamedTuple):
@@ -132,17 +136,18 @@ def about_rule(case: Case, reason: Reason) -> Clause:
     if rule is None:
         none = f"None of the {count} rules" if count else "No rule"
         return info("rule", "", f"{none} is for this URI.")
-    named = f" ({rule.name})" if rule.name else ""
     pattern = cut(f"match = {rule.match}" if rule.match else f"regex = {rule.regex}")
-    text = f"The first rule for this URI{named} has {pattern}, and says {_said(rule)}."
+    text = f"The first rule for this URI has {pattern}, and says {_said(rule)}."
     barred = case.reason is reason
     return Clause("rule", rule_section(case), Verdict.NO if barred else Verdict.INFO, text)
 
 
 def rule_section(case: Case) -> str:
-    """Where the rule stands among the settings, "" without one."""
-    numbered = enumerate(case.options.rules, 1)
-    return next((f"[[rules]] {n}" for n, rule in numbered if rule is case.stands.rule), "")
+    """Where the request's rule stands among the settings, and in which line of them."""
+    rule = case.stands.rule
+    assert rule is not None
+    number = next(n for n, each in enumerate(case.options.rules, 1) if each is rule)
+    return f"[[rules]] {number}, {rule.where}" if rule.where else f"[[rules]] {number}"
 
 
 def _said(rule: Rule) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from proxy.policy import freshness, keys, reuse
+from proxy.policy import freshness, invalidation, keys, reuse
 from proxy.policy.clauses import (
     Case,
     Clause,
@@ -33,6 +33,8 @@ from proxy.policy.directives import MAX_DELTA, NO_REQUEST_DIRECTIVES
 from proxy.policy.explain_storing import explain_storing
 from proxy.policy.reasons import Reason
 from proxy.policy.standing import standing
+from proxy.semantics.fields import NO_FIELDS
+from proxy.semantics.messages import ResponseHead
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,7 +47,18 @@ if TYPE_CHECKING:
     from proxy.semantics.fields import Fields
     from proxy.semantics.messages import Request
 
-__all__ = ["Clause", "Explanation", "Term", "Verdict", "arithmetic", "explain", "explain_storing"]
+__all__ = [
+    "Clause",
+    "Explanation",
+    "Term",
+    "Verdict",
+    "arithmetic",
+    "explain",
+    "explain_storing",
+    "onward",
+]
+
+_DONE: Final = ResponseHead(204, "No Content", NO_FIELDS)
 
 
 class Term(NamedTuple):
@@ -69,8 +82,8 @@ def explain(
     clauses = list(up_to_no(_about_request(case)))
     if clauses[-1].verdict is not Verdict.NO:
         clauses += _about_stored(case, found, made)
-    clauses += _onward(decision, now)
-    return Explanation(decision, _reason(decision), tuple(clauses))
+    further = [*onward(decision, now), *_about_invalidation(request, found)]
+    return Explanation(decision, _reason(decision), tuple(clauses), tuple(further))
 
 
 def arithmetic(
@@ -265,8 +278,8 @@ def _weighed(case: Case) -> Clause:
 # The origin.
 
 
-def _onward(decision: Decision, now: float) -> tuple[Clause, ...]:
-    """What it would be asked, and what comes of it if that fails."""
+def onward(decision: Decision, now: float) -> tuple[Clause, ...]:
+    """What the origin would be asked, and what comes of it if that fails."""
     match decision:
         case reuse.Serve():
             return (info("asked", "RFC 9111 §4", "The origin is asked nothing."),)
@@ -302,3 +315,20 @@ def _failing(until: float, now: float) -> Clause:
         f" {seconds(until - now)} more, until {at(until)}."
     )
     return info("failure", "RFC 5861 §4", text)
+
+
+def _about_invalidation(request: Request, found: Sequence[StoredResponse]) -> Iterator[Clause]:
+    """What a method that is for the origin does to what is stored for others."""
+    if request.method in {"GET", "HEAD"}:
+        return
+    text = f"{cut(request.method)} is safe: what is stored stays as it is."
+    if invalidation.keys(request, _DONE):
+        gone = {
+            0: "nothing is removed, as nothing is stored under this key",
+            1: "the response that is stored under this key is removed",
+        }.get(len(found), f"the {len(found)} responses that are stored under this key are removed")
+        text = (
+            f"If the origin does it (2xx or 3xx), {gone}. Location, Content-Location and"
+            " Cache-Group-Invalidation of its answer may name more of this origin."
+        )
+    yield info("invalidation", "RFC 9111 §4.4", text)

@@ -8,7 +8,7 @@ with a ``?`` looks at the query. A regular expression is searched for.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -31,20 +31,20 @@ class _Compiled:
 
 @dataclass(frozen=True, slots=True)
 class Rule(_Compiled):
-    """One ``[[rules]]`` entry; ``match`` (a glob) or ``regex``. ``name`` is shown as the reason.
+    """One ``[[rules]]`` entry; ``match`` (a glob) or ``regex``.
 
     ``freshness`` is for successes and redirects without explicit freshness; ``override`` sets it
     also against max-age, s-maxage, Expires, no-cache and must-revalidate, but never against what
     protects clients from one another: no-store, private, ``Vary: *``, Authorization. ``cache``
     False: neither read nor write. ``ignore_query``: globs over names of query parameters that do
     not belong to the key. ``max_object_size`` and ``stale_if_error`` replace the general ones.
-    ``negotiate`` False: origins get the client's own Accept-Encoding.
+    ``negotiate`` False: origins get the client's own Accept-Encoding. ``where`` it was written, as
+    ``config.toml:31``, is no setting.
     Raises ValueError with one sentence when a pattern cannot be meant.
     """
 
     match: str = ""
     regex: str = ""
-    name: str = ""
     freshness: Seconds | None = None
     override: bool = False
     cache: bool = True
@@ -52,6 +52,7 @@ class Rule(_Compiled):
     max_object_size: Octets | None = None
     stale_if_error: Seconds | None = None
     negotiate: bool = True
+    where: str = field(default="", compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if bool(self.match) == bool(self.regex):

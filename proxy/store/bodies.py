@@ -102,6 +102,12 @@ class Descriptor:
         return os.pread(self.number, size, offset)
 
 
+def open_file(folder: Path, id_: str) -> Descriptor:
+    """The file of a body. Blocks. Raises OSError, ValueError for what cannot name one."""
+    path = body_path(folder, check_id(id_))
+    return Descriptor(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW))
+
+
 async def read_at(file: Descriptor, size: int, offset: int, threads: Threads) -> bytes:
     """At most ``size`` octets: on the loop when they are in the page cache. Raises OSError."""
     if _NOWAIT is not None:
@@ -180,8 +186,7 @@ class Verifier:
             raise BodyLost(str(error)) from error
 
     def _open(self, stored: StoredResponse) -> Descriptor:
-        path = body_path(self._folder, check_id(stored.id))
-        file = Descriptor(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW))
+        file = open_file(self._folder, stored.id)
         seen = _identity(os.fstat(file.number))
         if seen[0] != stored.length:
             raise BodyLost(f"{seen[0]} octets instead of {stored.length}")

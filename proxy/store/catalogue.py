@@ -10,17 +10,20 @@ import contextlib
 import os
 import sqlite3
 import threading
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from proxy.store.base import StoreFailed
+from proxy.store.beside import read_only
 from proxy.store.catalogue_following import Follower
 from proxy.store.catalogue_pages import Reader
 from proxy.store.catalogue_rows import SCHEMA, TABLES, transaction
-from proxy.store.disk import DATABASE, INDEX, UnknownSchema, is_damage, lenient
+from proxy.store.disk import DATABASE, INDEX, UnknownSchema, is_damage
+from proxy.store.reading import lenient
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Mapping
 
     from proxy.policy.options import Options
     from proxy.store.catalogue_following import Progress
@@ -40,10 +43,18 @@ class Catalogue:
     and looking at pages do not wait for each other.
     """
 
-    def __init__(self, folder: Path, options: Options | None = None) -> None:
-        """``options`` say what is fresh; None: as the index has it, else by the defaults."""
-        self._writing = _Desk(folder, lambda connection: Follower(connection, folder, options))
-        self._reading = _Desk(folder, Reader)
+    def __init__(
+        self, folder: Path, options: Options | None = None, index: Path | None = None
+    ) -> None:
+        """``options`` say what is fresh; None: as the index has it, else by the defaults.
+
+        ``index`` is the file that is the index, in another folder than that of the store.
+        """
+        index = index or folder / INDEX
+        self._writing = _Desk(
+            folder, index, lambda connection: Follower(connection, folder, options)
+        )
+        self._reading = _Desk(folder, index, Reader)
 
     def catch_up(self, limit: int) -> Progress:
         """Read ``limit`` new or changed records at most, with pauses. Done when ``left`` is 0."""
@@ -77,11 +88,41 @@ class Catalogue:
         self._reading.leave()
 
 
+@contextlib.contextmanager
+def borrowed(folder: Path, options: Options) -> Iterator[Catalogue]:
+    """That of a folder for a moment. Where nothing may be written, its index is a copy elsewhere.
+
+    An index of another user's would be in the way of who owns the folder.
+    """
+    with contextlib.ExitStack() as stack:
+        index = folder / INDEX
+        if not os.access(folder, os.W_OK) or folder.stat().st_uid != os.geteuid():
+            elsewhere = stack.enter_context(TemporaryDirectory(prefix="forecache-"))
+            index = Path(elsewhere, INDEX)
+            _copy(folder / INDEX, index)
+        catalogue = Catalogue(folder, options, index)
+        stack.callback(catalogue.close)
+        yield catalogue
+
+
+def _copy(index: Path, to: Path) -> None:
+    """If there is one that can be read; else it is made anew."""
+    with (
+        contextlib.suppress(sqlite3.Error),
+        contextlib.closing(sqlite3.connect(read_only(index), uri=True)) as old,
+        contextlib.closing(sqlite3.connect(to)) as new,
+    ):
+        old.backup(new)
+
+
 class _Desk(Generic[_On]):
     """A connection to index and store, and what was made upon it, for one thread at a time."""
 
-    def __init__(self, folder: Path, make: Callable[[sqlite3.Connection], _On]) -> None:
+    def __init__(
+        self, folder: Path, index: Path, make: Callable[[sqlite3.Connection], _On]
+    ) -> None:
         self._folder = folder
+        self._index = index
         self._make = make
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
@@ -97,7 +138,7 @@ class _Desk(Generic[_On]):
                     raise StoreFailed(f"the index of the cache: {error}") from error
             # If it is the store that is damaged, that shows now: the index is new.
             try:
-                _remove(self._folder)
+                _remove(self._index)
                 return self._try(work)
             except sqlite3.Error as error:
                 raise StoreFailed(f"the index of the cache: {error}") from error
@@ -114,11 +155,12 @@ class _Desk(Generic[_On]):
 
     def _current(self) -> _On:
         """Opened anew when the store, or the index, is another file than before."""
-        if self._made is None or self._files != _inodes(self._folder):
+        files = (self._folder / DATABASE, self._index)
+        if self._made is None or self._files != _inodes(*files):
             self._close()
-            self._connection = _connect(self._folder)
+            self._connection = _connect(self._folder, self._index)
             self._made = self._make(self._connection)
-            self._files = _inodes(self._folder)
+            self._files = _inodes(*files)
         return self._made
 
     def _close(self) -> None:
@@ -131,14 +173,13 @@ class _Desk(Generic[_On]):
             self._close()
 
 
-def _connect(folder: Path) -> sqlite3.Connection:
+def _connect(folder: Path, index: Path) -> sqlite3.Connection:
     if not (folder / DATABASE).exists():
         raise StoreFailed(f"there is no cache in {folder}")
     with contextlib.suppress(FileExistsError):
-        os.close(os.open(folder / INDEX, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    uri = folder.absolute().as_uri()
+        os.close(os.open(index, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     connection = sqlite3.connect(
-        f"{uri}/{INDEX}",
+        index.absolute().as_uri(),
         uri=True,
         timeout=_BUSY_SECONDS,
         isolation_level=None,
@@ -146,7 +187,7 @@ def _connect(folder: Path) -> sqlite3.Connection:
     )
     try:
         _prepare(connection)
-        connection.execute("ATTACH ? AS store", (f"{uri}/{DATABASE}?mode=ro",))
+        connection.execute("ATTACH ? AS store", (read_only(folder / DATABASE),))
         connection.execute("SELECT 1 FROM store.Cache LIMIT 1")
     except BaseException:
         connection.close()
@@ -178,15 +219,14 @@ def _prepare(connection: sqlite3.Connection) -> None:
         raise UnknownSchema(f"version {version} of the index")
 
 
-def _inodes(folder: Path) -> tuple[int, ...]:
+def _inodes(*files: Path) -> tuple[int, ...]:
     """Which files they are, of store and index; () while one is missing."""
     try:
-        return (folder / DATABASE).stat().st_ino, (folder / INDEX).stat().st_ino
+        return tuple(file.stat().st_ino for file in files)
     except OSError:
         return ()
 
 
-def _remove(folder: Path) -> None:
+def _remove(index: Path) -> None:
     for suffix in ("", "-wal", "-shm"):
-        with contextlib.suppress(FileNotFoundError):
-            (folder / (INDEX + suffix)).unlink()
+        index.with_name(index.name + suffix).unlink(missing_ok=True)

@@ -57,6 +57,11 @@ class Page(NamedTuple):
     entries: tuple[Entry, ...]
     cursor: str
 
+    def uses(self, key: str) -> tuple[int, float]:
+        """Hits and last use (0: never) of the key, as far as this page knows it."""
+        known = (entry for entry in self.entries if entry.key == key)
+        return next(((entry.hits, entry.used) for entry in known), (0, 0.0))
+
 
 class Share(NamedTuple):
     """What entries have in common, how many they are, and their octets."""
@@ -122,16 +127,23 @@ class Reader:
         order = _Order(column, query.descending is not against)
         after, rest, most = queries.decoded(query), None, query.limit + 1
         ranges, filters = queries.ranges(query), queries.filters(query, now)
-        if not self._has("by_key", order.name):
+        if not self._has("by_key", order.name) or self._tags_few(query):
+            filters.append(queries.of_tag(query))
             found = self._sorted(order, ranges, filters, after, most)
-        elif column == "key":
+            return self._page(query, found, None)
+        filters.append(queries.has_tag(query))
+        if column == "key":
             found, rest = self._walked(order, [within([o]) for o in ranges], filters, after, most)
         elif EVERY_KEY not in ranges and self._are_few(ranges):
             found = self._sorted(order, ranges, filters, after, most)
         else:
             spans = [queries.state(query, now) if column == "fresh_until" else EVERYWHERE]
             found, rest = self._walked(order, spans, [within(ranges), *filters], after, most)
-        if len(found) == most:
+        return self._page(query, found, rest)
+
+    def _page(self, query: Query, found: _Found, rest: Position | None) -> Page:
+        """``found`` has one more than is wanted if there are more."""
+        if len(found) > query.limit:
             found = found[:-1]
             rest = found[-1]
         entries = self._entries([id_ for _, id_ in found])
@@ -141,6 +153,14 @@ class Reader:
     def _has(self, *indexes: str) -> bool:
         names = {name for (name,) in self._sql.execute("SELECT name FROM sqlite_master")}
         return names.issuperset(indexes)
+
+    def _tags_few(self, query: Query) -> bool:
+        """Whether the entries with the tag of the query are few; not without one."""
+        if not query.tag:
+            return False
+        text = "SELECT count(*) FROM (SELECT 1 FROM tags WHERE tag = ? LIMIT ?)"
+        found = self._sql.execute(text, (storable(query.tag), _FEW + 1))
+        return int(found.fetchone()[0]) <= _FEW
 
     def _are_few(self, ranges: Sequence[Range]) -> bool:
         left = _FEW

@@ -46,7 +46,8 @@ class Query:
 
     ``host`` is a name, for all of its ports, or one with a port. ``q`` is part of the URL, in
     whatever case. ``type`` is a media type or like ``text/*``, ``coding`` a Content-Encoding or
-    "identity". ``cursor`` is a page's, of a query that differs in ``limit`` alone.
+    "identity", ``tag`` one of ``policy.tags``. ``cursor`` is a page's, of a query that differs in
+    ``limit`` alone.
     """
 
     host: str = ""
@@ -55,6 +56,7 @@ class Query:
     state: Literal["", "fresh", "stale"] = ""
     type: str = ""
     coding: str = ""
+    tag: str = ""
     sort: Literal["used", "size", "age", "hits", "expires", "url"] = "used"
     descending: bool = True
     limit: int = 100
@@ -106,6 +108,11 @@ class Everything:
     pass
 
 
+def only(key: str) -> Query:
+    """The entry of that key is the first on the page, if there is one."""
+    return Query(prefix=key, sort="url", descending=False, limit=1)
+
+
 Selector = Url | Prefix | Host | Glob | Tag | Everything
 
 _Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
@@ -116,7 +123,9 @@ _decode_cursor: Final = msgspec.json.Decoder(tuple[str, bool, Position]).decode
 
 
 _GLOB_HOST: Final = re.compile(r"[a-z*]+://([^/?*:]+)(?::[0-9]+)?/", re.IGNORECASE)
+# For a tag of few entries, and for one entry after the other.
 _OF_TAG: Final = "e.id IN (SELECT entry FROM tags WHERE tag = ?)"
+_HAS_TAG: Final = "EXISTS (SELECT 1 FROM tags t WHERE t.tag = ? AND t.entry = e.id)"
 
 
 class Condition(NamedTuple):
@@ -184,6 +193,16 @@ def filters(query: Query, now: float) -> list[Condition]:
         text = re.sub(r"([\\%_])", r"\\\1", storable(query.q))
         found.append(Condition("e.key LIKE ? ESCAPE '\\'", (f"%{text}%",)))
     return found
+
+
+def of_tag(query: Query) -> Condition:
+    """That of a tag, found by its entries: for those that have few."""
+    return Condition(_OF_TAG, (storable(query.tag),)) if query.tag else EVERYWHERE
+
+
+def has_tag(query: Query) -> Condition:
+    """The same, asked of each entry, which takes the index of tags."""
+    return Condition(_HAS_TAG, (storable(query.tag),)) if query.tag else EVERYWHERE
 
 
 def ranges(query: Query) -> list[Range]:

@@ -6,7 +6,16 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from proxy.store import records
-from proxy.store.operations import Committed, Put, Remove, RemoveOrphans, Update
+from proxy.store.operations import (
+    Committed,
+    Put,
+    Remove,
+    RemoveDamaged,
+    RemoveLeftBehind,
+    RemoveNameless,
+    RemoveOrphans,
+    Update,
+)
 from proxy.store.packs import Place
 
 if TYPE_CHECKING:
@@ -20,7 +29,7 @@ _LOG: Final = logging.getLogger(__name__)
 class Changes:
     """Applies operations one after the other. ``keys``: by how many more keys there are then."""
 
-    __slots__ = ("_folder", "_generations", "_now", "_table", "keys")
+    __slots__ = ("_folder", "_generations", "_now", "_table", "damaged", "keys")
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
@@ -29,6 +38,7 @@ class Changes:
         # What is under the keys that were written: their rows are made with the commit only.
         self._now: dict[str, tuple[StoredResponse, ...]] = {}
         self.keys = 0
+        self.damaged = 0
 
     def apply(self, operation: Operation) -> Committed | int | None:
         """What it answers, but for the generation, which the commit gives."""
@@ -40,9 +50,18 @@ class Changes:
             case Remove(key=key, ids=ids, on_purpose=on_purpose):
                 if on_purpose:
                     self._generations.removing(key)
-                return self._remove(key, ids)
+                    return self._remove(key, ids)
+                removed = self._remove(key, ids)
+                self.damaged += removed
+                return removed
+            case RemoveDamaged(key=key, rowid=rowid):
+                return self._remove_damaged(key, rowid)
+            case RemoveNameless(ids=ids):
+                self._folder.remove_nameless(ids)
             case RemoveOrphans(ids=ids):
                 self._folder.remove_orphans(ids)
+            case RemoveLeftBehind():
+                self._folder.remove_left_behind()
             case _:
                 pass  # room was made, or the database replaced, before the transaction
         return None
@@ -62,6 +81,7 @@ class Changes:
             _LOG.warning("damaged record of %s: %s", key, error)
             self._table.delete_bodies_of(key)
             self._forget(key)
+            self.damaged += 1
             return ()
 
     def _put(self, put: Put) -> Committed | None:
@@ -98,6 +118,17 @@ class Changes:
         elif before:
             self._forget(key)
         return len(before) - len(rest)
+
+    def _remove_damaged(self, key: str, rowid: int) -> int:
+        row = self._table.record_at(rowid)
+        if row is None or row.key != key or key in self._now or records.is_sound(*row[1:]):
+            return 0
+        self._table.delete_bodies_of(key)
+        self._table.delete_rows([rowid])
+        self._now[key] = ()
+        self.keys -= 1
+        self.damaged += 1
+        return 1
 
     def _write(self, key: str, variants: tuple[StoredResponse, ...]) -> Committed:
         record = records.encode(key, variants)

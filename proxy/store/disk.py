@@ -15,28 +15,26 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import diskcache
 from diskcache.core import MODE_RAW
 
 from proxy.store import packs
-from proxy.store.base import FORMS
 from proxy.store.packs import Place
 from proxy.store.rawdisk import BODIES, RawDisk, SpooledBody
+from proxy.store.reading import MODE_PACKED, PAGE, Reading, eights, lenient, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-PAGE: Final = 4096
 DATABASE: Final = "cache.db"
 DAMAGED: Final = "cache.db.damaged"
 INDEX: Final = "index.db"  # of the catalogue
 SCHEMA: Final = 1
 
 _IN_A_STATEMENT: Final = 64
-_MODE_PACKED: Final = 5  # none of diskcache's: the value says where the octets are
 
 
 def _insert(rows: int) -> str:
@@ -52,11 +50,6 @@ def _insert(rows: int) -> str:
 
 # Few texts, so that their prepared statements are kept: for 1, 2, 4, .. rows, or for eight.
 _INSERTS: Final = {1 << n: _insert(1 << n) for n in range(_IN_A_STATEMENT.bit_length())}
-_SELECT: Final = "SELECT mode, value FROM Cache WHERE key = ? AND raw = 1"
-_SELECT_PACKED: Final = (
-    "SELECT mode, value FROM Cache WHERE key IN (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
-    f" AND raw = 1 AND mode = {_MODE_PACKED}"
-)
 _DELETE_INLINE: Final = (
     "DELETE FROM Cache WHERE key IN (?, ?, ?, ?, ?, ?, ?, ?) AND raw = 1 AND filename IS NULL"
 )
@@ -85,27 +78,14 @@ _SETTINGS: Final = {
 }
 
 
-class Usage(NamedTuple):
-    """Octets: pages of the database in use and free, and body files as blocks on disk."""
-
-    pages: int
-    free: int
-    files: int
-
-
-class RecordRow(NamedTuple):
-    rowid: int
-    key: str
-    record: bytes
-
-
-class Table:
+class Table(Reading):
     """Records and bodies. Reading: any thread. Writing: one thread, inside ``transaction``."""
 
     def __init__(self, folder: Path, wal_pages: int) -> None:
         """Open or create; blocks. The caller holds the folder's lock. Raises ERRORS."""
         self._folder = folder
         self.bodies = folder / BODIES
+        self.wal = f"{folder}/{DATABASE}-wal"
         self.bodies.mkdir(mode=0o700, exist_ok=True)
         database = folder / DATABASE
         # SQLite gives its other files the mode of this one.
@@ -126,25 +106,8 @@ class Table:
 
     def _sql(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
         connection = self._cache._con
-        # A flipped bit in a text must not be an error for every statement that meets it.
         connection.text_factory = lenient
         return list(connection.execute(statement, parameters))
-
-    def record(self, key: str) -> bytes | None:
-        """The record of ``key``. That of a row that is not ours is empty."""
-        rows = self._sql(_SELECT, "m" + key)
-        return _octets(*rows[0]) or b"" if rows else None
-
-    def inline_body(self, id_: str) -> bytes | None:
-        """The octets of a row, or of the place in a pack that it names."""
-        rows = self._sql(_SELECT, "b" + id_)
-        if not rows:
-            return None
-        place = _place(*rows[0])
-        return _octets(*rows[0]) if place is None else packs.read(self.bodies, place)
-
-    def has_body(self, id_: str) -> bool:
-        return bool(self._sql("SELECT 1 FROM Cache WHERE key = ? AND raw = 1", "b" + id_))
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
@@ -171,7 +134,7 @@ class Table:
     def write_body(self, key: str, id_: str, body: bytes | SpooledBody | Place) -> None:
         """The tag of a body is its key: how it is found when the record is damaged."""
         if type(body) is Place:
-            self._rows["b" + id_] = ("b" + id_, key, str(body), body.room, _MODE_PACKED)
+            self._rows["b" + id_] = ("b" + id_, key, str(body), body.room, MODE_PACKED)
         elif type(body) is SpooledBody:
             self._cache.set("b" + id_, body, tag=key)
         else:
@@ -204,7 +167,7 @@ class Table:
 
     def delete_rows(self, rowids: Sequence[int]) -> None:
         """Records, whatever their keys have become."""
-        for few in _eights(rowids):
+        for few in eights(rowids):
             self._cache._con.execute(_DELETE_ROWS, few)
 
     def delete_bodies(self, ids: Sequence[str]) -> None:
@@ -215,7 +178,7 @@ class Table:
         connection, inline = self._cache._con, 0
         for place in self._places(rows):
             self.free(place)
-        for few in _eights(rows):
+        for few in eights(rows):
             inline += connection.execute(_DELETE_INLINE, few).rowcount
         for row in rows:
             self._forget(row)
@@ -226,80 +189,25 @@ class Table:
     def _forget(self, row: str) -> None:
         """A row that is not written yet."""
         unwritten = self._rows.pop(row, None)
-        place = unwritten and _place(unwritten[4], unwritten[2])
+        place = unwritten and place_of(unwritten[4], unwritten[2])
         if place:
             self.free(place)
-
-    def _places(self, rows: Sequence[str]) -> set[Place]:
-        """Those that these rows name."""
-        found = [_place(*body) for few in _eights(rows) for body in self._sql(_SELECT_PACKED, *few)]
-        return {place for place in found if place is not None}
 
     def delete_bodies_of(self, key: str) -> None:
         """Every body with that tag; reads the whole table."""
         rows = self._sql("SELECT key FROM Cache WHERE tag = ? AND raw = 1", key)
         self._delete([row for (row,) in rows if type(row) is str and row.startswith("b")])
 
-    def records_after(self, rowid: int, limit: int) -> list[RecordRow]:
-        """Records in the order in which their keys came. A row that is not ours has none."""
-        rows = self._sql(
-            "SELECT rowid, key, mode, value FROM Cache"
-            " WHERE rowid > ? AND key >= 'm' AND key < 'n' AND raw = 1 ORDER BY rowid LIMIT ?",
-            rowid,
-            limit,
-        )
-        return _records(rows)
-
-    def is_orphan(self, id_: str) -> bool:
-        """Whether this body file has no row, or there is room to give back in this pack."""
-        if packs.is_pack(id_):
-            return self._unnamed(id_) is not None
-        return not self.has_body(id_)
-
     def sweep(self, pack: str) -> None:
         """Give back, with the commit, the room of what no row names."""
-        places = self._unnamed(pack)
+        places = self.unnamed(pack)
         if places is not None:
             self._holes[pack] = places
-
-    def _unnamed(self, pack: str) -> list[Place] | None:
-        return packs.unnamed(
-            self.bodies, pack, lambda ids: self._places(["b" + id_ for id_ in ids])
-        )
-
-    def forms(self, limit: int) -> list[RecordRow]:
-        """Records of what can be made again, in the order of their keys."""
-        rows = self._sql(
-            "SELECT rowid, key, mode, value FROM Cache"
-            " WHERE key >= ? AND key < ? AND raw = 1 ORDER BY key LIMIT ?",
-            "m" + FORMS,
-            "m" + FORMS[:-1] + chr(ord(FORMS[-1]) + 1),
-            limit,
-        )
-        return _records(rows)
-
-    def count_keys(self) -> int:
-        """5 ms for 100,000: from the index alone."""
-        return int(self._sql("SELECT COUNT(*) FROM Cache WHERE key >= 'm' AND key < 'n'")[0][0])
-
-    def usage(self) -> Usage:
-        """4 us; inside a transaction with its own changes."""
-        ((pages,),) = self._sql("PRAGMA page_count")
-        ((free,),) = self._sql("PRAGMA freelist_count")
-        ((files,),) = self._sql("SELECT value FROM Settings WHERE key = 'size'")
-        return Usage((pages - free) * PAGE, free * PAGE, files)
 
     def vacuum(self, octets: int) -> None:
         """Give free pages back to the file system; outside of transactions."""
         # ``execute`` would free one page only: the pragma answers no columns, so it stops there.
         self._cache._con.executescript(f"PRAGMA incremental_vacuum({octets // PAGE + 1})")
-
-    def journal(self) -> int:
-        """The size of the write-ahead log."""
-        try:
-            return os.stat(f"{self._folder}/{DATABASE}-wal").st_size  # noqa: PTH116
-        except FileNotFoundError:
-            return 0
 
     def checkpoint(self) -> None:
         """Empty the write-ahead log, unless readers keep it for longer than a moment."""
@@ -327,31 +235,6 @@ def is_damage(error: BaseException | None) -> bool:
 
 def _is_foreign(error: BaseException) -> bool:
     return isinstance(error, sqlite3.OperationalError) and str(error).startswith(_FOREIGN)
-
-
-def _eights(values: Sequence[object]) -> Iterator[list[object]]:
-    """Eight at a time; nothing is equal to the None that fill the last."""
-    for start in range(0, len(values), 8):
-        few = list(values[start : start + 8])
-        yield few + [None] * (8 - len(few))
-
-
-def _records(rows: Sequence[tuple[Any, ...]]) -> list[RecordRow]:
-    return [
-        RecordRow(rowid, key[1:], _octets(mode, value) or b"") for rowid, key, mode, value in rows
-    ]
-
-
-def _octets(mode: object, value: object) -> bytes | None:
-    return value if mode == MODE_RAW and type(value) is bytes else None
-
-
-def _place(mode: object, value: object) -> Place | None:
-    return packs.parse_place(value) if mode == _MODE_PACKED else None
-
-
-def lenient(text: bytes) -> str:
-    return text.decode(errors="replace")
 
 
 class UnknownSchema(sqlite3.DatabaseError):

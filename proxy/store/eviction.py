@@ -17,7 +17,7 @@ from proxy.store import records
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from proxy.store.disk import RecordRow
+    from proxy.store.reading import RecordRow
 
 # So many rows are looked at in one transaction: some 10 ms in which others cannot write.
 MOST_EXAMINED: Final = 1024

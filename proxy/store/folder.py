@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.store import generations
 from proxy.store.bodies import Verifier, body_path
-from proxy.store.disk import DAMAGED, DATABASE, ERRORS, INDEX, PAGE, Table, is_damage, move_aside
+from proxy.store.disk import DAMAGED, DATABASE, ERRORS, INDEX, Table, is_damage, move_aside
 from proxy.store.generations import Generations
 from proxy.store.packs import Packs, is_pack, usable
-from proxy.store.spools import SpoolFolder
+from proxy.store.reading import PAGE
+from proxy.store.spools import SPOOL, SpoolFolder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +61,7 @@ class Folder:
             )
             self.epoch = self.generations.epoch
             self._damaged = self._weigh_damaged()
-            self.spools = SpoolFolder(self._path / "spool", self.generations)
+            self.spools = SpoolFolder(self._path / SPOOL, self.generations)
             holes = usable(self.spools.new_path())
             self.packs = Packs(self.table.bodies, self.spools.new_path) if holes else None
         self.used_at_start = self.content()
@@ -72,7 +73,7 @@ class Folder:
         """What the folder takes besides."""
         if time.monotonic() - self._index_weighed >= _WEIGH_EVERY:
             self._index_weighed = time.monotonic()
-            self._index = self._weigh_index()
+            self._index = _weigh_index(self._path)
         return generations.SIZE + _FOLDERS + self._damaged + self._index
 
     @property
@@ -121,6 +122,22 @@ class Folder:
                 with contextlib.suppress(OSError):
                     os.unlink(body_path(self.table.bodies, id_))  # noqa: PTH108
 
+    def remove_nameless(self, ids: list[str]) -> None:
+        """Delete those of these bodies that no record names. Inside a transaction."""
+        nameless = self.table.nameless(self.table.bodies_of(ids))
+        self.table.delete_bodies([body.id for body in nameless])
+
+    def remove_left_behind(self) -> None:
+        """Empty the spools of dead processes, and forget a database that was moved aside."""
+        self.spools.empty_left_behind()
+        (self._path / DAMAGED).unlink(missing_ok=True)
+        self._damaged = 0
+
+    def give_back(self, octets: int) -> None:
+        """Free pages, to the file system. Outside of transactions."""
+        self.table.vacuum(octets)
+        self.table.checkpoint()
+
     def close(self) -> None:
         if self.packs is not None:
             self.packs.close()
@@ -159,13 +176,6 @@ class Folder:
         damaged.unlink()
         return 0
 
-    def _weigh_index(self) -> int:
-        octets = 0
-        for suffix in ("", "-wal", "-shm"):
-            with contextlib.suppress(FileNotFoundError):
-                octets += (self._path / (INDEX + suffix)).stat().st_size
-        return octets
-
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         lock = os.open(self._path / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
@@ -174,6 +184,21 @@ class Folder:
             yield
         finally:
             os.close(lock)
+
+
+def fixed(path: Path) -> int:
+    """As ``Folder.fixed``, of a folder that is not open."""
+    damaged = path / DAMAGED
+    aside = damaged.stat().st_size if damaged.exists() else 0
+    return generations.SIZE + _FOLDERS + aside + _weigh_index(path)
+
+
+def _weigh_index(path: Path) -> int:
+    octets = 0
+    for suffix in ("", "-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            octets += (path / (INDEX + suffix)).stat().st_size
+    return octets
 
 
 def _make_private(path: Path) -> None:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from proxy.store.bodies import LARGEST_INLINE
-from proxy.store.disk import PAGE
 from proxy.store.packs import Place
 from proxy.store.rawdisk import SpooledBody
+from proxy.store.reading import PAGE
 
 if TYPE_CHECKING:
     from proxy.policy.stored import StoredResponse
@@ -93,6 +93,37 @@ class RemoveOrphans(_Roomless):
 
 
 @dataclass(slots=True)
+class RemoveDamaged(_Roomless):
+    """The row at ``rowid``, if its record is not one of ``key``. The answer is the count."""
+
+    key: str
+    rowid: int
+
+
+@dataclass(slots=True)
+class RemoveNameless(_Roomless):
+    """Bodies that no record seems to name."""
+
+    ids: list[str]
+    key: None = None
+
+
+@dataclass(slots=True)
+class RemoveLeftBehind(_Roomless):
+    """Of dead processes, and of a damaged database."""
+
+    key: None = None
+
+
+@dataclass(slots=True)
+class GiveBack(_Roomless):
+    """Free pages of the database, in octets, to the file system."""
+
+    octets: int
+    key: None = None
+
+
+@dataclass(slots=True)
 class ReplaceDatabase(_Roomless):
     """A reader found this table damaged."""
 
@@ -101,4 +132,7 @@ class ReplaceDatabase(_Roomless):
     key: None = None
 
 
-Operation = Put | Update | Remove | MakeRoom | RemoveOrphans | ReplaceDatabase
+Tidying = (
+    Remove | RemoveDamaged | RemoveNameless | RemoveOrphans | RemoveLeftBehind | MakeRoom | GiveBack
+)
+Operation = Put | Update | ReplaceDatabase | Tidying

@@ -35,13 +35,23 @@ _MOST_HEAD: Final = 256  # octets; the first says how many follow
 
 _PREFIX: Final = "pack-"
 _PLACE: Final = re.compile(rf"({_PREFIX}[0-9a-f]{{2,58}})" + r" (\d{1,9})" * 3)
-_PROCESS: Final = secrets.token_hex(8)
 _NUMBERS: Final = itertools.count()
 _PUNCH: Final = 3  # FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _Length = Annotated[int, msgspec.Meta(gt=0, lt=2**20)]
 _decode: Final = msgspec.msgpack.Decoder(tuple[str, _Length]).decode
+
+
+def _name_process() -> None:
+    """Once, and again in each process that is forked from this one."""
+    global _process  # noqa: PLW0603
+    _process = secrets.token_hex(8)
+
+
+_process: str
+_name_process()
+os.register_at_fork(after_in_child=_name_process)
 
 
 class Place(NamedTuple):
@@ -112,7 +122,7 @@ class Packs:
         file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
-            self._name = f"{_PREFIX}{_PROCESS}{next(_NUMBERS):08x}"
+            self._name = f"{_PREFIX}{_process}{next(_NUMBERS):08x}"
             rename(path, body_path(self._folder, self._name))
         except OSError:
             os.close(file)

@@ -67,6 +67,15 @@ def bodies(key: str, record: bytes) -> list[tuple[str, int]]:
     return [(v.id, v.length) for v in _checked(key, record) if v.length]
 
 
+def is_sound(key: str, record: bytes) -> bool:
+    """Whether ``decode`` would not raise."""
+    try:
+        _checked(key, record)
+    except DamagedRecord:
+        return False
+    return True
+
+
 def _checked(key: str, record: bytes) -> list[_Variant]:
     payload = record[_HEADER:]
     if record[:1] != _VERSION or record[1:_HEADER] != crc32(payload).to_bytes(4, "big"):

@@ -21,13 +21,15 @@ from proxy.store.generations import MOST_PROCESSES
 from proxy.store.rawdisk import SpooledBody
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Iterator
     from pathlib import Path
 
     from proxy.store.generations import Generations
     from proxy.store.threads import Threads
 
 LARGEST_IN_MEMORY: Final = 256 * 1024
+
+SPOOL: Final = "spool"
 
 _LOCK: Final = "lock"
 
@@ -42,23 +44,30 @@ class SpoolFolder:
         self._names = itertools.count()
         self.promised = 0
         root.mkdir(mode=0o700, exist_ok=True)
-        claimed: tuple[int, int] | None = None
-        for number in range(MOST_PROCESSES):
-            folder = root / str(number)
-            if claimed is not None and not folder.exists():
-                continue
-            if (lock := _try_lock(folder)) is None:
-                continue
-            _empty(folder)
-            generations.set_in_flight(number, 0)
-            if claimed is None:
-                claimed = (number, lock)
-            else:
-                os.close(lock)
-        if claimed is None:
-            raise BlockingIOError(f"{MOST_PROCESSES} processes share this folder already")
-        self._number, self._lock = claimed
+        self._root = root
+        self._number, self._lock = self._claim()
         self._folder = root / str(self._number)
+        self.empty_left_behind()
+
+    def _claim(self) -> tuple[int, int]:
+        for number in range(MOST_PROCESSES):
+            folder = self._root / str(number)
+            if (lock := _try_lock(folder)) is not None:
+                self._empty(number)
+                return number, lock
+        raise BlockingIOError(f"{MOST_PROCESSES} processes share this folder already")
+
+    def empty_left_behind(self) -> None:
+        """What other processes left that have died since."""
+        for number in range(MOST_PROCESSES):
+            folder = self._root / str(number)
+            if folder.exists() and (lock := _try_lock(folder)) is not None:
+                self._empty(number)
+                os.close(lock)
+
+    def _empty(self, number: int) -> None:
+        _empty(self._root / str(number))
+        self._generations.set_in_flight(number, 0)
 
     def new_path(self) -> str:
         return f"{self._folder}/{next(self._names)}"
@@ -191,15 +200,30 @@ class Limits:
         self.in_flight = max_size * 5 // 8
 
 
-def _try_lock(folder: Path) -> int | None:
-    folder.mkdir(mode=0o700, exist_ok=True)
-    lock = os.open(folder / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+def _try_lock(folder: Path, mode: int = os.O_CREAT | os.O_RDWR) -> int | None:
+    if mode & os.O_CREAT:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    lock = os.open(folder / _LOCK, mode | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(lock)
         return None
     return lock
+
+
+def left_behind(root: Path) -> Iterator[int]:
+    """The octets of each file in folders whose process is dead. Changes nothing; blocks."""
+    for number in range(MOST_PROCESSES):
+        folder = root / str(number)
+        with contextlib.suppress(FileNotFoundError):
+            if (lock := _try_lock(folder, os.O_RDONLY)) is None:
+                continue
+            try:
+                found = [entry.stat() for entry in os.scandir(folder) if entry.name != _LOCK]
+            finally:
+                os.close(lock)
+            yield from (status.st_blocks * 512 for status in found)
 
 
 def _empty(folder: Path) -> None:

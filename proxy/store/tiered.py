@@ -44,10 +44,11 @@ from proxy.store.threads import Handover, Threads
 from proxy.store.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Coroutine, Mapping, Sequence
 
     from proxy.policy.stored import StoredResponse
     from proxy.store.base import Cells, Spool, StoredBody
+    from proxy.store.operations import Tidying
     from proxy.store.options import StoreOptions
 
 _LOG: Final = logging.getLogger(__name__)
@@ -131,9 +132,11 @@ class TieredStore:
         return used, self._options.max_size, self._writer.keys
 
     @property
-    def evicted(self) -> int:
-        """Keys that had to make room, since the start."""
-        return self._writer.evicted
+    def evictions(self) -> Mapping[str, int]:
+        """What had to go since the start: keys that made room, as nobody had asked for them again
+
+        ("unused") or as they can be made again ("form"), and what was found "damaged"."""
+        return self._writer.evictions
 
     # Reading.
 
@@ -329,6 +332,10 @@ class TieredStore:
     async def make_room(self) -> None:
         """For what was promised to spool files. Raises StoreFailed."""
         await self._writer.submit(MakeRoom())
+
+    async def tidy(self, operation: Tidying) -> Any:
+        """Take out what is damaged or of no use. Raises StoreFailed."""
+        return await self._writer.submit(operation)
 
     def disk_failed(self, error: OSError) -> StoreFailed:
         return self._writer.failed(error)

@@ -9,16 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from proxy.store.base import BodyLost, Found, StoreFailed
 from proxy.store.tiered import TieredStore, open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from proxy.policy.stored import StoredResponse
     from proxy.store.base import Cells, Spool, StoredBody
+    from proxy.store.operations import Tidying
     from proxy.store.options import StoreOptions
 
 _LOG: Final = logging.getLogger(__name__)
@@ -86,8 +87,8 @@ class WaitingStore:
         return (0, self._options.max_size, 0) if self._store is None else self._store.usage()
 
     @property
-    def evicted(self) -> int:
-        return 0 if self._store is None else self._store.evicted
+    def evictions(self) -> Mapping[str, int]:
+        return {} if self._store is None else self._store.evictions
 
     async def lookup(self, key: str) -> Found:
         return _NOTHING if self._store is None else await self._store.lookup(key)
@@ -109,6 +110,9 @@ class WaitingStore:
 
     async def remove(self, key: str, ids: frozenset[str] | None = None) -> int:
         return 0 if self._store is None else await self._store.remove(key, ids)
+
+    async def tidy(self, operation: Tidying) -> Any:
+        return await self._opened().tidy(operation)
 
     async def close(self) -> None:
         self._waiting.cancel()

@@ -17,17 +17,18 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
 from proxy.store import eviction
-from proxy.store.base import StoreFailed
+from proxy.store.base import FORMS, StoreFailed
 from proxy.store.bodies import LARGEST_INLINE
 from proxy.store.changes import Changes
 from proxy.store.disk import ERRORS, is_damage
-from proxy.store.operations import Committed, Put, Remove, ReplaceDatabase
+from proxy.store.operations import Committed, GiveBack, Put, Remove, ReplaceDatabase
 from proxy.store.packs import FEWEST, SMALLEST
 from proxy.store.rawdisk import SpooledBody
 from proxy.store.spools import unlink, write_file
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Sequence
 
     from proxy.store.folder import Folder
     from proxy.store.operations import Operation
@@ -64,7 +65,7 @@ class Writer:
         self._warned = -_WARN_EVERY
         self._checked = self._replaced = -_WARN_EVERY
         self.keys = folder.keys_at_start
-        self.evicted = 0
+        self.evictions = {"unused": 0, "form": 0, "damaged": 0}
         self.used = folder.used_at_start
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
 
@@ -158,6 +159,7 @@ class Writer:
         except ERRORS as worse:
             self.failed(worse)
             return False
+        self.evictions["damaged"] += self.keys
         self.keys = 0
         return True
 
@@ -197,6 +199,8 @@ class Writer:
                     path = folder.spools.new_path()
                     write_file(path, body)
                     put.body = SpooledBody(path, len(body), promised=0)
+                case GiveBack(octets=octets):
+                    folder.give_back(octets)
                 case ReplaceDatabase(table=table, error=error) if table is folder.table:
                     self._replace_database(error)
                 case _:
@@ -244,6 +248,7 @@ class Writer:
         finally:
             stamps = {key: folder.generations.settled(key) for key in keys}
         self.keys += changes.keys
+        self.evictions["damaged"] += changes.damaged
         return stamps
 
     def _make_room(self, group: list[_Job]) -> None:
@@ -273,9 +278,14 @@ class Writer:
         finally:
             for key in evicted or ():
                 folder.generations.settled(key)
-        self.keys -= len(evicted or ())
-        self.evicted += len(evicted or ())
+        self._count(evicted or ())
         return evicted is not None
+
+    def _count(self, evicted: Sequence[str]) -> None:
+        forms = sum(key.startswith(FORMS) for key in evicted)
+        self.keys -= len(evicted)
+        self.evictions["form"] += forms
+        self.evictions["unused"] += len(evicted) - forms
 
     def _measure(self, inline: int, needed: int) -> int:
         """By how much the folder would be over its limit; gives free pages back if that helps."""

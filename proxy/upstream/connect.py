@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from proxy.upstream.options import UpstreamOptions
     from proxy.upstream.resolve import Addresses, Resolver
 
-# Asked with host, port and the address that is about to be connected to.
-Admit = Callable[[str, int, str], Verdict]
+# Asked with host, port and the address that is about to be connected to; None: not known here.
+Admit = Callable[[str, int, str | None], Verdict]
 P = TypeVar("P", bound=asyncio.Protocol)
 
 # RFC 8305 §5: the next address is tried when this one has not answered for so long.
@@ -104,9 +104,14 @@ class Connector:
             await asyncio.get_running_loop().create_connection(lambda: protocol, sock=sock)
         return protocol
 
-    async def _resolve(self, host: str) -> Addresses:
+    def _at_hand(self, host: str) -> Addresses | None:
         if is_address(host):
             return ((socket.AF_INET6 if ":" in host else socket.AF_INET, host),)
+        return self._resolver.known(host)
+
+    async def _resolve(self, host: str) -> Addresses:
+        if (addresses := self._at_hand(host)) is not None:
+            return addresses
         with blaming(host):
             try:
                 async with asyncio.timeout(self._options.connect_timeout):
@@ -115,7 +120,18 @@ class Connector:
                 sentence = f"{host} was not resolved in time."
                 raise NotReached(504, "dns_timeout", sentence) from None
 
-    def judge(self, host: str, port: int, address: str) -> None:
+    def admitted(self, host: str, port: int) -> Addresses | None:
+        """Where it would be connected to; None: its name would have to be resolved for that.
+
+        Raises NotReached if access says no.
+        """
+        addresses = self._at_hand(host)
+        if addresses is None:
+            self.judge(host, port, None)
+            return None
+        return self._admitted(host, port, addresses)
+
+    def judge(self, host: str, port: int, address: str | None) -> None:
         """Raises NotReached (403, or 502 for ourselves) if access says no."""
         if isinstance(verdict := self._admit(host, port, address), Denied):
             raise _prohibited(verdict)

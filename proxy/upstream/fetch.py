@@ -133,10 +133,22 @@ class Upstream:
         self._pool.close()
         self._resolver.close()
 
+    def admitted(self, origin: Origin) -> tuple[str, ...] | None:
+        """The addresses that would be connected to; None: known once the name is resolved.
+
+        None of them (): that is for a parent. Nothing is resolved or connected to for it. Raises
+        NotReached, as ``fetch`` would, if access says no.
+        """
+        if self._routes.parent_for(origin) is not None:
+            self._judge(origin)
+            return ()
+        addresses = self._connector.admitted(origin.host, origin.port)
+        return None if addresses is None else tuple(address for _, address in addresses)
+
     def _judge(self, origin: Origin) -> None:
-        # The parent resolves names; what is an address already is ours to refuse.
-        if is_address(origin.host):
-            self._connector.judge(origin.host, origin.port, origin.host)
+        # The parent resolves names: they, and what is an address already, are ours to refuse.
+        address = origin.host if is_address(origin.host) else None
+        self._connector.judge(origin.host, origin.port, address)
 
     async def _connection(self, route: Route, *, fresh: bool = False) -> Connection:
         connection = await self._pool.claim(route, fresh=fresh)

@@ -41,12 +41,19 @@ class Resolver:
         self._asking: dict[str, asyncio.Future[Addresses]] = {}
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="dns")
 
+    def known(self, name: str) -> Addresses | None:
+        """What it resolves to, if that was asked a short while ago."""
+        known = self._known.get(name)
+        if known is None or asyncio.get_running_loop().time() >= known[0]:
+            return None
+        return known[1]
+
     async def resolve(self, name: str) -> Addresses:
         """At least one address. Raises socket.gaierror."""
         loop = asyncio.get_running_loop()
-        known = self._known.get(name)
-        if known is not None and loop.time() < known[0]:
-            return known[1]
+        known = self.known(name)
+        if known is not None:
+            return known
         asking = self._asking.get(name)
         if asking is None:
             asking = loop.run_in_executor(self._threads, self._lookup, name)

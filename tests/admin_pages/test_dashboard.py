@@ -18,6 +18,7 @@ import pytest_asyncio
 from tests.support.admin_stub import HOSTILE, PAGES, Stub, running
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+param = pytest.param
 
 DEADLINE = 15.0
 QUIET = (
@@ -241,9 +242,14 @@ VIEWS = {
 }
 
 
+async def see(page: Page, stub: Stub, view: str, size: tuple[int, int] = WIDE) -> None:
+    """Open a view and wait until it has been drawn."""
+    await page.open(stub.url("/" + VIEWS[view][0]), size)
+    await page.until(VIEWS[view][1])
+
+
 async def test_overview_tells_what_the_proxy_does(page: Page, stub: Stub) -> None:
-    await page.open(stub.url())
-    await page.until(VIEWS["overview"][1])
+    await see(page, stub, "overview")
     assert "/s" in await page.text("#figure-requests")
     assert await page.text("#figure-octets") == "35.7\xa0GiB"
     assert await page.text("#figure-seconds") == "4\xa0d 4\xa0h"
@@ -259,8 +265,41 @@ async def test_overview_tells_what_the_proxy_does(page: Page, stub: Stub) -> Non
     await page.until("document.querySelector('.plot svg').ariaLabel.includes('last 24 hours')")
     await page.click("#top-kind label:last-child")
     await page.until("document.querySelector('#top .origin')")
+    for order, most in (("requests", "90,000"), ("misses", "9,642"), ("octets", "82.0\xa0GiB")):
+        await page.click(f"#top-order [value={order}]")
+        await page.until(f"document.querySelector('#top .number').innerText === '{most}'")
+        assert ("misses mostly" in await page.text("#top li")) is (order == "misses")
     await page.click("#misses li:nth-child(2) a")
     await page.until("document.querySelector('tr.here').id === 'reason-expired'")
+
+
+@pytest.mark.parametrize(
+    ("workers", "told"),
+    [
+        param(1, None, id="one is none"),
+        param(
+            3,
+            [
+                ["0", "4194300", "1,071,045", "43.3\xa0%", "812", "16"],
+                ["1", "4194299", "535,522", "57.8\xa0%", "406", "15"],
+                ["2", "\u2013", "Does not answer"],
+            ],
+            id="one of three is silent",
+        ),
+    ],
+)
+async def test_workers(
+    page: Page, stub: Stub, workers: int, told: list[list[str]] | None
+) -> None:
+    stub.workers = workers
+    await see(page, stub, "overview")
+    await page.until("document.querySelector('#workers-rows tr')")
+    assert await page.run("document.getElementById('workers').checkVisibility()") is bool(told)
+    rows = "[...document.querySelectorAll('#workers-rows tr')].map((row) =>"
+    rows += " [...row.cells].map((cell) => cell.innerText))"
+    if told:
+        assert await page.run(rows) == told
+        assert await page.text("#workers-count") == "2 of 3 answer"
 
 
 async def test_plots_go_on_by_the_counters(page: Page, stub: Stub) -> None:
@@ -337,8 +376,7 @@ async def test_entries_by_keyboard(page: Page, stub: Stub) -> None:
 
 
 async def test_entries_are_sorted_and_filtered_by_the_server(page: Page, stub: Stub) -> None:
-    await page.open(stub.url("/#/entries"))
-    await page.until(VIEWS["entries"][1])
+    await see(page, stub, "entries")
     await page.click("[data-sort=size]")
     await page.until("document.querySelector('.c-size').ariaSort === 'descending'")
     await page.click("[data-sort=size]")
@@ -357,8 +395,7 @@ async def test_entries_are_sorted_and_filtered_by_the_server(page: Page, stub: S
 
 
 async def test_a_million_entries_keep_the_document_small(page: Page, stub: Stub) -> None:
-    await page.open(stub.url("/#/entries"))
-    await page.until(VIEWS["entries"][1])
+    await see(page, stub, "entries")
     assert await page.text("#entries-count") == "1,000,000"
     before = await page.count("*")
     for loaded in range(200, 2001, 100):
@@ -393,13 +430,10 @@ async def test_a_search_that_has_not_found_yet_goes_on(page: Page, stub: Stub) -
         await page.click("#more")
         await page.until("document.getElementById('grid').ariaBusy === 'false'")
     assert await page.text("#entries-foot") == "All 1 shown."
-    await page.go("#/entries?q=nothing")
-    await page.until("document.getElementById('entries-foot').innerText === 'Nothing matches.'")
 
 
 async def test_an_entry_in_full(page: Page, stub: Stub) -> None:
-    await page.open(stub.url(f"/{ENTRY_ROUTE}"))
-    await page.until(VIEWS["entry"][1])
+    await see(page, stub, "entry")
     assert await page.text("#entry-title") == ENTRY
     assert await page.count(".variant") == 3
     await page.click(".variant:nth-of-type(2) summary")
@@ -425,14 +459,53 @@ async def test_an_entry_in_full(page: Page, stub: Stub) -> None:
     await page.until("document.querySelector('.clauses')")
 
 
-async def test_an_entry_that_is_not_there_says_why(page: Page, stub: Stub) -> None:
-    await page.open(stub.url("/#/entry?url=http://a.example/absent"))
-    await page.until("document.querySelector('#entry-body .verdict')")
-    assert "Nothing is stored for http://a.example/absent" in await page.text("#entry-body")
-    assert await page.text("#entry-body .word") == "not-stored-no-store"
-    await page.click("#entry-body .button")
-    await page.until("document.querySelector('#explanation .verdict')")
-    assert "answered with 200: not-stored-no-store. The origin" in await page.text("#explanation")
+async def test_one_variant_is_purged(page: Page, stub: Stub) -> None:
+    await see(page, stub, "entry")
+    await page.click(".variant:nth-of-type(2) summary")
+    await page.click(".variant:nth-of-type(2) .row button")
+    await page.until("document.getElementById('confirm').open")
+    assert await page.text("#confirm-title") == "Purge this variant?"
+    assert ENTRY in await page.text("#confirm-text")
+    await page.click("#confirm-yes")
+    await page.until("document.querySelectorAll('.variant').length === 2")
+    order = {"url": ENTRY, "variant": "01f0c1d2", "soft": False}
+    assert stub.purged == [{**order, "dry_run": True}, {**order, "dry_run": False}]
+
+
+async def test_the_tags_of_an_entry_lead_to_all_that_have_them(page: Page, stub: Stub) -> None:
+    await see(page, stub, "entry")
+    await page.click(".summary dd a")
+    await page.until("document.getElementById('grid').ariaBusy === 'false'")
+    await page.until("document.querySelector('#grid-rows tr')")
+    assert await page.run("document.getElementById('search').elements.tag.value") == "release-42"
+    assert "/api/entries?tag=release-42&limit=100" in stub.asked
+
+
+@pytest.mark.parametrize(
+    ("route", "shown", "sentence", "word"),
+    [
+        param(
+            "entry?url=http://a.example/absent", "#entry-body",
+            "Nothing is stored for http://a.example/absent", "not-stored-no-store", id="an entry",
+        ),
+        param(
+            "explain?url=http://a.example/absent", "#explanation",
+            "answered with 200: not-stored-no-store. The origin", "miss", id="why it is not stored",
+        ),
+        param(
+            "explain?url=http://a.example/&header=nonsense", "#explanation",
+            "is not a field", "", id="a header that is none",
+        ),
+        param("entries?q=nothing", "#entries-foot", "Nothing matches.", "", id="entries"),
+    ],
+)  # fmt: skip
+async def test_what_there_is_not_is_said(
+    page: Page, stub: Stub, route: str, shown: str, sentence: str, word: str
+) -> None:
+    await page.open(stub.url(f"/#/{route}"))
+    await page.until(f"document.querySelector('{shown}').innerText.includes('{sentence}')")
+    if word:
+        assert await page.text(f"{shown} .word") == word
 
 
 async def test_explain(page: Page, stub: Stub) -> None:
@@ -452,42 +525,39 @@ async def test_explain(page: Page, stub: Stub) -> None:
         ("header", "Accept: text/html"),
         ("header", "Cookie: a=b; c=d"),
     ]
-    await page.go("#/explain?url=http://a.example/&header=nonsense")
-    await page.until("document.querySelector('#explanation .verdict.bad')")
-    assert "is not a field" in await page.text("#explanation")
 
 
-async def test_purge_counts_then_asks_then_does(page: Page, stub: Stub) -> None:
+@pytest.mark.parametrize(
+    ("kind", "value", "soft", "number", "done"),
+    [
+        param("prefix", "http://a.example/", False, "3,214", "Purged 3,214", id="a prefix"),
+        param("all", "", True, "1,000,000", "Made 1,000,000", id="everything, softly"),
+    ],
+)
+async def test_purge_counts_then_asks_then_does(
+    page: Page, stub: Stub, kind: str, value: str, soft: bool, number: str, done: str
+) -> None:
     await page.open(stub.url("/#/purge"))
-    await page.click("#purge-form [value=prefix]")
-    await page.click("#purge-form [name=value]")
-    await page.type("http://a.example/")
+    await page.click(f"#purge-form [value={kind}]")
+    if value:
+        await page.click("#purge-form [name=value]")
+        await page.type(value)
+    if soft:
+        await page.click("#purge-form [name=soft]")
     await page.click("#purge-count")
     await page.click("#purge-result .danger")
     await page.until("document.getElementById('confirm').open")
-    assert await page.text("#confirm-title") == "Purge 3,214 entries?"
+    title = f"Make {number} entries stale?" if soft else f"Purge {number} entries?"
+    assert await page.text("#confirm-title") == title
     assert await page.run("document.activeElement.innerText") == "Cancel"
     await page.press("Enter", "\r")
     await page.until("!document.getElementById('confirm').open")
     assert [order["dry_run"] for order in stub.purged] == [True]
     await page.click("#purge-result .danger")
     await page.click("#confirm-yes")
-    await page.until("document.querySelector('#purge-result').innerText.startsWith('Purged 3,214')")
-    order = {"prefix": "http://a.example/", "soft": False}
+    await page.until(f"document.querySelector('#purge-result').innerText.startsWith('{done}')")
+    order = {kind: value or True, "soft": soft}
     assert stub.purged == [{**order, "dry_run": True}, {**order, "dry_run": False}]
-
-
-async def test_purge_of_everything_softly(page: Page, stub: Stub) -> None:
-    await page.open(stub.url("/#/purge"))
-    await page.click("#purge-form [value=all]")
-    await page.click("#purge-form [name=soft]")
-    await page.click("#purge-count")
-    await page.click("#purge-result .danger")
-    await page.click("#confirm-yes")
-    await page.until(
-        "document.querySelector('#purge-result').innerText.startsWith('Made 1,000,000')"
-    )
-    assert stub.purged[-1] == {"all": True, "soft": True, "dry_run": False}
 
 
 async def test_a_count_does_not_outlive_what_was_counted(page: Page, stub: Stub) -> None:
@@ -515,8 +585,7 @@ async def test_the_glossary_is_that_of_the_documents(page: Page, stub: Stub) -> 
 
 @pytest.mark.parametrize("view", VIEWS)
 async def test_hostile_text_stays_text(page: Page, stub: Stub, view: str) -> None:
-    await page.open(stub.url("/" + VIEWS[view][0]))
-    await page.until(VIEWS[view][1])
+    await see(page, stub, view)
     if view == "overview":
         await page.until(f"document.querySelectorAll('#live tr').length > {len(HOSTILE)}")
     assert "owned" not in await page.run("document.title")
@@ -589,10 +658,10 @@ async def test_a_failure_is_told_and_passes(page: Page, stub: Stub) -> None:
 async def test_a_view_fits(
     page: Page, stub: Stub, view: str, size: tuple[int, int], scheme: str
 ) -> None:
+    stub.workers = 3
     features = [{"name": "prefers-color-scheme", "value": scheme}]
     await page.call("Emulation.setEmulatedMedia", features=features)
-    await page.open(stub.url("/" + VIEWS[view][0]), size)
-    await page.until(VIEWS[view][1])
+    await see(page, stub, view, size)
     assert await page.run("document.documentElement.scrollWidth") <= size[0]
     assert await page.count(".view:not([hidden])") == 1
     unnamed = """[...document.querySelectorAll('a, button, input, select, textarea, progress, svg')]
@@ -624,8 +693,7 @@ CONTRASTS = """(() => {
 
 @pytest.mark.parametrize("view", VIEWS)
 async def test_focus_is_seen(page: Page, stub: Stub, view: str) -> None:
-    await page.open(stub.url("/" + VIEWS[view][0]))
-    await page.until(VIEWS[view][1])
+    await see(page, stub, view)
     shown = """(() => {
         const node = document.activeElement;
         const near = node.matches('.choice input') ? node.nextElementSibling
@@ -644,8 +712,7 @@ async def test_focus_is_seen(page: Page, stub: Stub, view: str) -> None:
 async def test_nothing_moves_for_those_who_want_no_motion(page: Page, stub: Stub) -> None:
     features = [{"name": "prefers-reduced-motion", "value": "reduce"}]
     await page.call("Emulation.setEmulatedMedia", features=features)
-    await page.open(stub.url())
-    await page.until(VIEWS["overview"][1])
+    await see(page, stub, "overview")
     moving = """[...document.querySelectorAll('*')].map((node) => getComputedStyle(node))
         .filter((style) => /[1-9]/.test(style.transitionDuration) || style.animationName !== 'none')
         .length"""

@@ -18,7 +18,9 @@ FLOORS = [
     "frontend",
     "admin",
     "config",
+    "posts",
     "app",
+    "workers",
     "cli",
     "__main__",
 ]

@@ -40,6 +40,27 @@ def test_version() -> None:
     assert (run.returncode, run.stdout) == (0, f"forecache {__version__}\n")
 
 
+@pytest.mark.parametrize("command", ["--version", "check", "serve"])
+def test_who_prints_no_tables_imports_nothing_for_them(command: str) -> None:
+    script = (
+        "import sys\nfrom proxy.cli import main\n"
+        "try: main()\nfinally: assert 'rich' not in sys.modules"
+    )
+    clients = {"FORECACHE_ACCESS__CLIENTS": "10.0.0.0/8"}
+    nowhere = {"FORECACHE_SERVER__LISTEN": "192.0.2.1:1", **clients}  # so that serve ends
+    run = subprocess.run(
+        [sys.executable, "-c", script, command],
+        cwd=ROOT,
+        env={**ENVIRON, **nowhere},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert "AssertionError" not in run.stderr
+    assert run.returncode == (1 if command == "serve" else 0), run.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -49,7 +49,8 @@ def run(house: House, tmp_path: Path) -> Run:
 
 async def stored(house: House, origin: Origin, *paths: str) -> None:
     for path in paths:
-        origin.serve(path, reply(200, FRESH, "Content-Type: text/x", body=b"hello"))
+        lines = (FRESH, "Content-Type: text/x", f"Cache-Tag: tag-{path[1:]}")
+        origin.serve(path, reply(200, *lines, body=b"hello"))
         await house.get(origin.url(path))
         await house.running.door.exchange.settled(origin.url(path))
 
@@ -66,12 +67,16 @@ async def test_ls(house: House, origin: Origin, run: Run) -> None:
     text = (await run("ls", "/a")).output
     assert origin.url("/a") in text
     assert origin.url("/b") not in text
+    tagged = parsed(await run("ls", "--json", "--tag", "tag-b"))
+    assert [entry["url"] for entry in tagged] == [origin.url("/b")]
 
 
 async def test_show(house: House, origin: Origin, run: Run) -> None:
     await stored(house, origin, "/a")
     assert parsed(await run("show", origin.url("/a"), "--json"))["url"] == origin.url("/a")
-    assert "lifetime" in (await run("show", origin.url("/a"))).output
+    text = (await run("show", origin.url("/a"))).output
+    for name in ("lifetime", "variant", "tag-a"):
+        assert name in text
     missing = await run("show", origin.url("/none"))
     assert (missing.exit_code, "Nothing is stored" in missing.output) == (3, True)
 
@@ -81,6 +86,14 @@ async def test_explain(house: House, origin: Origin, run: Run) -> None:
     assert parsed(await run("explain", "--json", origin.url("/a")))["reason"] == "hit"
     text = (await run("explain", origin.url("/a"), "-H", "Cache-Control: no-cache")).output
     assert "request-no-cache" in text
+    origin.serve("/b", reply(200, "Cache-Control: private", body=b"hello"))
+    await house.get(origin.url("/b"))
+    while "Last asked" not in text:  # records come in batches
+        text = (await run("explain", origin.url("/b"))).output
+    assert text.endswith("ago: 200, not-stored-private.\n")
+    denied = (await run("explain", "http://10.0.0.1/")).output.splitlines()
+    assert denied[0].startswith("denied-destination  10.0.0.1 is denied by the built-in rule")
+    assert "[access] allow_destinations" in denied[0]  # which is no markup
     wrong = await run("explain", "nonsense")
     assert wrong.exit_code == 1
 
@@ -91,6 +104,11 @@ async def test_purge(house: House, origin: Origin, run: Run) -> None:
     assert (dry.exit_code, dry.output) == (0, "2 (10 B) would be purged\n")
     assert parsed(await run("purge", origin.url("/a"), "--json"))["keys"] == 1
     assert not (await house.get(origin.url("/a"))).hit
+    (variant,) = parsed(await run("show", origin.url("/b"), "--json"))["variants"]
+    for word, code in (("none", 3), (variant["id"], 0)):
+        assert (await run("purge", origin.url("/b"), "--variant", word)).exit_code == code
+    assert not (await house.get(origin.url("/b"))).hit
+    assert (await run("purge", "--all", "--variant", "x")).exit_code == 2
     assert (await run("purge")).exit_code == 2
     assert (await run("purge", origin.url("/a"), "--all")).exit_code == 2
 
@@ -127,11 +145,11 @@ async def test_what_is_stored_does_nothing_to_a_terminal(
 async def test_where_nobody_answers(tmp_path: Path) -> None:
     file = tmp_path / "c.toml"
     file.write_text('[admin]\nlisten = "127.0.0.1:1"\n')
-    for command in (["ls"], ["stats"], ["show", "http://a.example/"]):
+    for command in (["top"], ["purge", "--all"], ["explain", "http://a.example/"]):
         words = [command[0], "--config", str(file), *command[1:]]
         result = CliRunner().invoke(_forecache, words)
         assert result.exit_code == 4
         assert "No proxy answers" in result.output
     file.write_text('[admin]\nlisten = "off"\n')
-    result = CliRunner().invoke(_forecache, ["ls", "--config", str(file)])
+    result = CliRunner().invoke(_forecache, ["top", "--config", str(file)])
     assert (result.exit_code, "is off" in result.output) == (4, True)

@@ -76,11 +76,11 @@ class Guard:
     def __init__(self) -> None:
         self.denied: set[str] = set()
         self.rule = "built-in: loopback"
-        self.asked: list[tuple[str, str]] = []
+        self.asked: list[tuple[str, str | None]] = []
 
-    def __call__(self, host: str, port: int, address: str) -> Verdict:
+    def __call__(self, host: str, port: int, address: str | None) -> Verdict:
         self.asked.append((host, address))
-        if address in self.denied:
+        if (address or host) in self.denied:
             return Denied(self.rule, f"{host} is denied; allow_destinations would allow it.")
         return ALLOWED
 
@@ -833,15 +833,34 @@ async def test_the_parents_407_is_no_clients_business(client: Client) -> None:
         assert blame(caught) == (502, "proxy_configuration_error")
 
 
-async def test_a_literal_address_is_judged_before_a_parent_gets_it(client: Client) -> None:
-    client.guard.denied = {"127.0.0.1"}
+@pytest.mark.parametrize(("host", "address"), [("127.0.0.1", "127.0.0.1"), ("bad.example", None)])
+async def test_what_is_denied_is_judged_before_a_parent_gets_it(
+    client: Client, host: str, address: str | None
+) -> None:
+    client.guard.denied = {host}
     async with Peer(answering(OK)) as parent:
         client.through(parent)
         with pytest.raises(NotReached):
-            await client.fetch(80, host="127.0.0.1")
+            await client.fetch(80, host=host)
         with pytest.raises(NotReached):
-            await client.upstream.dial(Origin("https", "127.0.0.1", 443))
+            await client.upstream.dial(Origin("https", host, 443))
+        with pytest.raises(NotReached):
+            client.upstream.admitted(Origin("https", host, 443))
+        assert client.guard.asked == [(host, address)] * 3
+        assert client.upstream.admitted(Origin("https", "good.example", 443)) == ()
         assert parent.connections == 0
+
+
+async def test_what_would_be_connected_to_is_known_without_doing_so(client: Client) -> None:
+    origin = Origin("http", "a.example", 80)
+    assert client.upstream.admitted(origin) is None
+    assert client.upstream.admitted(Origin("http", "::1", 80)) == ("::1",)
+    with pytest.raises(NotReached):
+        await client.fetch(1)  # nobody listens there, but its name is resolved
+    assert client.upstream.admitted(origin) == ("127.0.0.1",)
+    client.guard.denied = {"127.0.0.1"}
+    with pytest.raises(NotReached, match=r"a\.example is denied"):
+        client.upstream.admitted(origin)
 
 
 async def test_a_silent_parent(client: Client) -> None:

@@ -74,12 +74,16 @@ TYPES: Final = ("application/vnd.debian.binary-package", "text/html; charset=utf
 
 @dataclass(slots=True)
 class Stub:
-    """What the endpoint says, and what it was asked. ``rate``: exchanges a second in the stream."""
+    """What the endpoint says, and what it was asked. ``rate``: exchanges a second in the stream.
+
+    Of several workers the last is silent.
+    """
 
     rate: int = 40
     token: str = ""
     total: int = 1_000_000
     hostile: bool = True
+    workers: int = 1
     purged: list[dict[str, Any]] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     failing: bool = False
@@ -110,7 +114,7 @@ class Stub:
             "fresh_until": stored + (86_400, 3_600, 604_800)[index % 3],
             "hits": max(0, 40_000 - index * 37),
             "used": now - index * 3.7,
-            "tags": [],
+            "tags": ["release-42"] if index % 7 == 3 else [],
         }
 
 
@@ -128,9 +132,10 @@ def series(now: float, step: int, number: int, seed: int) -> list[list[float]]:
     return points
 
 
-def busiest(names: list[str]) -> list[dict[str, Any]]:
+def busiest(names: list[str]) -> dict[str, list[dict[str, Any]]]:
+    """By each measure, as the endpoint ranks them."""
     reasons = ("miss", "expired", "not-stored-no-store", "vary-miss")
-    return [
+    counted = [
         {
             "name": name,
             "requests": 90_000 // (at + 1),
@@ -140,6 +145,32 @@ def busiest(names: list[str]) -> list[dict[str, Any]]:
         }
         for at, name in enumerate(names)
     ]
+    return {
+        measure: sorted(
+            (one for one in counted if one[measure]),
+            key=lambda one: one[measure],
+            reverse=True,
+        )
+        for measure in ("requests", "octets", "misses")
+    }
+
+
+def workers(number: int) -> list[dict[str, Any]]:
+    """A line for each; of several the last does not answer."""
+    lines: list[dict[str, Any]] = [
+        {
+            "worker": at,
+            "pid": 4_194_300 - at,
+            "requests": 1_071_045 // (at + 1),
+            "hits": 928_229 // (at + 2),
+            "connections": 812 // (at + 1),
+            "tunnels": 16 - at,
+        }
+        for at in range(number)
+    ]
+    if number > 1:
+        lines[-1] = {"worker": number - 1, "silent": True}
+    return lines
 
 
 async def file(request: web.Request) -> web.StreamResponse:
@@ -181,6 +212,7 @@ async def stats(request: web.Request) -> web.Response:
         },
         "series": {"second": series(now, 1, 600, 1), "minute": series(now, 60, 1440, 2)},
         "top": {"hosts": busiest(hosts), "urls": busiest(urls)},
+        "workers": workers(stub.workers),
     }
     return web.json_response(body)
 
@@ -220,6 +252,8 @@ async def entries(request: web.Request) -> web.Response:
     indexes: Iterator[int] = iter(range(start, stub.total))
     if host := asked.get("host"):
         indexes = (at for at in indexes if stub.entry(at)["host"] == host)
+    if tag := asked.get("tag"):
+        indexes = (at for at in indexes if tag in stub.entry(at)["tags"])
     page = list(itertools.islice(indexes, limit))
     cursor = str(page[-1] + 1) if page and page[-1] + 1 < stub.total else ""
     body = {"entries": [stub.entry(at) for at in page], "cursor": cursor, "total": stub.total}
@@ -283,7 +317,18 @@ async def entry(request: web.Request) -> web.Response:
     variants = [variant(0, 5_130.2, 14_400)]
     if "n=" not in url:
         variants += [variant(1, 3_700, 3_600), variant(2, 260_000, 60)]
-    body = {"url": url, "key": url, "hits": 40_112, "used": time.time() - 4, "variants": variants}
+    stub = request.app[STUB]
+    gone = {
+        order["variant"] for order in stub.purged if "variant" in order and not order["dry_run"]
+    }
+    body = {
+        "url": url,
+        "key": url,
+        "hits": 40_112,
+        "used": time.time() - 4,
+        "tags": ["release-42", "<b>bold</b>\u202egat", "group, news"],
+        "variants": [each for each in variants if each["id"] not in gone],
+    }
     return web.json_response(body)
 
 
@@ -322,6 +367,8 @@ async def purge(request: web.Request) -> web.Response:
     stub = request.app[STUB]
     stub.purged.append(asked)
     keys = 0 if asked.get("host") == "nobody.example" else stub.total if "all" in asked else 3_214
+    if "variant" in asked:
+        keys = 1
     body = {"keys": keys, "octets": keys * 41_000, "dry_run": asked["dry_run"]}
     return web.json_response(body)
 
@@ -427,5 +474,6 @@ if __name__ == "__main__":
     parser.add_argument("port", type=int)
     parser.add_argument("--rate", type=int, default=40)
     parser.add_argument("--token", default="")
+    parser.add_argument("--workers", type=int, default=1)
     given = parser.parse_args()
-    asyncio.run(_serve(Stub(rate=given.rate, token=given.token, port=given.port)))
+    asyncio.run(_serve(Stub(**vars(given))))

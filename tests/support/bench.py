@@ -46,11 +46,20 @@ class Got:
 
 
 class Bench:
-    """``store``, ``fetcher`` and the ``exchange`` between them."""
+    """``store``, ``fetcher`` and the ``exchange`` between them.
 
-    def __init__(self, options: Options | None = None, finish_fill: float = 600.0) -> None:
-        self.store = FakeStore()
-        self.fetcher = FakeFetcher()
+    ``beside`` another one it has the same store and the same origin.
+    """
+
+    def __init__(
+        self,
+        options: Options | None = None,
+        finish_fill: float = 600.0,
+        *,
+        beside: Bench | None = None,
+    ) -> None:
+        self.store: FakeStore = FakeStore() if beside is None else beside.store
+        self.fetcher: FakeFetcher = FakeFetcher() if beside is None else beside.fetcher
         own = ExchangeOptions(finish_fill=Seconds(finish_fill))
         voice = Voice(PSEUDONYM)
         self.exchange = Exchange(self.store, self.fetcher, options or Options(), own, voice)

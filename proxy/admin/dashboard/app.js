@@ -732,11 +732,10 @@ function drawTop() {
   const { stats } = overview;
   const kind = chosen("top-kind");
   const order = chosen("top-order");
-  const list = [...(stats.top[kind] ?? [])].sort((one, other) => other[order] - one[order]);
+  const list = stats.top[kind]?.[order] ?? [];
   const most = list[0]?.[order] || 1;
   const rows = list
     .slice(0, MOST_TOP)
-    .filter((item) => item[order] > 0)
     .map((item) => {
       const bar = make("span", { class: "bar" });
       bar.style.width = `${Math.max(0.5, (item[order] / most) * 100)}%`;
@@ -756,7 +755,7 @@ function drawTop() {
         make(
           "span",
           { class: "number" },
-          order === "octets" ? octets(item.octets) : count(item.misses),
+          order === "octets" ? octets(item.octets) : count(item[order]),
         ),
         make(
           "span",
@@ -801,6 +800,36 @@ function drawWork() {
     );
   }
   byId("work").replaceChildren(...rows);
+}
+
+function workerRow(line) {
+  const cell = (text) => make("td", { class: "number" }, text);
+  const name = make("th", { scope: "row" }, count(line.worker));
+  if (line.silent) {
+    const said = make("td", { class: "empty", colspan: "4" }, "Does not answer");
+    return make("tr", {}, name, cell(NONE), said);
+  }
+  return make(
+    "tr",
+    {},
+    name,
+    cell(String(line.pid)),
+    cell(count(line.requests)),
+    cell(percent(line.hits / line.requests)),
+    cell(count(line.connections)),
+    cell(count(line.tunnels)),
+  );
+}
+
+// One alone has nothing to say that is not said above.
+function drawWorkers() {
+  const { workers } = overview.stats;
+  const silent = workers.filter((line) => line.silent).length;
+  byId("workers").hidden = workers.length < 2;
+  byId("workers-count").textContent = silent
+    ? `${count(workers.length - silent)} of ${count(workers.length)} answer`
+    : count(workers.length);
+  byId("workers-rows").replaceChildren(...workers.map(workerRow));
 }
 
 const MOST_FILLS = 40;
@@ -860,6 +889,7 @@ function drawStats() {
   drawOutcomes();
   drawTop();
   drawWork();
+  drawWorkers();
 }
 
 // Between two polls the plots go on by the counters, which are sums since the start.
@@ -1033,7 +1063,7 @@ function enterOverview(_, signal) {
 // ---- Entries ----
 
 const PAGE = 100;
-const FILTERS = ["q", "host", "prefix", "type", "state", "coding"];
+const FILTERS = ["q", "host", "prefix", "type", "tag", "state", "coding"];
 const OVERSCAN = 12;
 // A search goes through the store piece by piece; this many pieces are gone through unasked.
 const MOST_EMPTY = 8;
@@ -1402,7 +1432,9 @@ function fieldTable(fields, absent) {
   return make("table", { class: "fields" }, make("tbody", {}, ...rows));
 }
 
-function variantPart(variant, index, number) {
+function variantPart(entry, index, signal) {
+  const variant = entry.variants[index];
+  const number = entry.variants.length;
   const type =
     variant.fields.find(([name]) => name.toLowerCase() === "content-type")?.[1] ?? "no type";
   const fresh = variant.freshness.ttl > 0;
@@ -1466,6 +1498,7 @@ function variantPart(variant, index, number) {
             ),
             fact("Id", raw(variant.id)),
           ),
+          make("p", { class: "row" }, purgeVariant(entry.url, variant, signal)),
         ),
       ),
       make(
@@ -1485,6 +1518,20 @@ function variantPart(variant, index, number) {
   );
 }
 
+function purgeVariant(url, variant, signal) {
+  const button = make("button", { type: "button" }, "Purge this variant\u2026");
+  const wanted = { kind: "url", value: url, variant: variant.id, soft: false };
+  const attempt = (work) => () => work().catch((error) => signal.aborted || tell(error));
+  const carryOut = attempt(async () => {
+    await purge(wanted, false, signal);
+    listing.asked = null;
+    show();
+  });
+  const begin = async () => confirmPurge(wanted, await purge(wanted, true, signal), carryOut);
+  button.addEventListener("click", attempt(begin));
+  return button;
+}
+
 async function enterEntry(parameters, signal) {
   const url = parameters.get("url") ?? "";
   byId("entry-title").replaceChildren(address(url, 4000));
@@ -1496,7 +1543,7 @@ async function enterEntry(parameters, signal) {
     tell(null);
     body.replaceChildren(
       entryHead(entry),
-      ...entry.variants.map((variant, at) => variantPart(variant, at, entry.variants.length)),
+      ...entry.variants.map((_, at) => variantPart(entry, at, signal)),
     );
   } catch (error) {
     if (signal.aborted) return;
@@ -1517,6 +1564,11 @@ async function enterEntry(parameters, signal) {
   }
 }
 
+const tagLink = (tag, at) => [
+  at ? " \u00b7 " : "",
+  make("a", { href: `#/entries?${query([["tag", tag]])}` }, raw(tag, 120)),
+];
+
 function entryHead(entry) {
   return make(
     "div",
@@ -1528,6 +1580,7 @@ function entryHead(entry) {
       fact("Hits", count(entry.hits)),
       fact("Last used", entry.used ? moment(entry.used) : "never"),
       entry.key === entry.url ? null : fact("Key", raw(entry.key, 1000)),
+      entry.tags.length ? fact("Tags", ...entry.tags.flatMap(tagLink)) : null,
     ),
     make(
       "p",
@@ -1660,10 +1713,10 @@ function drawPurge() {
   byId("purge-result").replaceChildren();
 }
 
-function purge({ kind, value, soft }, dryRun, signal) {
+function purge({ kind, value, variant, soft }, dryRun, signal) {
   return post(
     "/api/purge",
-    { [kind]: kind === "all" ? true : value, soft, dry_run: dryRun },
+    { [kind]: kind === "all" ? true : value, variant, soft, dry_run: dryRun },
     signal,
   );
 }
@@ -1671,6 +1724,7 @@ function purge({ kind, value, soft }, dryRun, signal) {
 const entriesText = (number) => some(number, "entry", "entries");
 
 function deed(wanted, number, past = false) {
+  if (wanted.variant) return "Purge this variant";
   if (wanted.soft) return `${past ? "Made" : "Make"} ${entriesText(number)} stale`;
   return `${past ? "Purged" : "Purge"} ${entriesText(number)}`;
 }
@@ -1704,7 +1758,9 @@ async function countPurge(signal) {
         { type: "button", class: "danger" },
         `${deed(wanted, found.keys)}\u2026`,
       );
-      button.addEventListener("click", () => confirmPurge(wanted, found, signal));
+      button.addEventListener("click", () =>
+        confirmPurge(wanted, found, () => carryOut(wanted, signal)),
+      );
       lines.push(make("p", { class: "row" }, button));
     }
     result.replaceChildren(make("div", { class: "verdict" }, ...lines));
@@ -1714,7 +1770,7 @@ async function countPurge(signal) {
   }
 }
 
-function confirmPurge(wanted, found, signal) {
+function confirmPurge(wanted, found, act) {
   const dialog = byId("confirm");
   byId("confirm-title").textContent = `${deed(wanted, found.keys)}?`;
   byId("confirm-text").replaceChildren(
@@ -1731,12 +1787,12 @@ function confirmPurge(wanted, found, signal) {
       {},
       wanted.soft
         ? "The next request for each of them asks its origin first."
-        : "They are fetched again from their origins when they are next asked for.",
+        : "What is purged is fetched again from its origin when it is next asked for.",
     ),
   );
   byId("confirm-yes").textContent = deed(wanted, found.keys);
   dialog.returnValue = "";
-  dialog.onclose = () => dialog.returnValue === "yes" && carryOut(wanted, signal);
+  dialog.onclose = () => dialog.returnValue === "yes" && act();
   dialog.showModal();
 }
 

@@ -204,6 +204,21 @@ def test_the_denial_explains_itself(host: str, address: str, sentence: str) -> N
     assert verdict.sentence == sentence
 
 
+@pytest.mark.parametrize(
+    ("allow", "deny", "host", "sentence"),
+    [
+        param("", "bad.example", "Bad.example.", "bad.example is denied by", id="its name"),
+        param("", "*.bad.example", "a.bad.example", "a.bad.example is denied by", id="a suffix"),
+        param("bad.example", "bad.example", "bad.example", "bad.example is", id="deny is final"),
+        param("", "private 10.0.0.0/8", "a.example", "", id="addresses are not known"),
+    ],
+)
+def test_a_name_that_is_not_resolved_here(allow: str, deny: str, host: str, sentence: str) -> None:
+    verdict = rules(allow, deny).destination(host, 80, None)
+    assert (verdict.sentence if isinstance(verdict, Denied) else "").startswith(sentence)
+    assert (verdict == ALLOWED) is (not sentence)
+
+
 def test_a_listed_denial_names_its_entry() -> None:
     assert rules(deny="8.8.0.0/16").destination("a.example", 80, "8.8.8.8") == Denied(
         "deny_destinations",

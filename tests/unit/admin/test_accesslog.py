@@ -2,6 +2,8 @@
 
 import os
 import stat
+import subprocess
+import sys
 import timeit
 from pathlib import Path
 
@@ -193,3 +195,42 @@ def test_whoever_cannot_count_does_not_end_the_log(
     log.close()
     assert "1 records were not counted" in caplog.text
     assert len(path.read_text().splitlines()) == 1
+
+
+TAKEN = """
+import fcntl, sys
+file = open(sys.argv[1], "ab")
+fcntl.lockf(file, fcntl.LOCK_EX)
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("pipe", [True, False], ids=["pipe", "file"])
+def test_processes_take_turns_at_a_pipe(
+    pipe: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, turns = tmp_path / "access.log", tmp_path / "turns"
+    monkeypatch.setattr(accesslog, "CLOSE_TIMEOUT", 0.2)
+    os.mkfifo(path) if pipe else path.touch()
+    reading = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    log = open_log(LogOptions(access=str(path)), turns=turns)
+    assert log
+    with subprocess.Popen(
+        [sys.executable, "-c", TAKEN, str(turns)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as another:
+        assert another.stdout
+        another.stdout.readline()
+        log(record(200))
+        log.close()  # in vain, where it waits for its turn
+        if pipe:
+            with pytest.raises(BlockingIOError):
+                os.read(reading, 1000)
+        else:
+            assert statuses(os.read(reading, 1000).decode()) == ["200"]
+    log._thread.join(5)
+    if pipe:
+        assert statuses(os.read(reading, 1000).decode()) == ["200"]
+    os.close(reading)

@@ -19,7 +19,7 @@ GAUGES = Gauges(
     entries=5,
     size=1000,
     size_limit=4000,
-    evictions={"size": 2},
+    evictions={"unused": 2, "damaged": 1},
     stores={"stored": 7, "failed": 1},
     fills=3,
     tunnels=4,
@@ -29,10 +29,15 @@ GAUGES = Gauges(
 
 
 def record(
-    reason: Reason, method: str = "GET", status: int = 200, elapsed: float = 0.02
+    reason: Reason,
+    method: str = "GET",
+    status: int = 200,
+    elapsed: float = 0.02,
+    asked: float = 0.0,
 ) -> ExchangeRecord:
     target = "http://a.example/"
-    return ExchangeRecord(1.7e9, elapsed, "127.0.0.1", method, target, 1, status, 100, reason)
+    made = ExchangeRecord(1.7e9, elapsed, "127.0.0.1", method, target, 1, status, 100, reason)
+    return made._replace(asked=asked)
 
 
 def exposed(*records: ExchangeRecord, gauges: Gauges = GAUGES) -> bytes:
@@ -58,7 +63,9 @@ def value(text: bytes, name: str, **labels: str) -> float:
 RECORDS = (
     record(Reason.HIT),
     record(Reason.HIT, elapsed=0.0),
-    record(Reason.MISS, status=404, elapsed=100.0),
+    record(Reason.MISS, status=404, elapsed=100.0, asked=0.5),
+    record(Reason.REVALIDATED, asked=0.004),
+    record(Reason.EXPIRED, asked=-1.0),  # a clock was set back
     record(Reason.STALE_IF_ERROR),
     record(Reason.COLLAPSED),
     record(Reason.DENIED_PORT, "CONNECT", 403),
@@ -73,24 +80,27 @@ RECORDS = (
             "requests_total", {"method": "GET", "result": "hit", "status_class": "2xx"}, 2,
             id="requests",
         ),
-        param("response_bytes_total", {"source": "cache"}, 400, id="octets from the cache"),
-        param("response_bytes_total", {"source": "origin"}, 100, id="octets from origins"),
-        param("request_duration_seconds_count", {"result": "hit"}, 4, id="durations counted"),
-        param("request_duration_seconds_sum", {"result": "miss"}, 100, id="durations summed"),
+        param("response_bytes_total", {"source": "cache"}, 500, id="octets from the cache"),
+        param("response_bytes_total", {"source": "origin"}, 200, id="octets from origins"),
+        param("request_duration_seconds_count", {"result": "hit"}, 5, id="durations counted"),
+        param("request_duration_seconds_sum", {"result": "miss"}, 100.02, id="durations summed"),
+        param("upstream_duration_seconds_count", {}, 2, id="who asked an origin"),
+        param("upstream_duration_seconds_sum", {}, 0.504, id="origins summed"),
+        param("upstream_duration_seconds_bucket", {"le": "0.005"}, 1, id="origins by duration"),
         param(
             "request_duration_seconds_bucket", {"result": "hit", "le": "0.001"}, 1,
             id="the first bucket",
         ),
         param(
-            "request_duration_seconds_bucket", {"result": "hit", "le": "0.025"}, 4,
+            "request_duration_seconds_bucket", {"result": "hit", "le": "0.025"}, 5,
             id="buckets add up",
         ),
         param(
-            "request_duration_seconds_bucket", {"result": "miss", "le": "60.0"}, 0,
+            "request_duration_seconds_bucket", {"result": "miss", "le": "60.0"}, 1,
             id="the last bound",
         ),
         param(
-            "request_duration_seconds_bucket", {"result": "miss", "le": "+Inf"}, 1, id="beyond it"
+            "request_duration_seconds_bucket", {"result": "miss", "le": "+Inf"}, 2, id="beyond it"
         ),
         param("collapsed_requests_total", {}, 1, id="collapsed"),
         param("stale_served_total", {"cause": "stale-if-error"}, 1, id="stale"),
@@ -99,7 +109,8 @@ RECORDS = (
         param("cache_entries", {}, 5, id="entries"),
         param("cache_size_bytes", {}, 1000, id="size"),
         param("cache_size_limit_bytes", {}, 4000, id="limit"),
-        param("cache_evictions_total", {"reason": "size"}, 2, id="evictions"),
+        param("cache_evictions_total", {"reason": "unused"}, 2, id="evictions"),
+        param("cache_evictions_total", {"reason": "damaged"}, 1, id="damage"),
         param("cache_stores_total", {"outcome": "stored"}, 7, id="stores"),
         param("inflight_fills", {}, 3, id="fills"),
         param("tunnels_open", {}, 4, id="tunnels"),

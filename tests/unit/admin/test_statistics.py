@@ -32,6 +32,7 @@ def record(
     method: str = "GET",
     status: int = 200,
     sent: int = 100,
+    asked: float = 0.0,
 ) -> ExchangeRecord:
     """One that ended ``at`` seconds after ``NOW``."""
     return ExchangeRecord(
@@ -44,6 +45,7 @@ def record(
         status=status,
         sent=sent,
         reason=reason,
+        asked=asked,
     )
 
 
@@ -129,6 +131,15 @@ def test_durations_by_group() -> None:
     assert snapshot.durations["miss"].counts[-1] == 1
     assert sum(snapshot.durations["miss"].counts) == 1
     assert snapshot.durations["own"].total == 0.0
+
+
+def test_how_long_origins_took_for_their_heads() -> None:
+    snapshot = taken(
+        [record(), record(Reason.MISS, asked=0.002), record(Reason.COLLAPSED)],
+        [record(Reason.REVALIDATED, asked=90.0), record(Reason.MISS, asked=-3600.0)],
+    )
+    assert snapshot.asking.total == pytest.approx(90.002)
+    assert [at for at, count in enumerate(snapshot.asking.counts) if count] == [1, len(BOUNDS)]
 
 
 @pytest.mark.parametrize(

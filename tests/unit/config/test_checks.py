@@ -40,6 +40,8 @@ def problems(tmp_path: Path, text: str) -> list[str]:
         ),
         param("[server]\nlisten = '3128'", "lacks the address", id="listener"),
         param("[server]\nlisten = []", "is empty", id="no listener"),
+        param("[server]\nworkers = 0", 'should be from 1 to 64, or "auto"', id="no worker"),
+        param("[server]\nworkers = 65", 'should be from 1 to 64, or "auto"', id="many workers"),
         param(
             "[cache]\nmax_size = '1GiB'\nmax_object_size = '2GiB'",
             "should not be larger than max_size",

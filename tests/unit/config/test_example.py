@@ -58,6 +58,6 @@ def test_the_rule_has_every_verb_and_loads(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text("\n".join(rule_lines()))
     (rule,) = load(file, {}).cache.rules
-    assert rule.name == "config.toml:1"
+    assert rule.where == "config.toml:1"
     named = {match[1] for line in rule_lines() if (match := KEY_LINE.match(line))}
-    assert named == {each.name for each in fields(Rule)} - {"name", "regex"}
+    assert named == {each.name for each in fields(Rule)} - {"where", "regex"}

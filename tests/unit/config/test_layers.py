@@ -123,7 +123,7 @@ def test_an_empty_folder_is_the_default_one(tmp_path: Path) -> None:
             id="key of a rule",
         ),
         param(
-            "[[rules]]\nname = 'x'", "c.toml:2: rules[1].name: no such key", id="a rule's own name"
+            "[[rules]]\nwhere = 'x'", "c.toml:2: rules[1].where: no such key", id="where a rule is"
         ),
         param(
             "[[rules]]\nmatch = 'http://a.example/*'\nfreshness = 3",
@@ -183,15 +183,15 @@ def test_everything_wrong_is_told_at_once(tmp_path: Path) -> None:
 def test_rules_keep_their_order_and_where_they_are_written(tmp_path: Path) -> None:
     text = "[[rules]]\nmatch = 'http://a.example/*'\n\n[[rules]]\nregex = 'b'\nfreshness = '1d'\n"
     first, second = loaded(tmp_path, text).cache.rules
-    assert (first.name, first.match) == ("c.toml:1", "http://a.example/*")
-    assert second.name == "c.toml:4"
+    assert (first.where, first.match) == ("c.toml:1", "http://a.example/*")
+    assert second.where == "c.toml:4"
     assert second.freshness == Seconds(86400)
 
 
 def test_rules_in_a_variable_replace_those_of_the_file(tmp_path: Path) -> None:
     environ = {"FORECACHE_RULES": '[{ regex = "b", cache = false }, { regex = "c" }]'}
     settings = loaded(tmp_path, "[[rules]]\nregex = 'a'\n", environ)
-    assert [rule.name for rule in settings.cache.rules] == [
+    assert [rule.where for rule in settings.cache.rules] == [
         "FORECACHE_RULES:1",
         "FORECACHE_RULES:2",
     ]

@@ -38,6 +38,8 @@ class Word(StrEnum):
         param("a", tuple[str, ...], ("a",), id="list of one without brackets"),
         param([443, 80], tuple[int, ...], (443, 80), id="list of ints"),
         param("7d", Seconds | None, 604800.0, id="optional"),
+        param(2, int | Literal["auto"], 2, id="the first of two"),
+        param("auto", int | Literal["auto"], "auto", id="the second of two"),
     ],
 )
 def test_convert(value: object, hint: Any, expected: object) -> None:
@@ -71,6 +73,13 @@ def test_convert(value: object, hint: Any, expected: object) -> None:
         param([1], tuple[str, ...], "1 should be text in quotes", id="member of another type"),
         param("~no-such-user/x", Path, "home folder that is not known", id="nobody's home"),
         param({"a": 1}, int, "should be a whole number", id="table for int"),
+        param(60, Seconds | None, "60 lacks a unit", id="optional, for what it is"),
+        param(
+            "aut",
+            int | Literal["auto"],
+            '"aut" should be a whole number, or one of "auto"; did you mean auto?',
+            id="neither of two",
+        ),
     ],
 )
 def test_what_was_expected(value: object, hint: Any, said: str) -> None:
@@ -96,6 +105,8 @@ def test_what_was_expected(value: object, hint: Any, said: str) -> None:
         param("[::1]:3128", tuple[str, ...], ("[::1]:3128",), id="an IPv6 listener is no array"),
         param("[::1]:1,127.0.0.1:1", tuple[str, ...], ("[::1]:1", "127.0.0.1:1"), id="two such"),
         param("", tuple[str, ...], (), id="empty list"),
+        param("2", int | Literal["auto"], 2, id="the first of two"),
+        param("auto", int | Literal["auto"], "auto", id="the second of two"),
     ],
 )
 def test_from_text(text: str, hint: Any, expected: object) -> None:

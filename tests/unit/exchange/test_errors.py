@@ -45,6 +45,11 @@ def test_a_status_without_a_phrase() -> None:
         pytest.param(
             BadResponse(502, "http_protocol_error", "x"), Reason.ORIGIN_MALFORMED, id="2.3.29"
         ),
+        pytest.param(
+            BadResponse(502, "http_response_content_coding", "x"),
+            Reason.ORIGIN_MALFORMED,
+            id="2.3.23",
+        ),
         pytest.param(NotReached(508, "proxy_loop_detected", "x"), Reason.LOOP, id="2.3.33"),
     ],
 )

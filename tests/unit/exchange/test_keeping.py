@@ -43,6 +43,11 @@ class Place:
         return [self.store.bodies[one.id] for one in self.store.at(KEY)]
 
     @property
+    def counted(self) -> dict[str, int]:
+        """What came of storing, but for what never did."""
+        return {outcome: count for outcome, count in self.keeping.ended.items() if count}
+
+    @property
     def is_over(self) -> bool:
         """Nobody follows any more."""
         return not self.flights.landed(KEY, 0)
@@ -77,6 +82,7 @@ async def test_a_streamed_body_is_committed(size: int) -> None:
     gate.open()
     await ended()
     assert place.bodies == [bytes(size)]
+    assert place.counted == {"stored": 1}
     assert (place.is_over, response.closed) == (True, 1)
     assert [spool.abandoned for spool in place.store.spools] == [1] * (size > WINDOW)
 
@@ -111,6 +117,7 @@ async def test_what_was_removed_meanwhile_does_not_count_as_arrived() -> None:
     place.store.commits.open()
     await ended()
     assert place.bodies == []
+    assert place.counted == {"removed": 1}
 
 
 @pytest.mark.parametrize(
@@ -129,6 +136,7 @@ async def test_refused_before_anything_is_taken(
     response = answer(b"0123456789", length=10)
     with pytest.raises(error):
         place.begin(response, rule)
+    assert place.counted == {"failed" if down else "too-large": 1}
     assert response.at_hand() == b"0123456789"
     assert place.flight.outcome is None
 
@@ -143,6 +151,7 @@ async def test_a_rules_limit_holds_for_unknown_lengths_too(steps: int) -> None:
     await ended()
     assert await reader.read() + await reader.read() == b"0123456789"
     assert (place.bodies, place.is_over) == ([], True)
+    assert place.counted == {"too-large": 1}
 
 
 @pytest.mark.parametrize("size", [pytest.param(3, id="in memory"), pytest.param(5, id="spooled")])
@@ -158,6 +167,7 @@ async def test_a_store_that_fails_at_the_commit(size: int) -> None:
         octets += piece
     assert octets == BLOCK * size
     assert (place.bodies, place.is_over) == ([], True)
+    assert place.counted == {"failed": 1}
     assert [spool.abandoned for spool in place.store.spools] == [1] * (size > 4)
 
 
@@ -184,6 +194,7 @@ async def test_a_spool_that_fails_goes_on_for_its_readers(room: int | None, larg
     await ended()
     assert octets == BLOCK * 9
     assert (place.bodies, place.store.spools[0].abandoned) == ([], 1)
+    assert place.counted == {"too-large" if room is None else "failed": 1}
 
 
 async def test_a_cut_body_is_never_stored() -> None:
@@ -194,6 +205,7 @@ async def test_a_cut_body_is_never_stored() -> None:
     await ended()
     assert (fill.state, fill.error, response.closed) == (FillState.BROKEN, CUT, 1)
     assert (place.bodies, place.is_over) == ([], True)
+    assert place.counted == {"incomplete": 1}
 
 
 async def test_a_deserted_fill_is_finished_within_its_bounds() -> None:
@@ -261,6 +273,7 @@ async def test_a_part_is_as_long_as_its_range(body: bytes, stored_bodies: list[b
     place.keeping.begin(KEY, part, answer(body), 0, None, None)
     await ended()
     assert place.bodies == stored_bodies
+    assert place.counted == {"stored" if stored_bodies else "incomplete": 1}
 
 
 async def test_stored_after_all_ends_the_memory_of_uncacheable() -> None:

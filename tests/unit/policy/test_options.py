@@ -24,7 +24,7 @@ def test_settings_are_plain_words() -> None:
 
 def test_equal_settings_are_equal_options() -> None:
     def made() -> Options:
-        return Options(rules=(Rule(match="http://a.example/**", name="rule 1"),))
+        return Options(rules=(Rule(match="http://a.example/**", where="c.toml:1"),))
 
     assert made() == made()
 

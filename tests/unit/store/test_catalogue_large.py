@@ -29,6 +29,10 @@ FILTERS: dict[str, dict[str, str]] = {
     "fresh": {"state": "fresh"},
     "stale": {"state": "stale"},
     "q": {"q": "nowhere to be found"},
+    "tag": {"tag": "shelf-0"},
+    "wide tag": {"tag": "all-tens"},
+    "wide tag of a host": {"tag": "all-tens", "host": "h17.example"},
+    "no tag": {"tag": "none"},
 }
 
 

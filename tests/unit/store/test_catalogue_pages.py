@@ -116,6 +116,9 @@ FILTERS: list[object] = [
     param(Query(prefix=BULK), lambda e: e.url.startswith(BULK), id="prefix"),
     param(Query(prefix="http://h1"), lambda e: e.url.startswith("http://h1"), id="half a host"),
     param(Query(prefix=BULK, host="h1.example"), lambda e: False, id="prefix of another host"),
+    param(Query(tag="all-tens"), lambda e: "all-tens" in e.tags, id="a tag of many"),
+    param(Query(tag="shelf-100", host="bulk.example"),
+          lambda e: "shelf-100" in e.tags and e.host == "bulk.example", id="a tag of few"),
     param(Query(host="bulk.example", state="fresh", q="00000"),
           lambda e: e.host == "bulk.example" and e.fresh_until > NOW and "00000" in e.url,
           id="several"),
@@ -163,6 +166,8 @@ def test_orders(
         param(Query(prefix="no uri"), lambda e: e.url == "no uri at all", id="prefix: no URI"),
         param(Query(host="' OR 1=1 --"), lambda e: False, id="host: a quote"),
         param(Query(host="strange.example"), lambda e: e.host == "strange.example", id="strange"),
+        param(Query(tag="ALL-TENS"), lambda e: False, id="tag: case matters"),
+        param(Query(tag="\udc80"), lambda e: False, id="tag: half a pair"),
     ],
 )
 def test_filters(
@@ -185,6 +190,16 @@ def test_what_is_rare_is_looked_for_in_several_pages(
     assert page.entries == ()
     assert page.cursor
     assert read(catalogue, Query(q="nowhere")) == []
+
+
+def test_a_tag_of_few_is_found_at_once(
+    catalogue: Catalogue, everything: tuple[Entry, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalogue_pages, "_AT_ONCE", 50)
+    monkeypatch.setattr(catalogue_pages, "_PATIENCE", 0.0)
+    page = catalogue.page(Query(tag="shelf-100"), NOW)
+    assert page.entries == tuple(e for e in everything if "shelf-100" in e.tags) != ()
+    assert page.cursor == ""
 
 
 def _cursor(catalogue: Catalogue, query: Query) -> str:

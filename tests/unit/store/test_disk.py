@@ -11,6 +11,7 @@ import pytest
 from proxy.store import disk
 from proxy.store.disk import Table, UnknownSchema, is_damage, move_aside
 from proxy.store.rawdisk import RefusedRow, SpooledBody
+from proxy.store.reading import PAGE
 from tests.support.stores import KEY, body_files
 
 BODY = os.urandom(100_000)
@@ -115,8 +116,8 @@ def test_pages_are_counted_as_they_are_used_and_given_back(table: Table, tmp_pat
     assert within.free >= 100 * 20_000
     table.vacuum(within.free)
     table.checkpoint()
-    assert table.usage().free < 10 * disk.PAGE
-    assert (tmp_path / disk.DATABASE).stat().st_size < empty.pages + 20 * disk.PAGE
+    assert table.usage().free < 10 * PAGE
+    assert (tmp_path / disk.DATABASE).stat().st_size < empty.pages + 20 * PAGE
     assert table.journal() == 0
 
 

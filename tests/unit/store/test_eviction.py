@@ -4,7 +4,7 @@ from dataclasses import replace
 from proxy.policy.stored import StoredResponse
 from proxy.store import eviction
 from proxy.store.base import FORMS
-from proxy.store.disk import RecordRow
+from proxy.store.reading import RecordRow
 from proxy.store.records import encode
 from tests.support.stores import response
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from proxy.store import bodies
-from proxy.store.base import BodyLost, Found, Spool, Store, StoredBody, StoreFailed, TooLarge
+from proxy.store.base import FORMS, BodyLost, Found, Spool, Store, StoredBody, StoreFailed, TooLarge
 from proxy.store.bodies import LARGEST_INLINE
 from proxy.store.memory import SMALL_BODY
 from proxy.store.packs import is_pack
@@ -378,3 +378,20 @@ async def test_a_damaged_body_in_a_pack_is_a_miss(tmp_path: Path) -> None:
                 lost += 1
                 assert (await store.lookup(key)).variants == ()
     assert lost == len(packs)
+
+
+async def test_what_has_to_go_is_counted_by_reason(tmp_path: Path) -> None:
+    async with opened(tmp_path, SMALLEST) as store:
+        assert store.evictions == {"unused": 0, "form": 0, "damaged": 0}
+        await put(store, f"{FORMS}gzip {KEY}", "f0", os.urandom(1_000_000))
+        for number in range(20):
+            await put(store, f"{KEY}/{number}", f"{number}00", os.urandom(1_000_000))
+        gone, form = store.evictions["unused"], store.evictions["form"]
+        assert (form, gone + store.usage()[2]) == (1, 20)
+        assert gone >= 4
+    path = max(body_files(tmp_path), key=lambda path: path.stat().st_mtime)
+    path.write_bytes(b"x")
+    async with opened(tmp_path, SMALLEST) as store:
+        with pytest.raises(BodyLost):
+            await bodies_of(store, f"{KEY}/19")
+        assert store.evictions == {"unused": 0, "form": 0, "damaged": 1}
