@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _REFRESH: Final = 1.0  # seconds
 _SORTS: Final = ("used", "size", "age", "hits", "expires", "url")
 _PAGE: Final = 1000
+_SILENT: Final = "no answer"
 
 
 @click.command("ls")
@@ -191,6 +192,7 @@ def stats(client: Answering, as_json: bool) -> None:
         _show_folder(said)
     else:
         shown.pairs(_stats(said))
+        _workers(said)
         _reasons(said)
 
 
@@ -200,26 +202,63 @@ def top(client: Client) -> None:
     """The same, live, until Ctrl-C."""
     with Live(console=shown.console, auto_refresh=False) as live:
         while True:
-            said = client.get("/api/stats")
-            made = Table(box=None, show_header=False)
-            for name, value in _stats(said):
-                made.add_row(name, shown.safe(value))
-            lines = max(1, (shown.console.height - made.row_count) // 3 - 1)
-            for title, rows in _busiest(said["top"]["urls"]).items():
-                made.add_row("", Text(title, style="bold"))
-                for number, name in rows[:lines]:
-                    made.add_row(str(number), Text(shown.safe(name)[:100]))
-            live.update(made, refresh=True)
+            live.update(_screen(client.get("/api/stats"), shown.console.height), refresh=True)
             time.sleep(_REFRESH)
 
 
+def _screen(said: dict[str, Any], height: int) -> Table:
+    """Of so many lines."""
+    made = Table(box=None, show_header=False)
+    for name, value in _stats(said):
+        made.add_row(name, shown.safe(value))
+    workers, busiest = said["workers"], _busiest(said["top"]["urls"])
+    # Each title of the busiest has one line at least.
+    if 1 < len(workers) <= height - made.row_count - 2 * len(busiest):
+        for line in workers:
+            made.add_row(f"worker {line['worker']}", _worker(line))
+    lines = max(1, (height - made.row_count) // 3 - 1)
+    for title, rows in busiest.items():
+        made.add_row("", Text(title, style="bold"))
+        for number, name in rows[:lines]:
+            made.add_row(str(number), Text(shown.safe(name)[:100]))
+    return made
+
+
+def _worker(line: dict[str, Any]) -> str:
+    if "silent" in line:
+        return _SILENT
+    return (
+        f"{line['requests']} requests, {_share(line)} hits,"
+        f" {line['connections']} connections, {line['tunnels']} tunnels"
+    )
+
+
+def _workers(said: dict[str, Any]) -> None:
+    """One alone has nothing to say that is not said above."""
+    rows = [
+        (line["worker"], _SILENT)
+        if "silent" in line
+        else (
+            line["worker"], line["pid"], line["requests"], _share(line), line["connections"],
+            line["tunnels"],
+        )
+        for line in said["workers"]
+    ]  # fmt: skip
+    if len(rows) > 1:
+        shown.table(("worker", ">pid", ">requests", ">hits", ">connections", ">tunnels"), rows)
+
+
+def _share(counted: dict[str, Any]) -> str:
+    requests, hits = counted["requests"], counted["hits"]
+    return f"{100 * hits / requests if requests else 0:.1f} %"
+
+
 def _stats(said: dict[str, Any]) -> list[tuple[str, object]]:
-    requests, hits = said["requests"], said["hits"]
     store, octets = said["store"], said["octets"]
     return [
         ("running for", shown.span(said["now"] - said["started"])),
-        ("requests", requests),
-        ("hits", f"{hits} ({100 * hits / requests if requests else 0:.1f} %)"),
+        ("requests", said["requests"]),
+        ("hits", f"{said['hits']} ({_share(said)})"),
         ("from the cache", shown.size(octets["cache"])),
         ("from origins", shown.size(octets["origin"])),
         ("stored", f"{store['keys']} URLs, {shown.size(store['octets'])}"),

@@ -288,9 +288,7 @@ async def test_overview_tells_what_the_proxy_does(page: Page, stub: Stub) -> Non
         ),
     ],
 )
-async def test_workers(
-    page: Page, stub: Stub, workers: int, told: list[list[str]] | None
-) -> None:
+async def test_workers(page: Page, stub: Stub, workers: int, told: list[list[str]] | None) -> None:
     stub.workers = workers
     await see(page, stub, "overview")
     await page.until("document.querySelector('#workers-rows tr')")

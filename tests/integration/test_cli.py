@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from proxy import __version__
+from proxy.config.layers import FLAGS
 
 ROOT = Path(__file__).parents[2]
 param = pytest.param
@@ -81,7 +82,7 @@ def test_help_lists_the_commands_and_flags() -> None:
     assert run.returncode == 0
     assert {"serve", "check"} <= set(run.stdout.split())
     run = forecache("serve", "--help")
-    assert {"--config", "--listen", "--cache-dir", "--max-size"} <= set(run.stdout.split())
+    assert {"--config", *FLAGS} <= set(run.stdout.split())
 
 
 def test_check_says_where_each_setting_comes_from(tmp_path: Path) -> None:
@@ -126,10 +127,19 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     assert "cannot be read: No such file or directory" in run.stderr
 
 
-def test_a_bad_flag_is_named() -> None:
-    run = forecache("serve", "--max-size", "10GB")
+@pytest.mark.parametrize(
+    ("flag", "value", "said"),
+    [
+        param("--max-size", "10GB", "cache.max_size: '10GB' is not a size", id="size"),
+        param("--cache-dir", "~nobody-here/x", "cache.dir: ", id="folder"),
+        param("--workers", "0", "server.workers: should be from 1 to 64", id="no worker"),
+        param("--workers", "many", 'server.workers: "many" should be a whole number', id="word"),
+    ],
+)
+def test_a_bad_flag_is_named(flag: str, value: str, said: str) -> None:
+    run = forecache("serve", flag, value)
     assert run.returncode == 1
-    assert run.stderr.startswith("--max-size: cache.max_size: '10GB' is not a size")
+    assert run.stderr.startswith(f"{flag}: {said}")
 
 
 @contextmanager

@@ -49,6 +49,12 @@ def test_flags(tmp_path: Path) -> None:
     assert settings.store.dir == tmp_path
 
 
+@pytest.mark.parametrize(("text", "workers"), [("auto", "auto"), ("3", 3)])
+def test_the_number_of_workers_is_a_flag(text: str, workers: int | str) -> None:
+    settings = load(Path("/dev/null"), {"FORECACHE_SERVER__WORKERS": "2"}, {"--workers": text})
+    assert settings.server.workers == workers
+
+
 def test_flags_are_keys() -> None:
     assert set(FLAGS.values()) <= set(keys())
 
