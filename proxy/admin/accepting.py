@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -72,6 +72,7 @@ class _Refusing(asyncio.Protocol):
     """There are too many already."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        transport.write(_FULL)
-        transport.close()
+        # That of uvloop is none of asyncio's.
+        writing = cast("asyncio.WriteTransport", transport)
+        writing.write(_FULL)
+        writing.close()

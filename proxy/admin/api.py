@@ -14,9 +14,9 @@ from aiohttp import web
 from proxy import __version__
 from proxy.admin import views
 from proxy.admin.entries import NOT_STORED, Unclear, shape_of
-from proxy.admin.inside import Missing
 from proxy.admin.metrics import CONTENT_TYPE
 from proxy.admin.openapi import describe
+from proxy.admin.purging import Missing
 from proxy.admin.server import answer, encoded, error
 from proxy.admin.shapes import (
     Purged,

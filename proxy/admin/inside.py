@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from proxy.admin import entries, views
 from proxy.admin.entries import Unclear
 from proxy.admin.metrics import Gauges, exposition
+from proxy.admin.purging import Purging
 from proxy.admin.recent import LONGEST
 from proxy.codings.registry import Coding
 from proxy.exchange.answer import Flow, Inbound, Inline, release
@@ -26,11 +27,11 @@ from proxy.semantics.fields import Fields
 from proxy.semantics.messages import Request
 from proxy.semantics.targets import Authority, BadTarget
 from proxy.store.base import BodyLost
-from proxy.store.catalogue_queries import Everything, Glob, Host, Prefix, Tag, only
+from proxy.store.catalogue_queries import only
 from proxy.upstream.base import UpstreamError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Iterable, Sequence
 
     from proxy.admin.everywhere import Everywhere
     from proxy.admin.explaining import Explained, Explaining
@@ -45,17 +46,12 @@ if TYPE_CHECKING:
     from proxy.semantics.fields import Line
     from proxy.semantics.targets import TargetURI
     from proxy.store.base import Found
-    from proxy.store.catalogue_queries import Selector
     from proxy.store.waiting import Opened
 
 log = logging.getLogger("forecache")
 
 AT_ONCE: Final = 8  # requests of one warming
 MOST_WARMED: Final = 10_000  # URLs in one call
-
-
-class Missing(Exception):
-    """There is no such thing: one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,37 +192,11 @@ class Inside:
 
         Raises Unclear, and Missing for a variant that is not there.
         """
-        keys = octets = 0
-        ids = None if order.variant is None else frozenset((order.variant,))
-        async for key in self._chosen(order):
-            found = await self._lookup(key)
-            wanted = [stored for stored in found.variants if ids is None or stored.id in ids]
-            if wanted:
-                keys += 1
-                octets += sum(stored.length for stored in wanted)
-            elif ids is not None:
-                raise Missing("No variant of this url has that id; /api/entry lists them.")
-            if order.dry_run:
-                continue
-            if not order.soft:
-                # Even if nothing is stored: what is on its way must not be.
-                await self.store.remove(key, ids)
-            elif wanted:
-                await self.store.update(key, [replace(one, invalid=True) for one in wanted])
-        return keys, octets
-
-    async def _chosen(self, order: PurgeOrder) -> AsyncIterator[str]:
+        purging = Purging(order, self.store, self.looking, self.everywhere)
         if order.url is not None:
-            yield self.exchange.key(self.uri(order.url))
-            return
-        under_way = await self.everywhere.under_way()
-        async for key in self.looking.keys(_selector(order)):
-            under_way.discard(key)
-            yield key
-        if not order.dry_run:
-            # What is on its way is in no catalogue yet: to have it come again is the lesser evil.
-            for key in under_way:
-                await self.store.remove(key)
+            key, found = await self.found(order.url)
+            return await purging.one(key, found)
+        return await purging.many()
 
     async def warm(self, urls: Sequence[str], lines: Sequence[Line]) -> AsyncGenerator[Warmed]:
         """Fetch each into the cache, a few at a time, in the order in which they end.
@@ -271,19 +241,3 @@ class Inside:
             if outcome is not None:
                 release(outcome.answer.body)
         return Warmed(str(request.uri), outcome.answer.head.status, outcome.reason.value, octets)
-
-
-def _selector(order: PurgeOrder) -> Selector:
-    """Raises Unclear."""
-    try:
-        if order.prefix is not None:
-            return Prefix(order.prefix)
-        if order.host is not None:
-            return Host(order.host)
-        if order.glob is not None:
-            return Glob(order.glob)
-        if order.tag is not None:
-            return Tag(order.tag, order.origin)
-        return Everything()
-    except ValueError as wrong:
-        raise Unclear(f"{wrong}.") from None

@@ -81,7 +81,10 @@ class PurgeOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Purged(msgspec.Struct, frozen=True):
-    """How much was, or in a dry run would be, purged."""
+    """How much was, or in a dry run would be, purged.
+
+    ``octets`` of a URL are those of its bodies; of all else, those that the entries take.
+    """
 
     keys: int
     octets: int

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import pytest
+import uvloop
 from aiohttp import web
 
 from proxy.admin.accepting import UNREAD, Accepting
@@ -60,7 +61,8 @@ async def test_so_many_at_a_time() -> None:
         wires = [await asyncio.open_connection(*where) for _ in range(2)]
         assert [await ask(wire) for wire in wires] == [b"HTTP/1.1 200 OK hello"] * 2
         late, writer = await asyncio.open_connection(*where)
-        assert (await late.read()).startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+        async with asyncio.timeout(5):
+            assert (await late.read()).startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
         writer.close()
         assert await ask(wires[0]) == b"HTTP/1.1 200 OK hello", "those who are in stay"
         for _, writer in wires:
@@ -69,6 +71,11 @@ async def test_so_many_at_a_time() -> None:
         again = await asyncio.open_connection(*where)
         assert await ask(again) == b"HTTP/1.1 200 OK hello"
         again[1].close()
+
+
+def test_so_many_on_the_loop_of_the_program() -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(test_so_many_at_a_time())
 
 
 @pytest.mark.parametrize(
