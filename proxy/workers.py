@@ -216,7 +216,9 @@ class Supervisor:
             with contextlib.suppress(BlockingIOError, ConnectionError):
                 if said := worker.orders.recv(64):
                     worker.ready, used = True, int(said)
-        if not self._announced and all(worker.ready for worker in self._workers):
+        if self._announced or self._stopping:  # then there are no addresses any more
+            return
+        if all(worker.ready for worker in self._workers):
             self._announced = True
             addresses = [Listener(*address) for address in self._workers[0].post.addresses]
             app.announce(self._settings, used, [*map(str, addresses)])

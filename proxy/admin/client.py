@@ -59,16 +59,16 @@ class Client:
         """What the endpoint answers, from JSON. Empty values are left out."""
         given = {name: value for name, value in (query or {}).items() if value}
         target = f"{path}?{urlencode(given, doseq=True)}" if given else path
-        return json.loads(b"".join(self._ask("GET", target, b"")))
+        return self._read(b"".join(self._ask("GET", target, b"")))
 
     def post(self, path: str, order: Mapping[str, object]) -> Any:
         """The same for an order."""
-        return json.loads(b"".join(self._ask("POST", path, json.dumps(order).encode())))
+        return self._read(b"".join(self._ask("POST", path, json.dumps(order).encode())))
 
     def lines(self, path: str, order: Mapping[str, object]) -> Iterator[Any]:
         """The answer to an order line by line, as it is made."""
         for line in self._ask("POST", path, json.dumps(order).encode()):
-            said = json.loads(line)
+            said = self._read(line)
             if "error" in said:
                 raise _failed(500, line)
             yield said
@@ -84,12 +84,27 @@ class Client:
         except (OSError, http.client.HTTPException) as error:
             why = str(error) or type(error).__name__
             nobody = isinstance(error, ConnectionRefusedError | FileNotFoundError)
-            raise (Nobody if nobody else Unreachable)(
-                f"No proxy answers at {self._options.listen} ({why})."
-                " Is one running, with this configuration? --config names another."
-            ) from error
+            raise (Nobody if nobody else Unreachable)(self._unanswered(why)) from error
         finally:
             connection.close()
+
+    def _read(self, octets: bytes) -> Any:
+        """Each answer of a proxy is an object."""
+        try:
+            said = json.loads(octets)
+        except ValueError as error:
+            raise Unreachable(
+                self._unanswered(f"what answers is cut, or no JSON: {error}")
+            ) from None
+        if not isinstance(said, dict):
+            raise Unreachable(self._unanswered("what answers is another program"))
+        return said
+
+    def _unanswered(self, why: str) -> str:
+        return (
+            f"No proxy answers at {self._options.listen} ({why})."
+            " Is one running, with this configuration? --config names another."
+        )
 
     def _fields(self) -> dict[str, str]:
         try:

@@ -200,8 +200,9 @@ class Exchange:
                 errand.as_asked = dict(decision.stored.selecting).get("accept-encoding") is not None
                 return await self._fetching.ask(errand)
             case reuse.Complete(missing=missing, reason=reason):
-                wanted = Wanted(reason, missing.fields)
-                return await self._fetching.complete(Errand(inbound, key, found, wanted), decision)
+                errand = Errand(inbound, key, found, Wanted(reason, missing.fields))
+                work = self._fetching.complete(errand, decision)
+                return await self.flights.asking(key, work)
             case reuse.Forward(reason=reason):
                 return await self._fetching.ask(Errand(inbound, key, found, Wanted(reason)))
             case reuse.Refuse(status=status, reason=reason):

@@ -275,7 +275,7 @@ class Fetching:
         asking = self._asking.ask(
             errand.inbound, errand.wanted.conditional, as_asked=errand.as_asked
         )
-        return await self.hear(errand, asking)
+        return await self._flights.asking(errand.key, self.hear(errand, asking))
 
     async def hear(self, errand: Errand, coming: Awaitable[Asked]) -> Outcome | None:
         """What the origin says is coming; ``errand.since`` is from before it was asked."""

@@ -8,18 +8,22 @@ workers whoever leads also needs the lease of the flight.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from proxy.exchange.lately import Lately
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from proxy.exchange.fill import Fill
     from proxy.policy.stored import StoredResponse
     from proxy.store.leases import Leases
     from proxy.upstream.base import UpstreamError
 
 REMEMBER: Final = 30.0  # seconds for which a key that proved uncacheable is not queued behind
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +133,7 @@ class Flights:
     def __init__(self) -> None:
         self.leases: Leases | None = None  # there are other workers
         self._flights: dict[str, Flight] = {}
+        self._asked: Counter[str] = Counter()
         self._uncacheable = Lately(REMEMBER)
 
     def join(self, key: str, now: float, removals: int) -> Lead | Follow | Alone:
@@ -150,9 +155,19 @@ class Flights:
         flight = self._joinable(key, removals)
         return flight is not None and flight.outcome is not None
 
+    async def asking(self, key: str, work: Awaitable[_T]) -> _T:
+        """Do the work, for which the origin is asked, with others to join or without."""
+        self._asked[key] += 1
+        try:
+            return await work
+        finally:
+            self._asked[key] -= 1
+            if not self._asked[key]:
+                del self._asked[key]
+
     def keys(self) -> set[str]:
-        """Of the flights under way; those of another variant have more than their key."""
-        return set(self._flights)
+        """For which the origin is being asked, or is about to be; some more are of one variant."""
+        return self._flights.keys() | self._asked.keys()
 
     def is_under_way(self, key: str, removals: int) -> bool:
         """Whether who joins now would follow."""

@@ -244,10 +244,11 @@ class TieredStore:
         return body
 
     async def _lose(self, key: str, stored: StoredResponse, error: BodyLost) -> None:
-        # Not on purpose: the fill that replaces it may be under way already.
-        _LOG.warning("lost a body of %s: %s", key, error)
         self._memory.drop(key)
-        await self._submit_quietly(Remove(key, frozenset((stored.id,)), on_purpose=False))
+        # Not on purpose: the fill that replaces it may be under way already.
+        lost = Remove(key, frozenset((stored.id,)), on_purpose=False)
+        if await self._submit_quietly(lost) != 0:  # else it was removed, or replaced, meanwhile
+            _LOG.warning("lost a body of %s: %s", key, error)
 
     async def _read_failed(self, table: Table, error: BaseException) -> None:
         if is_damage(error):
@@ -320,12 +321,13 @@ class TieredStore:
                     break
                 self._condemned.discard(key)
 
-    async def _submit_quietly(self, operation: Remove | ReplaceDatabase) -> None:
+    async def _submit_quietly(self, operation: Remove | ReplaceDatabase) -> object:
         """A removal of what is damaged: if the disk refuses, it will be found damaged again."""
         try:
-            await self._writer.submit(operation)
+            return await self._writer.submit(operation)
         except StoreFailed:
             _LOG.debug("could not remove what is damaged", exc_info=True)
+            return None
 
     # Upkeep.
 

@@ -1,11 +1,14 @@
 """SIGTERM finishes what is in flight, a second one stops now."""
 
+import asyncio
 import signal
+import time
+from pathlib import Path
 
 import pytest
 
 from tests.conftest import StartProcess
-from tests.support.house import ProcessHouse
+from tests.support.house import House, ProcessHouse
 from tests.support.origin import Gate, Origin, head, reply
 from tests.support.wire import Wire, request
 
@@ -65,6 +68,21 @@ async def test_shutdown_timeout_bounds_it(origin: Origin, start_process: StartPr
     assert await incoming.read(3) == b"one"
     process.send(signal.SIGTERM)
     assert await process.ended() == 0
+
+
+async def test_shutdown_timeout_is_one_of_the_clock(origin: Origin, tmp_path: Path) -> None:
+    house = await House.start(tmp_path, {"server": {"shutdown_timeout": "1s"}}, [])
+    origin.serve("/a", head(200, FRESH, "Content-Length: 6") + b"one", Gate())
+    incoming = await house.open(origin.url("/a"))
+    assert await incoming.read(3) == b"one"
+    began = time.monotonic()
+    draining = asyncio.create_task(house.running.drain())
+    while house.running.door.connections:
+        time.sleep(0.2)  # noqa: ASYNC251 - the loop has much to do
+        await asyncio.sleep(0)
+    assert time.monotonic() - began < 3.5
+    await draining
+    await house.hang_up()
 
 
 async def test_a_drained_response_announces_the_close(

@@ -140,3 +140,26 @@ async def test_a_group_changes_during_a_fill(house: House, origin: Origin) -> No
     gate.open()
     assert await reader.rest() == b"old"
     assert (await house.get(origin.url("/a"))).body == b"new"
+
+
+@pytest.mark.parametrize(
+    "part", [pytest.param(True, id="of a part"), pytest.param(False, id="of what proved alone")]
+)
+async def test_a_group_changes_during_a_request_that_nobody_joins(
+    house: House, origin: Origin, part: bool
+) -> None:
+    gate = Gate()
+    fields = ["Range: bytes=0-2"] if part else []
+    parted = (206, *GROUPED, 'ETag: "1"', "Content-Range: bytes 0-2/6")
+    origin.serve("/a", reply(200, "Cache-Control: no-store"))
+    origin.serve("/a", gate, reply(*(parted if part else (200, *GROUPED)), body=b"old"))
+    origin.serve("/a", reply(200, *GROUPED, body=b"new"))
+    origin.serve("/change", reply(200, 'Cache-Group-Invalidation: "news"'))
+    await house.get(origin.url("/a"))
+    reader = await house.open(origin.url("/a"), *fields)
+    await gate.reached()
+    await house.get(origin.url("/change"), method="POST", body=b"x")
+    gate.open()
+    assert await reader.rest() == b"old"
+    answer = await house.get(origin.url("/a"), *fields)
+    assert answer.body == b"new"

@@ -13,7 +13,7 @@ from proxy.admin.client import Client, Failed, Unreachable
 from proxy.admin.options import AdminOptions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterable
     from pathlib import Path
 
 RECORDED = web.AppKey("recorded", list[tuple[str, str, str | None, bytes]])
@@ -35,6 +35,12 @@ async def echo(request: web.Request) -> web.StreamResponse:
             return web.json_response(said, status=404)
         case "/other":
             return web.Response(status=502, text="<h1>Bad gateway</h1>")
+        case "/page":
+            return web.Response(text="<h1>Another program</h1>")
+        case "/octets":
+            return web.Response(body=b'"\xff\xfe"')
+        case "/list":
+            return web.Response(text="[1, 2]")
         case "/garbled":
             assert request.transport is not None
             request.transport.write(GARBLED)
@@ -144,6 +150,15 @@ def test_nobody_answers(listen: str, word: str) -> None:
 async def test_what_is_no_answer(place: Place) -> None:
     with pytest.raises(Unreachable, match="No proxy answers"):
         await asyncio.to_thread(place.client().get, "/garbled")
+
+
+@pytest.mark.parametrize("path", ["/page", "/octets", "/list"])
+@pytest.mark.parametrize("ask", [Client.get, Client.post, Client.lines])
+async def test_what_another_program_answers(
+    place: Place, ask: Callable[..., Iterable[object]], path: str
+) -> None:
+    with pytest.raises(Unreachable, match="No proxy answers"):
+        await asyncio.to_thread(lambda: list(ask(place.client(), path, {})))
 
 
 @pytest.mark.parametrize(

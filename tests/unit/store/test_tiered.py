@@ -395,3 +395,21 @@ async def test_what_has_to_go_is_counted_by_reason(tmp_path: Path) -> None:
         with pytest.raises(BodyLost):
             await bodies_of(store, f"{KEY}/19")
         assert store.evictions == {"unused": 0, "form": 0, "damaged": 1}
+
+
+@pytest.mark.parametrize("removed", [True, False])
+async def test_what_was_removed_meanwhile_is_not_said_to_be_lost(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, removed: bool
+) -> None:
+    async with opened(tmp_path) as store:
+        await put(store, KEY, "a", b"A")
+    async with opened(tmp_path) as store:
+        (stored,) = (await store.lookup(KEY)).variants
+        if removed:
+            await store.remove(KEY)
+        else:
+            stored = replace(stored, checksum=bytes(len(stored.checksum)))
+        store._memory.clear()
+        with pytest.raises(BodyLost):
+            await store.open(KEY, stored)
+        assert ("lost a body" in caplog.text) is not removed
