@@ -49,7 +49,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("forecache")
 STOPPING: Final = "stopping: finishing what is under way; a second signal stops at once"
-_COLLECT_AFTER: Final = (2_000, 10, 100)  # allocations, young and middle collections
+_COLLECT_AFTER: Final = (10_000, 5, 100)  # allocations, young and middle collections
+_TURN: Final = 0.001
 _LOOK: Final = 0.05  # seconds between looks at who is still there, while draining
 
 
@@ -257,6 +258,8 @@ def _tune_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_COLLECT_AFTER)
+    # Threads that catch up, write or count give way to the loop after that many seconds, not 5 ms.
+    sys.setswitchinterval(_TURN)
 
 
 class _Ending:
