@@ -35,7 +35,8 @@ OFF: Final = "off"
 STDOUT: Final = 1
 BUFFERED: Final = 65536
 WAKE_AT: Final = 4096
-BATCH: Final = 4096
+BATCH: Final = 1024
+REST: Final = 0.002  # seconds between batches, in which the loop has the interpreter for itself
 INTERVAL: Final = 1.0
 CLOSE_TIMEOUT: Final = 5.0
 WARN_EVERY: Final = 60.0
@@ -160,6 +161,8 @@ class AccessLog:
     def _drain(self) -> None:
         while self._records:
             self._write_batch()
+            if self._records and not self._closing:
+                time.sleep(REST)
 
     def _reopen(self) -> None:
         before, self._file = self._file, self._open()

@@ -9,6 +9,7 @@ of them: of hits and of what is missed, each for its own.
 
 from __future__ import annotations
 
+import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from heapq import heappop, heappush, heapreplace, nlargest
@@ -19,16 +20,16 @@ from proxy.admin.statistics import GROUPS
 from proxy.policy.reasons import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from proxy.exchange.record import ExchangeRecord
 
 SLOTS: Final = 1000
 SHOWN: Final = 50
 LONGEST: Final = 1024  # characters of a name
-# A batch as long as this is one of many: what is shown can wait for the last of them.
-BUSY: Final = 4096
-MOST_UNSEEN: Final = 16
+# A batch as long as this may be one of many: what is shown then waits for so many seconds.
+BUSY: Final = 256
+UNSEEN: Final = 0.25
 CROWD: Final = 512  # records of a batch; of more
 EVERY: Final = 8  # each so many are counted as that many
 MEASURES: Final = ("requests", "octets", "misses")
@@ -150,11 +151,12 @@ class _Board:
 class Top:
     """Takes batches on one thread; any thread may ask for the ``leaders``."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._hosts = _Board()
         self._urls = _Board()
         self._published = Leaders()
-        self._unseen = 0
+        self._clock = clock
+        self._shown = clock()
 
     def take(self, batch: Sequence[ExchangeRecord]) -> None:
         """Count these."""
@@ -174,9 +176,9 @@ class Top:
                     urls[url].count(reason, requests, requests * sent)
         self._hosts.add(hosts)
         self._urls.add(urls)
-        self._unseen += 1
-        if len(batch) < BUSY or self._unseen == MOST_UNSEEN:
-            self._unseen = 0
+        now = self._clock()
+        if len(batch) < BUSY or now - self._shown >= UNSEEN:
+            self._shown = now
             self._published = Leaders(self._hosts.ranking(), self._urls.ranking())
 
     def leaders(self) -> Leaders:

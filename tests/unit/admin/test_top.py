@@ -1,18 +1,18 @@
 """The busiest hosts and URLs: exact while they are few, bounded when they are not."""
 
 import random
+from itertools import count
 
 import pytest
 
 from proxy.admin import top
 from proxy.admin.top import (
-    BUSY,
     CROWD,
     EVERY,
     LONGEST,
-    MOST_UNSEEN,
     SHOWN,
     SLOTS,
+    UNSEEN,
     Leader,
     Leaders,
     Top,
@@ -86,7 +86,7 @@ def test_names(target: str, reason: Reason, host: str | None, url: bool) -> None
 def test_memory_is_bounded_and_the_heavy_ones_stay() -> None:
     """A name with more than one in SLOTS of all requests is never lost."""
     dice = random.Random(1)
-    table = Top()
+    table = Top(count().__next__)
     rare = 0
     for _ in range(40):
         batch = [record(f"http://h{n}.example/heavy", Reason.MISS) for n in range(5)] * 10
@@ -126,29 +126,29 @@ def test_a_newcomer_takes_the_slot_of_the_least_and_its_weight(
 
 
 def test_in_a_busy_batch_a_record_stands_for_several_of_its_kind() -> None:
-    hits = [record("http://a.example/")] * (BUSY - 16)
+    hits = [record("http://a.example/")] * 4080
     misses = [record("http://b.example/", Reason.MISS)] * 16
-    table = Top()
-    for _ in range(MOST_UNSEEN - 1):
+    moments = iter([0.0, 0.0, UNSEEN / 2, UNSEEN, UNSEEN])
+    table = Top(lambda: next(moments))
+    for _ in range(2):
         table.take(hits + misses)
-    assert table.leaders() == Leaders(), "it would be worth nothing a moment later"
+        assert table.leaders() == Leaders(), "it would be worth nothing a moment later"
     table.take(hits + misses)
     first, second = table.leaders().hosts.requests
-    each = first.requests / MOST_UNSEEN
-    assert each == pytest.approx(BUSY - 16, abs=EVERY)
-    assert (second.requests, second.misses) == (16 * MOST_UNSEEN, 16 * MOST_UNSEEN)
+    assert first.requests / 3 == pytest.approx(4080, abs=EVERY)
+    assert (second.requests, second.misses) == (16 * 3, 16 * 3)
     table.take([record("http://b.example/")])
-    assert table.leaders().hosts.requests[1].requests == 16 * MOST_UNSEEN + 1
+    assert table.leaders().hosts.requests[1].requests == 16 * 3 + 1
 
 
 @pytest.mark.parametrize("reason", [Reason.HIT, Reason.MISS])
 def test_up_to_a_crowd_each_counts(reason: Reason) -> None:
-    for count in (CROWD, CROWD + EVERY):
-        table = Top()
-        table.take([record("http://a.example/", reason)] * count)
+    for number in (CROWD, CROWD + EVERY):
+        table = Top(count().__next__)
+        table.take([record("http://a.example/", reason)] * number)
         (first,) = table.leaders().hosts.requests
-        assert first.requests == count
-    table = Top()
+        assert first.requests == number
+    table = Top(count().__next__)
     table.take([record(f"http://a.example/{n}", reason) for n in range(CROWD + EVERY)])
     assert table.leaders().hosts.requests[0].requests == CROWD + EVERY
     assert {url.requests for url in table.leaders().urls.requests} == {EVERY}
