@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("forecache")
 STOPPING: Final = "stopping: finishing what is under way; a second signal stops at once"
 _COLLECT_AFTER: Final = (10_000, 5, 100)  # allocations, young and middle collections
-_TURN: Final = 0.001
 _LOOK: Final = 0.05  # seconds between looks at who is still there, while draining
 
 
@@ -184,7 +183,7 @@ async def _opened(
             opened.callback(post.admin.leave)
         store = await open_or_wait(settings.store)
         opened.push_async_callback(store.close)
-        consumers = [] if post.admin is None else [watching.take]
+        consumers = () if post.admin is None else watching.consumers
         turns = None if post.folder is None else post.folder / "log"
         access_log = open_log(settings.log, consumers, turns)
         opened.pop_all()
@@ -258,8 +257,6 @@ def _tune_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_COLLECT_AFTER)
-    # Threads that catch up, write or count give way to the loop after that many seconds, not 5 ms.
-    sys.setswitchinterval(_TURN)
 
 
 class _Ending:

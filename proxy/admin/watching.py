@@ -16,6 +16,7 @@ from proxy.policy.reasons import HITS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from proxy.admin.accesslog import Consumer
     from proxy.exchange.record import ExchangeRecord
 
 _TARGET, _REASON = attrgetter("target"), attrgetter("reason")
@@ -23,7 +24,7 @@ _MOST_KEYS: Final = 50_000  # whose uses wait until somebody takes them
 
 
 class Watching:
-    """``take`` on the access log's thread; everything else from any thread."""
+    """``consumers`` on the access log's thread; everything else from any thread."""
 
     def __init__(self, since: float, token: str = "") -> None:
         """``token``: how the ids of exchanges begin, if not by chance."""
@@ -33,12 +34,15 @@ class Watching:
         self._uses: dict[str, tuple[int, float]] = {}
         self._lock = threading.Lock()
 
+    @property
+    def consumers(self) -> tuple[Consumer, ...]:
+        """Each is to have every batch, in the order in which the exchanges ended."""
+        return self.statistics.take, self.top.take, self.recent.take, self._use
+
     def take(self, batch: Sequence[ExchangeRecord]) -> None:
-        """Count these, in the order in which they ended."""
-        self.statistics.take(batch)
-        self.top.take(batch)
-        self.recent.take(batch)
-        self._use(batch)
+        """A batch for all of them."""
+        for consumer in self.consumers:
+            consumer(batch)
 
     def _use(self, batch: Sequence[ExchangeRecord]) -> None:
         """Targets are keys, but for what ``ignore_query`` leaves out; batches are of a moment."""
