@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("forecache")
 STOPPING: Final = "stopping: finishing what is under way; a second signal stops at once"
-_COLLECT_AFTER: Final = (10_000, 5, 100)  # allocations, young and middle collections
+_COLLECT_AFTER: Final = (20_000, 5, 100)  # allocations, young and middle collections
 _LOOK: Final = 0.05  # seconds between looks at who is still there, while draining
 
 
