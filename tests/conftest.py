@@ -21,6 +21,12 @@ settings.register_profile("deep", max_examples=20_000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Half as many again as there are cores: a test in three waits for something."""
+    return (os.cpu_count() or 1) * 3 // 2
+
+
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """``FORECACHE_TEST_LOOP=uvloop`` runs everything in this process on uvloop."""
     if os.environ.get("FORECACHE_TEST_LOOP") == "uvloop":
