@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
-from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from proxy.admin.entries import Unclear
+from proxy.exchange.removing import batches, remove_all
 from proxy.store.catalogue_queries import Everything, Glob, Host, Prefix, Tag
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from proxy.store.base import Found
     from proxy.store.catalogue_queries import Selector
     from proxy.store.waiting import Opened
-
-_AT_ONCE: Final = 100  # keys: the store commits them together
 
 
 class Missing(Exception):
@@ -61,28 +59,18 @@ class Purging:
         if self.order.dry_run:
             return counted
         under_way = await self.everywhere.under_way()
-        together: list[str] = []
-        async for key in self.looking.keys(selector):
-            under_way.discard(key)
-            together.append(key)
-            if len(together) == _AT_ONCE:
-                await self._purge(together)
-                together.clear()
-        await self._purge(together)
+        async for some in batches(self.looking.keys(selector)):
+            under_way.difference_update(some)
+            await self._purge(some)
         # What is on its way is in no catalogue yet: to have it come again is the lesser evil.
-        await self._remove(under_way)
+        await remove_all(self.store, under_way)
         return counted
 
     async def _purge(self, keys: Iterable[str]) -> None:
         if self.order.soft:
             await asyncio.gather(*map(self._soften_key, keys))
         else:
-            await self._remove(keys)
-
-    async def _remove(self, keys: Iterable[str]) -> None:
-        left = iter(keys)
-        while some := list(islice(left, _AT_ONCE)):
-            await asyncio.gather(*map(self.store.remove, some))
+            await remove_all(self.store, keys)
 
     async def _soften_key(self, key: str) -> None:
         await self._soften(key, (await self.store.lookup(key)).variants)

@@ -83,7 +83,7 @@ class Prepared:
         self.rest: tuple[Any, ...] = ()  # of the record, after the client
 
     def block(self, now: float) -> bytes | None:
-        """The octets to send first (``body`` follows when it is not empty), None when not valid."""
+        """The octets to send first (``follows`` is the rest, if any), None when not valid."""
         if not self._made <= now < self._until:
             return None
         for cells, index, generation in self._stands:

@@ -1,6 +1,6 @@
 """What happened in one exchange: the only thing that observers see.
 
-A tuple of atoms: many of them wait for the log, and the garbage collector need not look at them.
+A tuple of atoms: it is made for each hit, and counted by column.
 """
 
 from __future__ import annotations

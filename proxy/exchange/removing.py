@@ -18,6 +18,8 @@ from proxy.semantics.messages import ResponseHead
 from proxy.store.base import StoreFailed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from proxy.semantics.messages import Request
     from proxy.semantics.targets import TargetURI
     from proxy.store.base import Store
@@ -27,6 +29,7 @@ log = logging.getLogger("forecache")
 # The keys of what an origin, such as http://a.example, has stored here with one of ``policy.tags``.
 Tagged = Callable[[str, str], AsyncIterator[str]]
 
+_AT_ONCE: Final = 100  # keys
 _PATIENCE: Final = 10.0  # seconds that an answer waits for the groups that it makes invalid
 
 
@@ -40,6 +43,23 @@ async def _untagged(_tag: str, _origin: str) -> AsyncIterator[str]:
 async def _nowhere() -> set[str]:
     """There is one worker."""
     return set()
+
+
+async def batches(keys: AsyncIterator[str]) -> AsyncIterator[list[str]]:
+    """A hundred at a time: what is removed together is committed together."""
+    together: list[str] = []
+    async for key in keys:
+        together.append(key)
+        if len(together) == _AT_ONCE:
+            yield together
+            together = []
+    if together:
+        yield together
+
+
+async def remove_all(store: Store, keys: Iterable[str]) -> None:
+    """All variants of each, at the same time."""
+    await asyncio.gather(*map(store.remove, keys))
 
 
 class Removing:
@@ -67,13 +87,12 @@ class Removing:
 
     async def _remove_groups(self, origin: str, groups: frozenset[str]) -> None:
         """RFC 9875 §3: of the same origin; there is no telling what is on its way, so that, too."""
-        for key in self._under_way() | await self.elsewhere():
-            if key.startswith(f"{origin}/"):
-                await self._store.remove(key)
+        under_way = self._under_way() | await self.elsewhere()
+        await remove_all(self._store, [k for k in under_way if k.startswith(f"{origin}/")])
         try:
             for group in groups:
-                async for key in self.tagged(group, origin):
-                    await self._store.remove(key)
+                async for some in batches(self.tagged(group, origin)):
+                    await remove_all(self._store, some)
         except StoreFailed as failure:
             log.warning("a group of %s may still be stored: %s", origin, failure)
 
