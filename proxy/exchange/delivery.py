@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from msgspec import structs
+
 from proxy.exchange import errors, respond
 from proxy.exchange.answer import Answer, FileSpan, Flow, Inline, Outcome
 from proxy.exchange.fill import FillState
@@ -201,7 +203,7 @@ class Delivery:
         """
         stored = fill.stored
         if mine is not None and mine is not stored.head.fields:
-            stored = replace(stored, head=replace(stored.head, fields=mine))
+            stored = replace(stored, head=structs.replace(stored.head, fields=mine))
         view = self.forms.passing(request, stored, fill.length)
         shaped, body = self._flowing(view, fill, now)
         lines, phrase = lengthy(request, shaped), respond.phrase(shaped, stored)

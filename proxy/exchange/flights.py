@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
+
+from msgspec import Struct
 
 from proxy.exchange.lately import Lately
 
@@ -26,48 +27,41 @@ REMEMBER: Final = 30.0  # seconds for which a key that proved uncacheable is not
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
-class Filling:
+class Filling(Struct, frozen=True):
     """The response is storable and on its way: read along."""
 
     fill: Fill
 
 
-@dataclass(frozen=True, slots=True)
-class Refreshed:
+class Refreshed(Struct, frozen=True):
     """The origin said 304: what it validated, as it is now; nothing else was validated."""
 
     validated: tuple[StoredResponse, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Elsewhere:
+class Elsewhere(Struct, frozen=True):
     """Another worker has asked the origin: what is stored since."""
 
     variants: tuple[StoredResponse, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Erred:
+class Erred(Struct, frozen=True):
     """The origin could not be asked, or failed."""
 
     error: UpstreamError
 
 
-@dataclass(frozen=True, slots=True)
-class Failing:
+class Failing(Struct, frozen=True):
     """The origin answered with that 5xx: serve stale who may, the others ask for themselves."""
 
     status: int
 
 
-@dataclass(frozen=True, slots=True)
-class Uncacheable:
+class Uncacheable(Struct, frozen=True):
     """Not for sharing: everybody fetches alone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Left:
+class Left(Struct, frozen=True):
     """The leader's client went before the head came: elect another."""
 
 
@@ -107,23 +101,20 @@ class Flight:
         return await asyncio.shield(self._waited)
 
 
-@dataclass(frozen=True, slots=True)
-class Lead:
+class Lead(Struct, frozen=True):
     """You fetch, and land the flight whatever happens."""
 
     flight: Flight
 
 
-@dataclass(frozen=True, slots=True)
-class Follow:
+class Follow(Struct, frozen=True):
     """Somebody fetches. ``early``: the head has not come, so any answer will be newer than you."""
 
     flight: Flight
     early: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Alone:
+class Alone(Struct, frozen=True):
     """Known uncacheable: do not queue."""
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from proxy.exchange.voice import Voice
     from proxy.policy.options import Options
     from proxy.policy.reasons import Reason
+    from proxy.policy.rules import Rule
     from proxy.policy.stored import StoredResponse
     from proxy.semantics.messages import Request
     from proxy.upstream.base import Fetcher, UpstreamResponse
@@ -147,21 +148,22 @@ class Asking:
 
     def fields(self, request: Request, *, as_asked: bool) -> tuple[bool, Fields]:
         """Of the request as the origin gets it; and whether it asks for codings in our words."""
-        known: tuple[bool, Fields] | None = getattr(request, "_onward", None)
-        if known is not None and not (as_asked and known[0]):
-            return known
-        negotiated = not as_asked and self._is_negotiable(request)
+        fields, rule = request.fields, standing(request, self._options).rule
+        how = (request.method, request.uri.origin, request.minor, rule, as_asked, self)
+        known: tuple[object, bool, Fields] | None = getattr(fields, "_onward", None)
+        if known is None or known[0] != how:
+            negotiated = not as_asked and self._is_negotiable(request, rule)
+            known = fields._onward = (how, negotiated, self._onward(request, negotiated))
+        return known[1], known[2]
+
+    def _onward(self, request: Request, negotiated: bool) -> Fields:
         fields = unmarked(request.fields)
         if negotiated:
             fields = fields.replacing("Accept-Encoding", accept_encoding(self._coding))
         uri, via = request.uri, self._voice.pseudonym
-        known = negotiated, forwarding.request_fields(fields, uri, via, request.minor)
-        if not as_asked:
-            object.__setattr__(request, "_onward", known)
-        return known
+        return forwarding.request_fields(fields, uri, via, request.minor)
 
-    def _is_negotiable(self, request: Request) -> bool:
-        rule = standing(request, self._options).rule
+    def _is_negotiable(self, request: Request, rule: Rule | None) -> bool:
         return (rule is None or rule.negotiate) and negotiable(request, self._coding)
 
     def _received(self, request: Request, head: ResponseHead, now: float) -> ResponseHead:

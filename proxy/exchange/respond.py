@@ -6,8 +6,9 @@ for bodies in memory, on disk and in flight.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from proxy.semantics import preconditions, ranges
 from proxy.semantics.messages import PHRASES
@@ -26,8 +27,7 @@ _FRAMED: Final = frozenset({"content-length", "content-range"})
 _PART: Final = frozenset({"content-length", "content-range", "content-type"})
 
 
-@dataclass(frozen=True, slots=True)
-class Slice:
+class Slice(Struct, frozen=True, gc=False):
     """``length`` octets of the stored body from ``offset``."""
 
     offset: int
@@ -37,8 +37,7 @@ class Slice:
 Piece = bytes | Slice
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(Struct, frozen=True, gc=False):
     """The answer but for Age and Cache-Status. ``pieces`` make up the body, empty for none.
 
     ``length`` is what Content-Length says (None: unknown, or a 304 which has none); for HEAD it

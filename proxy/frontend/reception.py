@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from proxy.access.rules import Denied
 from proxy.exchange import errors, own
@@ -36,23 +37,20 @@ Set it as your proxy:
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Exchanged:
+class Exchanged(Struct, frozen=True, gc=False):
     """A request for the exchange."""
 
     request: Request
 
 
-@dataclass(frozen=True, slots=True)
-class Connect:
+class Connect(Struct, frozen=True, gc=False):
     """CONNECT to an authority that access lets through by port, and by address if it is one."""
 
     host: str
     port: int
 
 
-@dataclass(frozen=True, slots=True)
-class Own:
+class Own(Struct, frozen=True, gc=False):
     """Answered here. ``close``: the connection cannot be trusted to go on."""
 
     answer: Answer

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from proxy.policy.revalidation import updated_fields
 from proxy.policy.stored import Part
 from proxy.semantics.fields import Fields
@@ -114,7 +116,7 @@ def combine(
     return replace(
         stored,
         id=body_id,
-        head=replace(stored.head, fields=fields),
+        head=structs.replace(stored.head, fields=fields),
         request_time=request_time,
         response_time=response_time,
         length=0,

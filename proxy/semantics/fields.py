@@ -19,10 +19,12 @@ Line = tuple[str, str]
 class Fields:
     """Field lines in the order received; equal when the lines are equal.
 
-    ``_rendered`` is room for the head in which they were sent, as the same ones go out often.
+    Two rooms for what others make of them, as the same ones come often: ``_onward`` are the fields
+    with which a request goes to the origin, ``_rendered`` their octets.
     """
 
-    __slots__ = ("_index", "_rendered", "lines")
+    __slots__ = ("_index", "_onward", "_rendered", "lines")
+    _onward: object
     _rendered: object
 
     def __init__(self, lines: Iterable[Line] = ()) -> None:

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
+from msgspec import Struct
+
+from proxy.semantics.fields import Fields  # noqa: TC001 - a Struct's types are looked up
+
 if TYPE_CHECKING:
-    from proxy.semantics.fields import Fields
     from proxy.semantics.targets import TargetURI
 
 # RFC 9110 §9.2.1 and §9.2.2; PROPFIND, REPORT and SEARCH: RFC 4918, 3253, 5323.
@@ -23,8 +26,7 @@ PHRASES: Final = {status.value: status.phrase for status in HTTPStatus} | {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class RequestHead:
+class RequestHead(Struct, frozen=True, gc=False):
     """A request head as received: ``target`` is the request-target, ``minor`` of HTTP/1.minor."""
 
     method: str
@@ -36,15 +38,13 @@ class RequestHead:
 class _Considered:
     """Room for what others work out once per request: not fields, so neither compared nor copied.
 
-    ``_onward`` are the fields as they go to the origin, and whether in our own words;
-    ``_validating`` those, the preconditions that it last went with in place of its own, and both
-    together; ``_standing`` is how the cache sees it, ``_echo`` what came of it when the origin
-    was last asked.
+    ``_validating`` are the fields as they go to the origin, the preconditions that it last went
+    with in place of its own, and both together; ``_standing`` is how the cache sees it, ``_echo``
+    what came of it when the origin was last asked.
     """
 
-    __slots__ = ("_echo", "_onward", "_standing", "_validating")
+    __slots__ = ("_echo", "_standing", "_validating")
     _echo: object
-    _onward: tuple[bool, Fields]
     _validating: tuple[Fields, Fields, Fields]
     _standing: object
 
@@ -64,8 +64,7 @@ class Request(_Considered):
     local: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseHead:
+class ResponseHead(Struct, frozen=True, gc=False):
     """A response head; ``minor`` is that of the message as received."""
 
     status: int

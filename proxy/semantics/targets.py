@@ -13,6 +13,8 @@ from functools import lru_cache
 from ipaddress import IPv6Address
 from typing import Final
 
+from msgspec import Struct
+
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 # RFC 6455 §3: a ws URI is asked for as http, a wss URI as https.
@@ -56,8 +58,7 @@ class Origin:
         return self._text
 
 
-@dataclass(frozen=True, slots=True)
-class TargetURI:
+class TargetURI(Struct, frozen=True, gc=False):
     """Origin, and path with query as received ("/" for an empty path). ``str`` is the key form.
 
     The path "*" is OPTIONS about the server as a whole; its URI has no path (RFC 9112 §3.3).
@@ -70,30 +71,26 @@ class TargetURI:
         return str(self.origin) if self.path == "*" else f"{self.origin}{self.path}"
 
 
-@dataclass(frozen=True, slots=True)
-class Absolute:
+class Absolute(Struct, frozen=True, gc=False):
     """absolute-form (§3.2.2): what a client asks of a proxy."""
 
     uri: TargetURI
 
 
-@dataclass(frozen=True, slots=True)
-class Authority:
+class Authority(Struct, frozen=True, gc=False):
     """authority-form (§3.2.3), for CONNECT alone; the host is spelled as in ``Origin``."""
 
     host: str
     port: int
 
 
-@dataclass(frozen=True, slots=True)
-class OriginForm:
+class OriginForm(Struct, frozen=True, gc=False):
     """origin-form (§3.2.1): path and query, asked of whoever the connection leads to."""
 
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class Asterisk:
+class Asterisk(Struct, frozen=True, gc=False):
     """asterisk-form (§3.2.4): OPTIONS about the server as a whole."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from proxy.upstream.routes import Relayed
-from proxy.wire.heads import render_request
+from proxy.wire.heads import field_section, render_request, request_head
 
 if TYPE_CHECKING:
     from proxy.semantics.fields import Line
@@ -20,24 +20,21 @@ _MEANT_TO_HAVE_CONTENT: Final = frozenset({"POST", "PUT", "PATCH"})
 def render(request: Outgoing, route: Route) -> bytes:
     """The head of ``request`` as sent on ``route``."""
     method, uri, fields, body, length, _ = request
+    target = _absolute(uri) if isinstance(route, Relayed) else uri.path
     if body is not None or length is not None:
-        return _rendered(request, route)
-    # A repeated request comes with the very same fields: they remember the head they were in.
+        return request_head(method, target, _section(request, route))
+    # Most requests come with fields that went out before: they remember their octets.
     known = getattr(fields, "_rendered", None)
-    if known is not None and known[0] is route and known[1] is uri and known[2] == method:
-        head: bytes = known[3]
-        return head
-    head = _rendered(request, route)
-    fields._rendered = (route, uri, method, head)
-    return head
+    if known is None or known[0] is not route or known[1] != method:
+        known = fields._rendered = (route, method, _section(request, route))
+    return request_head(method, target, known[2])
 
 
-def _rendered(request: Outgoing, route: Route) -> bytes:
+def _section(request: Outgoing, route: Route) -> bytes:
     lines = [*request.fields.lines, *_framing(request)]
     if isinstance(route, Relayed):
         lines += _credentials(route.parent)
-        return render_request(request.method, _absolute(request.uri), lines)
-    return render_request(request.method, request.uri.path, lines)
+    return field_section(lines)
 
 
 def render_connect(origin: Origin, parent: Parent) -> bytes:

@@ -56,6 +56,7 @@ _FIELD_LINES: Final = re.compile(rf"((?:{_T}++:{_V}*+\r\n)*+)\r\n")
 _NAME_AND_VALUE: Final = re.compile(rf"(?<=\n)({_T}++):[ \t]*+({_V}*+)(?<![ \t])\r\n")
 _PROPER_LINE: Final = re.compile(r"([^:\r]++):[ \t]*+([^\r]*+)\r\n")
 _FIELD_LINE: Final = re.compile(rf"{_T}++:{_V}*+")
+_WORTH_REMEMBERING: Final = 1024  # octets of a field section
 _START_OF_REQUEST: Final = re.compile(rf"(?:\r\n)?{_T}*+(?: |\r?\Z)".encode("latin-1"))
 _START_OF_RESPONSE: Final = re.compile(rb"HTTP/|(?:H(?:T(?:T(?:P)?)?)?)?\Z")
 _OTHER_VERSION: Final = re.compile(r"HTTP/(?!1\.)[0-9](?:\.[0-9])?")
@@ -120,11 +121,24 @@ def parse_request(head: bytes | bytearray, limits: Limits) -> RequestHead:
         raise _request_line_fault(text.removeprefix("\r\n").partition("\r\n")[0])
     end = match.end()
     _check_size(len(text), end - 2, limits)
-    fields = Fields(_lines(text, end, limits))
     method, target, digit = match.groups()
     minor = int(digit)
-    _check_host(fields, minor)
+    section = text[end - 2 :]
+    make = _remembered if len(section) <= _WORTH_REMEMBERING else _request_fields
+    fields = make(section, limits.fields)
+    if minor and "host" not in fields:
+        raise BadMessage(400, "an HTTP/1.1 request needs a Host field")
     return RequestHead(method, target, minor, fields)
+
+
+def _request_fields(section: str, most: int) -> Fields:
+    fields = Fields(_lines(section, 2, most))
+    _check_host(fields)
+    return fields
+
+
+# What a client says beside the target is the same with most of its requests.
+_remembered: Final = lru_cache(maxsize=512)(_request_fields)
 
 
 def parse_response(head: bytes | bytearray, limits: Limits) -> ResponseHead:
@@ -133,7 +147,7 @@ def parse_response(head: bytes | bytearray, limits: Limits) -> ResponseHead:
     end = text.find("\r\n")
     _check_size(len(text), end, limits)
     status, reason, minor = _status_line(text[:end])
-    return ResponseHead(status, reason, Fields(_lines(text, end + 2, limits)), minor)
+    return ResponseHead(status, reason, Fields(_lines(text, end + 2, limits.fields)), minor)
 
 
 @lru_cache(64)
@@ -147,10 +161,10 @@ def _status_line(line: str) -> tuple[int, str, int]:
 
 def parse_fields(section: bytes | bytearray, limits: Limits) -> Fields:
     """Field lines alone, blank line included (a trailer section, RFC 9112 §7.1.2)."""
-    return Fields(_lines("\r\n" + section.decode("latin-1"), 2, limits))
+    return Fields(_lines("\r\n" + section.decode("latin-1"), 2, limits.fields))
 
 
-def _lines(text: str, start: int, limits: Limits) -> list[Line]:
+def _lines(text: str, start: int, most: int) -> list[Line]:
     """The field lines from ``start``, just past a CRLF, to the blank line that ends ``text``."""
     lines: list[Line] = _NAME_AND_VALUE.findall(text, start)
     # A match begins after an LF, ends with one and has no other in it. So if there are as many
@@ -161,18 +175,15 @@ def _lines(text: str, start: int, limits: Limits) -> list[Line]:
             raise BadMessage(400, _field_lines_fault(text[start:]))
         proper = _PROPER_LINE.findall(match[1])
         lines = [(name, value.rstrip(" \t")) for name, value in proper]
-    if len(lines) > limits.fields:
-        raise BadMessage(431, f"there are more than {limits.fields} field lines")
+    if len(lines) > most:
+        raise BadMessage(431, f"there are more than {most} field lines")
     return lines
 
 
-def _check_host(fields: Fields, minor: int) -> None:
-    # RFC 9112 §3.2: absent (in 1.1), repeated or invalid is answered with 400.
+def _check_host(fields: Fields) -> None:
+    # RFC 9112 §3.2: repeated or invalid is answered with 400, and absent in HTTP/1.1.
     host = fields.get("host")
-    if host is None:
-        if minor:
-            raise BadMessage(400, "an HTTP/1.1 request needs a Host field")
-    elif _HOST.fullmatch(host) is None:
+    if host is not None and _HOST.fullmatch(host) is None:
         # Of several lines the combined value has a comma in it.
         if len(fields.all("host")) > 1:
             raise BadMessage(400, "there is more than one Host field")
@@ -212,9 +223,20 @@ def _field_lines_fault(text: str) -> str:
 
 def render_request(method: str, target: str, fields: Iterable[Line]) -> bytes:
     """A complete HTTP/1.1 request head. Raises ValueError for what would not parse back."""
-    if " " in method or " " in target:
-        raise ValueError("a space inside a request line")
-    return _render(f"{method} {target} HTTP/1.1", fields)
+    return request_head(method, target, field_section(fields))
+
+
+def request_head(method: str, target: str, section: bytes) -> bytes:
+    """The same of a ``field_section``."""
+    line = f"{method} {target} HTTP/1.1"
+    if line.count(" ") != 2 or "\r" in line or "\n" in line or "\0" in line:
+        raise ValueError("a space, CR, LF or NUL inside a request line")
+    return line.encode("latin-1") + section
+
+
+def field_section(fields: Iterable[Line]) -> bytes:
+    """From the CRLF before the first field line to the blank line. Raises ValueError likewise."""
+    return _render("", fields)
 
 
 def render_response(status: int, reason: str, fields: Iterable[Line]) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,9 +13,10 @@ from proxy.exchange.voice import Voice
 from proxy.policy.options import Options
 from proxy.policy.rules import Rule
 from proxy.semantics.fields import NO_FIELDS, Fields
+from proxy.semantics.messages import Request
 from proxy.upstream.base import BadResponse
 from tests.support.bench import PSEUDONYM, URL
-from tests.support.build import fields, req, resp
+from tests.support.build import fields, req, resp, uri
 from tests.support.fakes import FakeFetcher
 
 if TYPE_CHECKING:
@@ -158,3 +159,43 @@ async def test_in_our_own_words(
 async def test_marks_are_ours_alone() -> None:
     fields = await Place().sent("PUT", 'If-Match: W/"1~forecache.gzip"')
     assert fields.get("if-match") == '"1"'
+
+
+RULE = Rule(match="http://*/plain/**", negotiate=False)
+
+
+@pytest.mark.parametrize(
+    ("other", "differs"),
+    [
+        pytest.param({"url": f"{URL}/other"}, False, id="another path"),
+        pytest.param({"url": "http://b.example/"}, True, id="another host"),
+        pytest.param({"method": "POST"}, True, id="another method"),
+        pytest.param({"minor": 0}, True, id="7.6.3 another version"),
+        pytest.param({"as_asked": True}, True, id="in the client's words"),
+        pytest.param({"url": "http://a.example/plain/"}, True, id="another rule"),
+        pytest.param({"via": "other"}, True, id="7.6.3 by another proxy"),
+    ],
+)
+def test_fields_that_came_before_go_out_as_this_request_needs(
+    other: dict[str, Any], differs: bool
+) -> None:
+    speakers = {
+        via: Asking(FakeFetcher(), Voice(via), Options(rules=(RULE,)), CodingOptions())
+        for via in (PSEUDONYM, "other")
+    }
+
+    def onward(
+        shared: Fields,
+        method: str = "GET",
+        url: str = URL,
+        minor: int = 1,
+        as_asked: bool = False,
+        via: str = PSEUDONYM,
+    ) -> tuple[bool, Fields]:
+        request = Request(method, uri(url), shared, minor)
+        return speakers[via].fields(request, as_asked=as_asked)
+
+    shared = fields("Accept-Encoding: br", "X: y")
+    first, again = onward(shared), onward(shared, **other)
+    assert again == onward(Fields(shared.lines), **other)
+    assert (again != first) is differs

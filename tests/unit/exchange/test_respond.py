@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from proxy.exchange import respond
 from proxy.exchange.respond import Shape, Slice
@@ -146,5 +147,5 @@ def test_cut_gives_the_very_body_when_all_is_wanted() -> None:
     ],
 )
 def test_phrase(line: str, phrase: str) -> None:
-    held = replace(HELD, head=replace(HELD.head, reason="Fine"))
+    held = replace(HELD, head=structs.replace(HELD.head, reason="Fine"))
     assert respond.phrase(shape(line, held=held), held) == phrase

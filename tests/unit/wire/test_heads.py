@@ -299,6 +299,23 @@ def test_an_unfinished_section_is_refused(text: bytes) -> None:
         parse_fields(text, LIMITS)
 
 
+@pytest.mark.parametrize("size", [1, 2000], ids=["remembered", "too long for that"])
+def test_fields_that_came_before(size: int) -> None:
+    section = HOST + b"X: " + size * b"x" + b"\r\n\r\n"
+    roomy = Limits(fields=2)
+    first, other = (parse_request(line + section, roomy) for line in (GET, b"PUT /y HTTP/1.0\r\n"))
+    assert first.fields == other.fields
+    assert (other.method, other.target, other.minor) == ("PUT", "/y", 0)
+    with pytest.raises(BadMessage, match="more than 1 field lines"):
+        parse_request(GET + section, Limits(fields=1))
+
+
+def test_a_missing_host_is_missed_whatever_came_before() -> None:
+    assert parse_request(b"GET / HTTP/1.0\r\nX: y\r\n\r\n", LIMITS).minor == 0
+    with pytest.raises(BadMessage, match="needs a Host"):
+        parse_request(b"GET / HTTP/1.1\r\nX: y\r\n\r\n", LIMITS)
+
+
 def test_rendered_heads() -> None:
     fields = Fields([("Host", "a.example"), ("X", "\xe9")])
     assert render_request("GET", "/x", fields) == (
