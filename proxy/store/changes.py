@@ -29,7 +29,7 @@ _LOG: Final = logging.getLogger(__name__)
 class Changes:
     """Applies operations one after the other. ``keys``: by how many more keys there are then."""
 
-    __slots__ = ("_folder", "_generations", "_now", "_table", "damaged", "keys")
+    __slots__ = ("_folder", "_generations", "_now", "_places", "_table", "damaged", "keys")
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
@@ -37,6 +37,7 @@ class Changes:
         self._generations = folder.generations
         # What is under the keys that were written: their rows are made with the commit only.
         self._now: dict[str, tuple[StoredResponse, ...]] = {}
+        self._places: dict[str, Place] = {}
         self.keys = 0
         self.damaged = 0
 
@@ -76,13 +77,15 @@ class Changes:
         if record is None:
             return ()
         try:
-            return records.decode(key, record)
+            variants, places = records.decode_placed(key, record)
         except records.DamagedRecord as error:
             _LOG.warning("damaged record of %s: %s", key, error)
             self._table.delete_bodies_of(key)
             self._forget(key)
             self.damaged += 1
             return ()
+        self._places.update(places)
+        return variants
 
     def _put(self, put: Put) -> Committed | None:
         key, stored = put.key, put.stored
@@ -97,6 +100,8 @@ class Changes:
         else:
             self.keys += 1
         self._generations.storing(key)
+        if type(put.body) is Place:
+            self._places[stored.id] = put.body
         committed = self._write(key, after)
         if stored.length:
             self._table.write_body(key, stored.id, put.body)
@@ -131,7 +136,7 @@ class Changes:
         return 1
 
     def _write(self, key: str, variants: tuple[StoredResponse, ...]) -> Committed:
-        record = records.encode(key, variants)
+        record = records.encode(key, variants, self._places)
         self._table.write_record(key, record)
         self._now[key] = variants
         return Committed(key, variants, record)

@@ -34,7 +34,8 @@ _ENOUGH: Final = 8 * 2**20  # octets of a pack: one file for some 20 groups
 _MOST_HEAD: Final = 256  # octets; the first says how many follow
 
 _PREFIX: Final = "pack-"
-_PLACE: Final = re.compile(rf"({_PREFIX}[0-9a-f]{{2,58}})" + r" (\d{1,9})" * 3)
+_NAME: Final = re.compile(rf"{_PREFIX}[0-9a-f]{{2,58}}")
+_PLACE: Final = re.compile(rf"({_NAME.pattern})" + r" (\d{1,9})" * 3)
 _NUMBERS: Final = itertools.count()
 _PUNCH: Final = 3  # FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE
 
@@ -105,10 +106,10 @@ class Packs:
         pieces: list[bytes] = []
         places = []
         for id_, body in bodies:
-            head = _encode((id_, len(body)))
-            place = Place(self._name, end, 1 + len(head), len(body))
+            head = _headed(id_, len(body))
+            place = Place(self._name, end, len(head), len(body))
             padding = bytes(place.room - place.head - place.length)
-            pieces += (bytes((len(head),)), head, body, padding)
+            pieces += (head, body, padding)
             places.append(place)
             end = place.end
         if os.pwritev(file, pieces, start) != end - start:
@@ -145,14 +146,34 @@ class Packs:
         self._file, self._end = None, 0
 
 
+def read_named(folder: Path, place: Place, id_: str) -> bytes | None:
+    """The octets there if they are of that body; None if they are not. Blocks. Raises OSError."""
+    if not _NAME.fullmatch(place.pack):
+        return None
+    octets = _pread(folder, place.pack, place.head + place.length, place.start)
+    if octets is None or octets[: place.head] != _headed(id_, place.length):
+        return None
+    return octets[place.head :]
+
+
 def read(folder: Path, place: Place) -> bytes | None:
     """The octets there, perhaps those of a hole; None if the pack is gone. Blocks."""
+    return _pread(folder, place.pack, place.length, place.start + place.head)
+
+
+def _headed(id_: str, length: int) -> bytes:
+    """What is before a body."""
+    head = _encode((id_, length))
+    return bytes((len(head),)) + head
+
+
+def _pread(folder: Path, pack: str, size: int, start: int) -> bytes | None:
     try:
-        file = os.open(body_path(folder, place.pack), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        file = os.open(body_path(folder, pack), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         return None
     try:
-        return os.pread(file, place.length, place.start + place.head)
+        return os.pread(file, size, start)
     finally:
         os.close(file)
 

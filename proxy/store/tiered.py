@@ -216,14 +216,16 @@ class TieredStore:
         record = table.record(key)
         if record is None:
             return Found((), generation), {}, b""
-        variants = records.decode(key, record)
+        variants, places = records.decode_placed(key, record)
         bodies: dict[str, bytes] = {}
         room = self._memory.largest
         for stored in variants:
             room -= stored.length
             if room < 0 or stored.length > LARGEST_INLINE:
                 break
-            body = None if self._memory.body(stored.id) else table.inline_body(stored.id)
+            if self._memory.body(stored.id):
+                continue
+            body = table.placed_body(stored.id, places.get(stored.id))
             if body is not None and is_whole(stored, body):
                 bodies[stored.id] = body
         # Odd: a change is under way, and what was read may be what it changes.

@@ -2,12 +2,23 @@ import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from proxy.store import packs
 from proxy.store.bodies import body_path
-from proxy.store.packs import BLOCK, Packs, Place, parse_place, punch, read, unnamed, usable
+from proxy.store.packs import (
+    BLOCK,
+    Packs,
+    Place,
+    parse_place,
+    punch,
+    read,
+    read_named,
+    unnamed,
+    usable,
+)
 
 BODIES = [("body-aa", b"a" * 10_000), ("body-bb", b"b" * 4090), ("body-cc", b"c" * 2049)]
 
@@ -61,6 +72,33 @@ def test_what_is_removed_is_a_hole(writing: Packs, tmp_path: Path) -> None:
     punch(tmp_path, places[0].pack, places[2:])
     assert octets_on_disk(path) == whole // 2
     assert [read(tmp_path, place) for place in others] == [body for _, body in BODIES]
+
+
+@pytest.mark.parametrize(
+    ("id_", "other", "found"),
+    [
+        pytest.param("body-bb", {}, True, id="it"),
+        pytest.param("body-aa", {}, False, id="another body"),
+        pytest.param("body-bb", {"start": 0}, False, id="another place"),
+        pytest.param("body-bb", {"length": 4089}, False, id="another length"),
+        pytest.param("body-bb", {"pack": "pack-00"}, False, id="a pack that is gone"),
+        pytest.param("body-bb", {"pack": "../pack-00"}, False, id="no pack at all"),
+    ],
+)
+def test_only_what_has_the_name_is_read(
+    writing: Packs, tmp_path: Path, id_: str, other: dict[str, Any], found: bool
+) -> None:
+    written = writing.write(BODIES)[1]
+    (tmp_path / "00").mkdir()
+    (tmp_path / "pack-00").write_bytes(path_of(tmp_path, written).read_bytes())
+    place = written._replace(**other)
+    assert read_named(tmp_path, place, id_) == (BODIES[1][1] if found else None)
+
+
+def test_a_hole_has_no_name(writing: Packs, tmp_path: Path) -> None:
+    place = writing.write(BODIES)[1]
+    punch(tmp_path, place.pack, [place])
+    assert read_named(tmp_path, place, "body-bb") is None
 
 
 @pytest.mark.parametrize("last", ["punch", "close"])
