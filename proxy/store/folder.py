@@ -53,6 +53,7 @@ class Folder:
         wal_pages = max(64, min(_WAL_PAGES, options.max_size // 128 // PAGE))
         self._wal_pages = wal_pages
         self.journal_limit = 4 * wal_pages * PAGE
+        self._moved_aside = False
         with self._locked():
             self.table = self._open_table()
             self.keys_at_start = self.table.count_keys()
@@ -62,6 +63,7 @@ class Folder:
             self.epoch = self.generations.epoch
             self._damaged = self._weigh_damaged()
             self.spools = SpoolFolder(self._path / SPOOL, self.generations)
+            self.spools.search_due |= self._moved_aside
             holes = usable(self.spools.new_path())
             self.packs = Packs(self.table.bodies, self.spools.new_path) if holes else None
         self.used_at_start = self.content()
@@ -105,6 +107,7 @@ class Folder:
             if error is not None and self.epoch == self.generations.epoch:
                 self._move_aside(error)
                 self.generations.next_epoch()
+                self.spools.search_due = True
             self.table = self._open_table()
             self.epoch = self.generations.epoch
             self._damaged = self._weigh_damaged()
@@ -163,6 +166,7 @@ class Folder:
             DAMAGED,
         )
         move_aside(self._path)
+        self._moved_aside = True
 
     def _weigh_damaged(self) -> int:
         """The size of a database that was moved aside; one that is old or too large goes."""

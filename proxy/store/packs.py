@@ -210,7 +210,7 @@ def unnamed(
 def punch(folder: Path, name: str, places: Sequence[Place]) -> None:
     """Give the room of these bodies back, and the pack when none is left in it. Blocks."""
     path = body_path(folder, name)
-    with contextlib.suppress(OSError):  # what is left is found at the next start
+    with contextlib.suppress(OSError):  # what is left is found by the next search
         file = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
             for start, end in _joined(places):

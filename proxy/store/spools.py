@@ -1,9 +1,10 @@
 """Bodies on their way into the store: memory first, then a file in this process's spool folder.
 
 ``spool/<number>/`` belongs to whoever holds the lock of its ``lock`` file; a folder whose lock
-is free was left behind and is emptied at the next start. A body of up to 256 KiB stays in
-memory until it is stored. Room for a larger one is asked for before it is written, a part at a
-time, so that the folder stays within its size while fills are under way.
+is free was left behind and is emptied at the next start. In that file is a mark, which whoever
+ends in order takes out: where it is still in a free one, a process was killed. A body of up to
+256 KiB stays in memory until it is stored. Room for a larger one is asked for before it is
+written, a part at a time, so that the folder stays within its size while fills are under way.
 """
 
 from __future__ import annotations
@@ -32,10 +33,15 @@ LARGEST_IN_MEMORY: Final = 256 * 1024
 SPOOL: Final = "spool"
 
 _LOCK: Final = "lock"
+_MARK: Final = b"1"
 
 
 class SpoolFolder:
-    """The one folder of this process, and how many octets its files have been promised."""
+    """The one folder of this process, and how many octets its files have been promised.
+
+    ``search_due``: somebody was killed, so that there may be bodies that no row names. If that
+    stays true until ``close`` it is for the next process.
+    """
 
     def __init__(self, root: Path, generations: Generations) -> None:
         """Claim the first free folder and empty every other free one. Blocks. Raises OSError."""
@@ -43,6 +49,7 @@ class SpoolFolder:
         self._counting = threading.Lock()
         self._names = itertools.count()
         self.promised = 0
+        self.search_due = False
         root.mkdir(mode=0o700, exist_ok=True)
         self._root = root
         self._number, self._lock = self._claim()
@@ -53,7 +60,9 @@ class SpoolFolder:
         for number in range(MOST_PROCESSES):
             folder = self._root / str(number)
             if (lock := _try_lock(folder)) is not None:
-                self._empty(number)
+                self._empty(number, lock)
+                os.pwrite(lock, _MARK, 0)
+                os.fsync(lock)
                 return number, lock
         raise BlockingIOError(f"{MOST_PROCESSES} processes share this folder already")
 
@@ -62,10 +71,13 @@ class SpoolFolder:
         for number in range(MOST_PROCESSES):
             folder = self._root / str(number)
             if folder.exists() and (lock := _try_lock(folder)) is not None:
-                self._empty(number)
+                self._empty(number, lock)
+                os.ftruncate(lock, 0)  # our own mark stands for it
                 os.close(lock)
 
-    def _empty(self, number: int) -> None:
+    def _empty(self, number: int, lock: int) -> None:
+        if os.fstat(lock).st_size:
+            self.search_due = True
         _empty(self._root / str(number))
         self._generations.set_in_flight(number, 0)
 
@@ -81,6 +93,8 @@ class SpoolFolder:
     def close(self) -> None:
         _empty(self._folder)
         self.promise(-self.promised)
+        if not self.search_due:
+            os.ftruncate(self._lock, 0)
         os.close(self._lock)
 
 

@@ -88,7 +88,8 @@ class TieredStore:
         self._condemned: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._writer.start()
-        self._start(self.remove_orphans())
+        if folder.spools.search_due:
+            self._start(self.remove_orphans())
 
     # What never waits.
 
@@ -346,14 +347,19 @@ class TieredStore:
 
     async def remove_orphans(self) -> None:
         """Remove body files that no row names, left behind by a process that was killed."""
+        spools, complete = self._folder.spools, False
+        spools.search_due = False
         try:
             folders = body_files(self._folder.table.bodies)
             while (ids := await self._spoolers.run(next, folders, None)) is not None:
                 orphans = await self._readers.run(self._without_row, ids)
                 if orphans:
                     await self._writer.submit(RemoveOrphans(orphans))
+            complete = True
         except (StoreFailed, *ERRORS):
             _LOG.warning("the search for orphaned files was broken off", exc_info=True)
+        finally:
+            spools.search_due |= not complete
 
     def _without_row(self, ids: list[str]) -> list[str]:
         table = self._table()

@@ -12,7 +12,14 @@ import pytest
 from proxy.store.disk import Table
 from proxy.store.packs import is_pack
 from proxy.store.tiered import TieredStore
-from tests.support.stores import bodies_of, body_files, disk_usage, opened, spool_files
+from tests.support.stores import (
+    bodies_of,
+    body_files,
+    disk_usage,
+    opened,
+    searched,
+    spool_files,
+)
 from tests.support.storing import KEYS, body_of
 
 ROOT = Path(__file__).parents[2]
@@ -65,7 +72,7 @@ async def test_killed_again_and_again(tmp_path: Path, rounds: int) -> None:
     for seed in range(rounds):
         await store_and_be_killed(tmp_path, seed, chance.randrange(1, 120))
         async with opened(tmp_path, size=32 * 2**20) as store:
-            await store.remove_orphans()
+            await searched(store)
             count, ids = await check_all(store)
             files = {path.name for path in body_files(tmp_path)}
             packs = {name for name in files if is_pack(name)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -44,6 +45,12 @@ async def opened(
 
 async def put(store: TieredStore, key: str, name: str, body: bytes, vary: str = "") -> None:
     await store.put(key, response(name, vary=vary), body, store.removals(key))
+
+
+async def searched(store: TieredStore) -> None:
+    """What it began at its start, because somebody was killed, has ended."""
+    assert store._tasks, "nothing was begun"
+    await asyncio.gather(*store._tasks)
 
 
 async def put_spooled(store: TieredStore, key: str, name: str, body: bytes) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from proxy.store import bodies, records
 from proxy.store.base import FORMS, BodyLost, Found, Spool, Store, StoredBody, StoreFailed, TooLarge
-from proxy.store.bodies import LARGEST_INLINE
-from proxy.store.disk import Table
+from proxy.store.bodies import LARGEST_INLINE, body_path
+from proxy.store.disk import DATABASE, Table
 from proxy.store.folder import Folder
 from proxy.store.memory import SMALL_BODY
 from proxy.store.packs import FEWEST, is_pack
@@ -26,6 +26,7 @@ from tests.support.stores import (
     put,
     put_spooled,
     response,
+    searched,
     spool_files,
 )
 
@@ -424,6 +425,48 @@ async def test_a_damaged_body_in_a_pack_is_a_miss(tmp_path: Path) -> None:
                 lost += 1
                 assert (await store.lookup(key)).variants == ()
     assert lost == len(packs)
+
+
+def orphan(folder: Path) -> Path:
+    path = Path(body_path(folder / "bodies", "orphan"))
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"x")
+    return path
+
+
+async def test_after_an_orderly_end_nothing_is_searched(tmp_path: Path) -> None:
+    async with opened(tmp_path):
+        path = orphan(tmp_path)
+    async with opened(tmp_path) as store:
+        assert not store._tasks
+    assert path.exists()
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+async def test_after_a_kill_there_is_a_search_until_one_has_ended(
+    tmp_path: Path, interrupted: bool
+) -> None:
+    async with opened(tmp_path):
+        path, lock = orphan(tmp_path), tmp_path / "spool" / "0" / "lock"
+        left = lock.read_bytes()
+    lock.write_bytes(left)  # as if it had been killed
+    if interrupted:
+        await (await open_store(options(tmp_path))).close()
+        assert path.exists()
+    async with opened(tmp_path) as store:
+        await searched(store)
+        assert not path.exists()
+    async with opened(tmp_path) as store:
+        assert not store._tasks
+
+
+async def test_a_new_database_has_the_old_bodies_searched(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        await put_spooled(store, KEY, "aa", bytes(100_000))
+    (tmp_path / DATABASE).write_bytes(b"not a database" * 1000)
+    async with opened(tmp_path) as store:
+        await searched(store)
+    assert body_files(tmp_path) == []
 
 
 async def test_what_has_to_go_is_counted_by_reason(tmp_path: Path) -> None:
