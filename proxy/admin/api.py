@@ -126,7 +126,7 @@ class Api:
         said: dict[str, object] = {"exchange": views.exchange(named)}
         record = named.record
         try:
-            now = await self._inside.explained(record.method, record.target)
+            now = await self._inside.explained(record.what.method, record.what.target)
         except Unclear:
             return answer(said)
         said["now"] = views.explanation(now)

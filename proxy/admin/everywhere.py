@@ -150,7 +150,7 @@ class Everywhere:
 
     def _latest(self, most: int, target: str) -> list[Named]:
         def wanted(record: ExchangeRecord) -> bool:
-            return record.target == target and record.method == "GET"
+            return record.what.target == target and record.what.method == "GET"
 
         latest = self.watching.recent.latest(most, wanted if target else None)
         return self._named(reversed(latest))

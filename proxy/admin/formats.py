@@ -10,12 +10,14 @@ from __future__ import annotations
 import re
 import time
 from functools import lru_cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from proxy.exchange.record import ExchangeRecord
 from proxy.policy.reasons import Reason
+
+if TYPE_CHECKING:
+    from proxy.exchange.record import ExchangeRecord, What
 
 # Squid's result codes, which log analysers know; what is not here is TCP_MISS.
 _RESULTS: Final = {
@@ -112,26 +114,25 @@ def _milliseconds(time: int) -> str:
 
 
 @lru_cache(maxsize=8192)
-def _squid_rest(elapsed: int, rest: tuple[Any, ...]) -> str:
+def _squid_rest(elapsed: int, client: str, r: What) -> str:
     """All that follows the time: the same for every repetition of a hit, in a tenth of the time.
 
-    ``elapsed`` in milliseconds; ``rest`` is a record without ``start`` and ``elapsed``.
+    ``elapsed`` in milliseconds.
     """
-    r = ExchangeRecord(0.0, 0.0, *rest)
     hierarchy = "HIER_NONE/-" if r.peer == "-" else f"HIER_DIRECT/{_field(r.peer)}"
     media_type = _field(r.content_type.partition(";")[0].rstrip())
     target = _target(r.target, r.reason is Reason.BAD_REQUEST)
     return (
-        f"{elapsed:6d} {r.client} {result(r.reason, r.status, r.aborted)}/{r.status:03d} {r.sent}"
+        f"{elapsed:6d} {client} {result(r.reason, r.status, r.aborted)}/{r.status:03d} {r.sent}"
         f" {_field(r.method)} {target} - {hierarchy} {media_type} {r.reason}\n"
     )
 
 
 def squid(record: ExchangeRecord) -> str:
     """Squid's native format, and the reason word."""
-    elapsed = record[1]
-    ended = _milliseconds(int((record[0] + elapsed) * 1000))
-    return f"{ended} {_squid_rest(int(elapsed * 1000), record[2:])}"
+    start, elapsed, client, what = record
+    ended = _milliseconds(int((start + elapsed) * 1000))
+    return f"{ended} {_squid_rest(int(elapsed * 1000), client, what)}"
 
 
 @lru_cache(maxsize=2)
@@ -142,12 +143,13 @@ def _common_time(second: int) -> str:
 
 def combined(record: ExchangeRecord) -> str:
     """The combined format of NCSA and Apache, and the reason word."""
-    target = _target(record.target, record.reason is Reason.BAD_REQUEST)
-    referer = _quoted(_without_userinfo(record.referer, refused=False))
+    r = record.what
+    target = _target(r.target, r.reason is Reason.BAD_REQUEST)
+    referer = _quoted(_without_userinfo(r.referer, refused=False))
     return (
         f"{record.client} - - [{_common_time(int(record.start))}]"
-        f' "{_field(record.method)} {target} HTTP/1.{record.minor}" {record.status} {record.sent}'
-        f' "{referer}" "{_quoted(record.user_agent)}" {record.reason}\n'
+        f' "{_field(r.method)} {target} HTTP/1.{r.minor}" {r.status} {r.sent}'
+        f' "{referer}" "{_quoted(r.user_agent)}" {r.reason}\n'
     )
 
 
@@ -188,25 +190,26 @@ def _present(text: str) -> str | None:
 def json(record: ExchangeRecord) -> str:
     """One object a line."""
     second, millisecond = divmod(int(record.start * 1000), 1000)
-    refused = record.reason is Reason.BAD_REQUEST
+    r = record.what
+    refused = r.reason is Reason.BAD_REQUEST
     line = _Line(
         time=f"{_second(second)}.{millisecond:03d}Z",
         elapsed_ms=round(record.elapsed * 1000, 3),
         client=record.client,
-        method=record.method,
-        target=_without_userinfo(record.target, refused=refused),
-        version=f"HTTP/1.{record.minor}",
-        status=record.status,
-        sent=record.sent,
-        reason=record.reason,
-        result=result(record.reason, record.status, record.aborted),
-        content_type=_present(record.content_type),
-        forward_status=record.forward_status or None,
-        peer=_present(record.peer),
-        referer=_present(_without_userinfo(record.referer, refused=False)),
-        user_agent=_present(record.user_agent),
-        aborted=record.aborted,
-        id=record.id or None,
+        method=r.method,
+        target=_without_userinfo(r.target, refused=refused),
+        version=f"HTTP/1.{r.minor}",
+        status=r.status,
+        sent=r.sent,
+        reason=r.reason,
+        result=result(r.reason, r.status, r.aborted),
+        content_type=_present(r.content_type),
+        forward_status=r.forward_status or None,
+        peer=_present(r.peer),
+        referer=_present(_without_userinfo(r.referer, refused=False)),
+        user_agent=_present(r.user_agent),
+        aborted=r.aborted,
+        id=r.id or None,
     )
     return _CONTROLS.sub(_unicode_escape, _encode(line).decode()) + "\n"
 

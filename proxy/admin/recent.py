@@ -15,6 +15,8 @@ from collections.abc import Callable
 from itertools import takewhile
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from msgspec.structs import replace
+
 from proxy.exchange.record import ExchangeRecord
 from proxy.policy.reasons import Reason
 
@@ -60,9 +62,9 @@ class Recent:
     def take(self, batch: Sequence[ExchangeRecord]) -> None:
         """Remember these, in the order in which they ended."""
         hit, first = Reason.HIT, self._count + 1
-        others = [(n, r) for n, r in enumerate(batch, first) if r.reason is not hit]
+        others = [(n, r) for n, r in enumerate(batch, first) if r.what.reason is not hit]
         late = max(0, len(batch) - HITS_KEPT)
-        hits = [(n, r) for n, r in enumerate(batch[late:], first + late) if r.reason is hit]
+        hits = [(n, r) for n, r in enumerate(batch[late:], first + late) if r.what.reason is hit]
         kept = _recorded(hits), _recorded(others[-OTHERS_KEPT:])
         with self._lock:
             self._hits.extend(kept[0])
@@ -71,7 +73,7 @@ class Recent:
 
     def id(self, recorded: Recorded) -> str:
         """What ``find`` finds it by: what its answer said, if it did."""
-        return recorded.record.id or f"{self.token}-{recorded.number}"
+        return recorded.record.what.id or f"{self.token}-{recorded.number}"
 
     def find(self, exchange_id: str) -> Recorded | None:
         """The exchange with that id; None for one that is forgotten, or was never here."""
@@ -92,7 +94,7 @@ class Recent:
 
     def _named(self, name: str) -> Recorded | None:
         hits, others = self._copies()
-        either = (recorded for recorded in others + hits if recorded.record.id == name)
+        either = (recorded for recorded in others + hits if recorded.record.what.id == name)
         return next(either, None)
 
     def latest(self, count: int, wanted: Wanted | None = None) -> list[Recorded]:
@@ -138,14 +140,16 @@ def _recorded(numbered: Iterable[tuple[int, ExchangeRecord]]) -> list[Recorded]:
 
 def _bounded(record: ExchangeRecord) -> ExchangeRecord:
     """A head may be 64 KiB long, and that many would be remembered."""
-    r = record
-    length = len(r.target) + len(r.referer) + len(r.user_agent) + len(r.content_type)
-    if length + len(r.method) <= LONGEST:
-        return r
-    return r._replace(
-        method=r.method[:LONGEST],
-        target=r.target[:LONGEST],
-        content_type=r.content_type[:LONGEST],
-        referer=r.referer[:LONGEST],
-        user_agent=r.user_agent[:LONGEST],
+    w = record.what
+    length = len(w.target) + len(w.referer) + len(w.user_agent) + len(w.content_type)
+    if length + len(w.method) <= LONGEST:
+        return record
+    what = replace(
+        w,
+        method=w.method[:LONGEST],
+        target=w.target[:LONGEST],
+        content_type=w.content_type[:LONGEST],
+        referer=w.referer[:LONGEST],
+        user_agent=w.user_agent[:LONGEST],
     )
+    return record._replace(what=what)

@@ -21,7 +21,7 @@ from proxy.admin.shapes import (
 )
 from proxy.admin.statistics import Moment  # noqa: TC001 - msgspec reads the types of Stats
 from proxy.admin.top import Leaders  # noqa: TC001 - msgspec reads the types of Stats
-from proxy.exchange.record import ExchangeRecord
+from proxy.exchange.record import ExchangeRecord, What
 from proxy.exchange.transcoding import Counts  # noqa: TC001 - msgspec reads the types of Stats
 from proxy.policy.reasons import Reason
 from proxy.store.catalogue_rows import Entry
@@ -32,15 +32,18 @@ _REF: Final = "#/components/schemas/{name}"
 _ONE_OF: Final = ("url", "prefix", "host", "glob", "tag")
 
 
-def _object(name: str, made_of: Any, **more: Any) -> type:
-    """What a named tuple becomes as an object; ``more`` are other members, which may be absent."""
-    members = get_type_hints(made_of, localns={"Reason": Reason})
-    members.pop("rowid", None)
+def _object(name: str, *made_of: Any, **more: Any) -> type:
+    """What these become as one object; ``more`` are other members, which may be absent."""
+    members: dict[str, Any] = {}
+    for one in made_of:
+        members |= get_type_hints(one, localns={"Reason": Reason})
+    for inner in ("rowid", "what"):
+        members.pop(inner, None)
     optional = [(member, kind, None) for member, kind in more.items()]
     return msgspec.defstruct(name, [*members.items(), *optional])
 
 
-Exchange: Final = _object("Exchange", ExchangeRecord)
+Exchange: Final = _object("Exchange", ExchangeRecord, What)
 EntryLine: Final = _object("EntryLine", Entry)
 Explanation: Final = _object("Explanation", Explained, last=Exchange)
 

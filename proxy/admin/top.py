@@ -33,7 +33,7 @@ UNSEEN: Final = 0.25
 CROWD: Final = 512  # records of a batch; of more
 EVERY: Final = 8  # each so many are counted as that many
 MEASURES: Final = ("requests", "octets", "misses")
-_SEEN: Final = attrgetter("target", "reason", "sent")
+_WHAT: Final = attrgetter("what")
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,17 +163,17 @@ class Top:
         hosts: dict[str, _Figures] = defaultdict(_Figures)
         urls: dict[str, _Figures] = defaultdict(_Figures)
         hit = Reason.HIT
-        hits = [record for record in batch if record.reason is hit]
-        others = [record for record in batch if record.reason is not hit]
-        for records in (hits, others):
-            every = EVERY if len(records) > CROWD else 1
-            for (target, reason, sent), count in Counter(map(_SEEN, records[::every])).items():
-                host, url = _names(target, reason)
+        hits = [what for what in map(_WHAT, batch) if what.reason is hit]
+        others = [what for what in map(_WHAT, batch) if what.reason is not hit]
+        for seen in (hits, others):
+            every = EVERY if len(seen) > CROWD else 1
+            for what, count in Counter(seen[::every]).items():
+                host, url = _names(what.target, what.reason)
                 requests = count * every
                 if host:
-                    hosts[host].count(reason, requests, requests * sent)
+                    hosts[host].count(what.reason, requests, requests * what.sent)
                 if url:
-                    urls[url].count(reason, requests, requests * sent)
+                    urls[url].count(what.reason, requests, requests * what.sent)
         self._hosts.add(hosts)
         self._urls.add(urls)
         now = self._clock()

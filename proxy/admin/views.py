@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
+
 from proxy import __version__
 
 if TYPE_CHECKING:
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from proxy.admin.peers import Named
     from proxy.admin.statistics import Snapshot
     from proxy.admin.top import Leaders
+    from proxy.exchange.record import What
     from proxy.exchange.transcoding import Counts
     from proxy.policy.explain import Term
     from proxy.store.catalogue_following import Progress
@@ -68,8 +71,9 @@ def entry(one: Entry) -> dict[str, Any]:
 
 def exchange(named: Named) -> dict[str, Any]:
     """One exchange that has ended."""
-    record = named.record
-    return {**record._asdict(), "id": named.id, "reason": record.reason.value}
+    when = named.record._asdict()
+    what: What = when.pop("what")
+    return {**when, **structs.asdict(what), "id": named.id, "reason": what.reason.value}
 
 
 def explanation(said: Explained) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from itertools import compress
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from proxy.admin.accesslog import Consumer
     from proxy.exchange.record import ExchangeRecord
 
-_TARGET, _REASON = attrgetter("target"), attrgetter("reason")
+_WHAT: Final = attrgetter("what")
 _MOST_KEYS: Final = 50_000  # whose uses wait until somebody takes them
 
 
@@ -46,7 +45,10 @@ class Watching:
 
     def _use(self, batch: Sequence[ExchangeRecord]) -> None:
         """Targets are keys, but for what ``ignore_query`` leaves out; batches are of a moment."""
-        used = Counter(map(_TARGET, compress(batch, map(HITS.__contains__, map(_REASON, batch)))))
+        used: Counter[str] = Counter()
+        for what, count in Counter(map(_WHAT, batch)).items():
+            if what.reason in HITS:
+                used[what.target] += count
         now = batch[-1].start
         with self._lock:
             uses = self._uses

@@ -11,11 +11,13 @@ without access never ask). Nothing else may enter a memoised decision.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
 
 from proxy.codings.transform import suits
 from proxy.exchange import respond
-from proxy.exchange.record import ExchangeRecord
+from proxy.exchange.record import What
 from proxy.policy import freshness, reuse
 from proxy.policy.reasons import Reason
 from proxy.policy.standing import standing
@@ -41,8 +43,8 @@ class Prepared:
     """An answer ready to send, valid while what it was decided on stands."""
 
     __slots__ = (
-        "_age", "_block", "_fresh_until", "_key", "_made", "_opening", "_record", "_second",
-        "_stands", "_store", "_until", "body", "follows", "rest",
+        "_age", "_block", "_fresh_until", "_key", "_made", "_opening", "_second",
+        "_stands", "_store", "_until", "body", "follows", "what",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - it is a record of everything the answer depends on
@@ -74,13 +76,12 @@ class Prepared:
         self._block = b""
         self.body = body
         self.follows = body if len(body) > JOINED else b""
-        self._record = ExchangeRecord(
-            0.0, 0.0, "-", request.method, str(request.uri), 1, shaped.status, 0, Reason.HIT,
+        self.what = What(
+            request.method, str(request.uri), 1, shaped.status, 0, Reason.HIT,
             content_type=stored.head.fields.get("content-type") or "-",
             referer=request.fields.get("referer") or "-",
             user_agent=request.fields.get("user-agent") or "-",
         )  # fmt: skip
-        self.rest: tuple[Any, ...] = ()  # of the record, after the client
 
     def block(self, now: float) -> bytes | None:
         """The octets to send first (``follows`` is the rest, if any), None when not valid."""
@@ -105,7 +106,9 @@ class Prepared:
         if not self.follows:
             block += self.body
         self._block = block
-        self.rest = self._record._replace(sent=len(block) + len(self.follows))[3:]
+        sent = len(block) + len(self.follows)
+        if sent != self.what.sent:
+            self.what = replace(self.what, sent=sent)
 
 
 class Hot:

@@ -1,18 +1,19 @@
-"""What happened in one exchange: the only thing that observers see.
-
-A tuple of atoms: it is made for each hit, and counted by column.
-"""
+"""What happened in one exchange: the only thing that observers see."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
+
+from msgspec import Struct
 
 from proxy.policy.reasons import Reason  # noqa: TC001 - msgspec reads the types of a record
 
 
-class ExchangeRecord(NamedTuple):
-    """One finished exchange. ``start`` in seconds since the epoch, ``elapsed`` in seconds.
+class What(Struct, frozen=True, cache_hash=True, array_like=True, gc=False):
+    """What was asked and how it was answered: one value for all repetitions of a hit.
+
+    Nothing is then worked out twice about them, nor touched: they are counted, not read.
 
     ``target`` is the target URI, or authority for CONNECT, or the raw request-target if it was
     not understood. ``sent`` counts the octets of head and body given to the client.
@@ -21,9 +22,6 @@ class ExchangeRecord(NamedTuple):
     seconds from asking the origin to the head of its response, 0 if it was not asked for this one.
     """
 
-    start: float
-    elapsed: float
-    client: str
     method: str
     target: str
     minor: int
@@ -40,10 +38,19 @@ class ExchangeRecord(NamedTuple):
     asked: float = 0.0
 
 
-def of_hit(start: float, client: str, rest: tuple[Any, ...]) -> ExchangeRecord:
-    """The record of a hit; ``rest`` is all after ``client``, the same for many of them."""
-    # Spelled out it would cost three times as much.
-    return _new(ExchangeRecord, (start, 0.0, client) + rest)  # noqa: RUF005
+class ExchangeRecord(NamedTuple):
+    """One finished exchange. ``start`` in seconds since the epoch, ``elapsed`` in seconds."""
+
+    start: float
+    elapsed: float
+    client: str
+    what: What
+
+
+def of_hit(start: float, client: str, what: What) -> ExchangeRecord:
+    """The record of an answer that was ready."""
+    # The constructor of a named tuple would cost three times as much.
+    return _new(ExchangeRecord, (start, 0.0, client, what))
 
 
 _new: Final = tuple.__new__

@@ -15,7 +15,7 @@ from proxy.access.addresses import is_local
 from proxy.access.rules import Denied
 from proxy.exchange import errors
 from proxy.exchange.echo import is_remembered
-from proxy.exchange.record import ExchangeRecord, of_hit
+from proxy.exchange.record import ExchangeRecord, What, of_hit
 from proxy.frontend.conversation import Conversation
 from proxy.frontend.inbound import InboundBody
 from proxy.frontend.reception import LATE, Connect, Exchanged, Own, unreadable
@@ -262,7 +262,7 @@ class Connection(asyncio.Protocol):
         else:
             self.transport.write(block)
         self.since = now
-        self._observe(of_hit(now, self.client, prepared.rest))
+        self._observe(of_hit(now, self.client, prepared.what))
         if self._door.draining:
             self.close()
         return True
@@ -286,9 +286,10 @@ class Connection(asyncio.Protocol):
         now = self.since = time.time()
         self._observe(
             ExchangeRecord(
-                now, 0.0, self.client, head.method, head.target, head.minor,
-                own.answer.head.status, sender.sent - before, own.reason, "text/plain",
-                id=outcome.id,
+                now, 0.0, self.client, What(
+                    head.method, head.target, head.minor, own.answer.head.status,
+                    sender.sent - before, own.reason, "text/plain", id=outcome.id,
+                ),
             )
         )  # fmt: skip
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from proxy.exchange import errors
 from proxy.exchange.answer import Inbound, Inline, Outcome, Tunnel, release
 from proxy.exchange.names import identified
-from proxy.exchange.record import ExchangeRecord
+from proxy.exchange.record import ExchangeRecord, What
 from proxy.exchange.tasks import spawn
 from proxy.frontend import tunnel
 from proxy.frontend.reception import Own, refused, unreadable
@@ -158,10 +158,12 @@ class Conversation:
         echo, fields, now = repeating.echo, self._head.fields, time.time()
         self._door.observe(
             ExchangeRecord(
-                self._started, now - self._started, self._connection.client, self._head.method,
-                self._target, self._head.minor, echo.status, sent, echo.reason, echo.content_type,
-                echo.asked.status, self._peer, fields.get("referer") or "-",
-                fields.get("user-agent") or "-", asked=heard - repeating.started,
+                self._started, now - self._started, self._connection.client, What(
+                    self._head.method, self._target, self._head.minor, echo.status, sent,
+                    echo.reason, echo.content_type, echo.asked.status, self._peer,
+                    fields.get("referer") or "-", fields.get("user-agent") or "-",
+                    asked=heard - repeating.started,
+                ),
             )
         )  # fmt: skip
         self._connection.answered(keep)
@@ -242,21 +244,23 @@ class Conversation:
                 start=self._started,
                 elapsed=time.time() - self._started,
                 client=self._connection.client,
-                method=self._head.method,
-                target=self._target,
-                minor=self._head.minor,
-                status=head.status if head is not None else 0,
-                sent=sent,
-                reason=outcome.reason if outcome is not None else Reason.CLIENT_GONE,
-                content_type=(head.fields.first("content-type") if head is not None else None)
-                or "-",
-                forward_status=outcome.forward_status if outcome is not None else 0,
-                peer=self._peer if outcome is not None and outcome.forward_status else "-",
-                referer=fields.first("referer") or "-",
-                user_agent=fields.first("user-agent") or "-",
-                aborted=not whole,
-                id=outcome.id if outcome is not None else "",
-                asked=outcome.asked if outcome is not None else 0.0,
+                what=What(
+                    method=self._head.method,
+                    target=self._target,
+                    minor=self._head.minor,
+                    status=head.status if head is not None else 0,
+                    sent=sent,
+                    reason=outcome.reason if outcome is not None else Reason.CLIENT_GONE,
+                    content_type=(head.fields.first("content-type") if head is not None else None)
+                    or "-",
+                    forward_status=outcome.forward_status if outcome is not None else 0,
+                    peer=self._peer if outcome is not None and outcome.forward_status else "-",
+                    referer=fields.get("referer") or "-",
+                    user_agent=fields.get("user-agent") or "-",
+                    aborted=not whole,
+                    id=outcome.id if outcome is not None else "",
+                    asked=outcome.asked if outcome is not None else 0.0,
+                ),
             )
         )
 
@@ -360,8 +364,9 @@ class Conversation:
     def _tunnel_record(self, sent: int) -> None:
         self._door.observe(
             ExchangeRecord(
-                self._started, time.time() - self._started, self._connection.client,
-                self._head.method, self._target, self._head.minor,
-                200 if self._head.method == "CONNECT" else 101, sent, Reason.TUNNEL,
+                self._started, time.time() - self._started, self._connection.client, What(
+                    self._head.method, self._target, self._head.minor,
+                    200 if self._head.method == "CONNECT" else 101, sent, Reason.TUNNEL,
+                ),
             )
         )  # fmt: skip

@@ -21,7 +21,7 @@ from proxy.codings.registry import Coding
 from proxy.codings.streams import Decoder, Encoder
 from proxy.exchange.forms import Forms
 from proxy.exchange.hot import Hot
-from proxy.exchange.record import ExchangeRecord
+from proxy.exchange.record import ExchangeRecord, What
 from proxy.policy import reuse, storing
 from proxy.policy.options import Options
 from proxy.policy.reasons import Reason
@@ -86,14 +86,16 @@ _EXCHANGE: Final = ExchangeRecord(
     start=NOW,
     elapsed=0.001,
     client="127.0.0.1",
-    method="GET",
-    target=URL,
-    minor=1,
-    status=200,
-    sent=1400,
-    reason=Reason.HIT,
-    content_type="text/html; charset=utf-8",
-    user_agent="bench",
+    what=What(
+        method="GET",
+        target=URL,
+        minor=1,
+        status=200,
+        sent=1400,
+        reason=Reason.HIT,
+        content_type="text/html; charset=utf-8",
+        user_agent="bench",
+    ),
 )
 
 STEPS: Final[dict[str, Step]] = {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from proxy.access.rules import AccessOptions, Rules
 from proxy.exchange.answer import Answer, Flow, Inline, Outcome
-from proxy.exchange.record import ExchangeRecord
+from proxy.exchange.record import ExchangeRecord, What
 from proxy.frontend.connection import Connection, Phase
 from proxy.frontend.door import Door
 from proxy.frontend.options import ServerOptions
@@ -149,10 +149,7 @@ class FakePrepared:
         self.valid = True
         self.follows = follows
         sent = len(block) + len(follows)
-        record = ExchangeRecord(
-            0.0, 0.0, "-", "GET", "http://a.example/hot", 1, 200, sent, Reason.HIT
-        )
-        self.rest = record[3:]
+        self.what = What("GET", "http://a.example/hot", 1, 200, sent, Reason.HIT)
         self._block = block
 
     def block(self, now: float) -> bytes | None:

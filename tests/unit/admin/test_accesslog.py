@@ -11,22 +11,13 @@ import pytest
 
 from proxy.admin import accesslog
 from proxy.admin.accesslog import BUFFERED, AccessLog, LogOptions, open_log
-from proxy.exchange.record import ExchangeRecord
+from proxy.exchange.record import ExchangeRecord, What
 from proxy.policy.reasons import Reason
 
 
 def record(status: int = 200) -> ExchangeRecord:
-    return ExchangeRecord(
-        start=1700000000.0,
-        elapsed=0.001,
-        client="127.0.0.1",
-        method="GET",
-        target="http://a.example/",
-        minor=1,
-        status=status,
-        sent=100,
-        reason=Reason.HIT,
-    )
+    what = What("GET", "http://a.example/", 1, status, sent=100, reason=Reason.HIT)
+    return ExchangeRecord(start=1700000000.0, elapsed=0.001, client="127.0.0.1", what=what)
 
 
 def statuses(text: str) -> list[str]:

@@ -4,17 +4,15 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from proxy.admin import formats
-from proxy.exchange.record import ExchangeRecord
+from proxy.exchange.record import ExchangeRecord, What
 from proxy.policy.reasons import HITS, Reason
 
 param = pytest.param
 
-RECORD = ExchangeRecord(
-    start=1700000000.5,
-    elapsed=0.0125,
-    client="192.0.2.7",
+WHAT = What(
     method="GET",
     target="http://a.example/b?c=d",
     minor=1,
@@ -27,10 +25,12 @@ RECORD = ExchangeRecord(
     referer="http://a.example/",
     user_agent="tool/1.0 (test)",
 )
+RECORD = ExchangeRecord(start=1700000000.5, elapsed=0.0125, client="192.0.2.7", what=WHAT)
 
 
 def record(**changes: Any) -> ExchangeRecord:
-    return RECORD._replace(**changes)
+    own = {name: changes.pop(name) for name in RECORD._fields if name in changes}
+    return RECORD._replace(what=replace(WHAT, **changes), **own)
 
 
 def test_squid() -> None:

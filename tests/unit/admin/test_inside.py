@@ -24,7 +24,7 @@ from proxy.exchange import tasks
 from proxy.exchange.exchange import Exchange
 from proxy.exchange.hot import Hot
 from proxy.exchange.options import ExchangeOptions
-from proxy.exchange.record import ExchangeRecord
+from proxy.exchange.record import ExchangeRecord, What
 from proxy.exchange.voice import Voice
 from proxy.frontend.door import Door
 from proxy.frontend.options import ServerOptions
@@ -102,7 +102,9 @@ async def place(tmp_path: Path) -> AsyncIterator[Place]:
 
 
 def record(target: str, reason: Reason, *, method: str = "GET", at: float = 1.0) -> ExchangeRecord:
-    return ExchangeRecord(at, 0.5, "127.0.0.1", method, target, 1, 200, 100, reason, asked=0.25)
+    asked = 0.0 if reason is Reason.HIT else 0.25
+    what = What(method, target, 1, 200, 100, reason, asked=asked)
+    return ExchangeRecord(at, 0.5, "127.0.0.1", what)
 
 
 # Looking.
@@ -161,7 +163,7 @@ async def test_the_last_get_of_a_url(place: Place) -> None:
     )
     last = await place.inside.last("http://A.example:80/x")
     assert last is not None
-    assert (last.id, last.record.reason) == ("t-1", Reason.MISS)
+    assert (last.id, last.record.what.reason) == ("t-1", Reason.MISS)
 
 
 async def test_uses_and_figures(place: Place) -> None:

@@ -13,7 +13,7 @@ from proxy.admin import looking
 from proxy.admin.looking import Looking
 from proxy.admin.watching import Watching
 from proxy.exchange import tasks
-from proxy.exchange.record import ExchangeRecord
+from proxy.exchange.record import ExchangeRecord, What
 from proxy.policy.options import Options
 from proxy.policy.reasons import Reason
 from proxy.store.base import StoreFailed
@@ -51,7 +51,8 @@ class Place:
         await asyncio.gather(*(put(self.store, key, f"{n:x}", b"hello") for key, n in named))
 
     def hit(self, key: str, at: float) -> None:
-        record = ExchangeRecord(at, 0.1, "127.0.0.1", "GET", key, 1, 200, 100, Reason.HIT)
+        what = What("GET", key, 1, 200, 100, Reason.HIT)
+        record = ExchangeRecord(at, 0.1, "127.0.0.1", what)
         self.watching.take([record])
 
 

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from proxy import __version__
 from proxy.admin.metrics import CONTENT_TYPE, Gauges, exposition
 from proxy.admin.statistics import BOUNDS, Statistics
-from proxy.exchange.record import ExchangeRecord
+from proxy.exchange.record import ExchangeRecord, What
 from proxy.policy.reasons import Reason
 
 param = pytest.param
@@ -34,10 +34,10 @@ def record(
     status: int = 200,
     elapsed: float = 0.02,
     asked: float = 0.0,
+    target: str = "http://a.example/",
 ) -> ExchangeRecord:
-    target = "http://a.example/"
-    made = ExchangeRecord(1.7e9, elapsed, "127.0.0.1", method, target, 1, status, 100, reason)
-    return made._replace(asked=asked)
+    what = What(method, target, 1, status, 100, reason, asked=asked)
+    return ExchangeRecord(1.7e9, elapsed, "127.0.0.1", what)
 
 
 def exposed(*records: ExchangeRecord, gauges: Gauges = GAUGES) -> bytes:
@@ -146,7 +146,7 @@ def test_clients_cannot_make_it_longer() -> None:
     one = exposed(record(Reason.METHOD, "BREW", 999))
     many = exposed(
         *(
-            record(Reason.METHOD, f"M{n}\n{{}}", 600 + n)._replace(target=f"http://{n}.example/")
+            record(Reason.METHOD, f"M{n}\n{{}}", 600 + n, target=f"http://{n}.example/")
             for n in range(300)
         )
     )

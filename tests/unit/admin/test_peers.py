@@ -12,13 +12,14 @@ import pytest
 
 from proxy.admin import peers
 from proxy.admin.peers import AskExchange, AskUses, Named, Peers, Question
-from proxy.exchange.record import ExchangeRecord
+from proxy.exchange.record import ExchangeRecord, What
 from proxy.policy.reasons import Reason
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-RECORD = ExchangeRecord(1.0, 0.5, "127.0.0.1", "GET", "http://a.example/é", 1, 200, 9, Reason.HIT)
+WHAT = What("GET", "http://a.example/é", 1, 200, 9, Reason.HIT)
+RECORD = ExchangeRecord(1.0, 0.5, "127.0.0.1", WHAT)
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ async def test_all_others_are_asked(folder: Path) -> None:
         said = await made[1].ask(AskExchange("1-7"), list[Named])
     assert said == {0: [Named("1-7", RECORD)], 2: [Named("1-7", RECORD)]}
     assert type(said[0][0].record) is ExchangeRecord
-    assert said[0][0].record.reason is Reason.HIT
+    assert said[0][0].record.what.reason is Reason.HIT
 
 
 async def test_who_is_not_there_is_left_out(folder: Path) -> None:

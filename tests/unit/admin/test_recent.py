@@ -3,9 +3,10 @@
 import threading
 
 import pytest
+from msgspec.structs import replace
 
 from proxy.admin.recent import HITS_KEPT, LONGEST, OTHERS_KEPT, Recent
-from proxy.exchange.record import ExchangeRecord
+from proxy.exchange.record import ExchangeRecord, What
 from proxy.policy.reasons import Reason
 
 param = pytest.param
@@ -13,7 +14,7 @@ param = pytest.param
 
 def record(name: str = "x", reason: Reason = Reason.MISS) -> ExchangeRecord:
     target = f"http://a.example/{name}"
-    return ExchangeRecord(1700000000.0, 0.0, "127.0.0.1", "GET", target, 1, 200, 100, reason)
+    return ExchangeRecord(1700000000.0, 0.0, "127.0.0.1", What("GET", target, 1, 200, 100, reason))
 
 
 def filled(*names: str) -> Recent:
@@ -23,7 +24,7 @@ def filled(*names: str) -> Recent:
 
 
 def is_b(record: ExchangeRecord) -> bool:
-    return record.target.endswith("/b")
+    return record.what.target.endswith("/b")
 
 
 def test_an_exchange_is_found_by_its_id() -> None:
@@ -95,12 +96,14 @@ def test_the_ring_is_bounded_in_number() -> None:
 def test_the_ring_is_bounded_in_text() -> None:
     long = "x" * 60000
     recent = Recent()
-    recent.take([record(long)._replace(user_agent=long, referer=long, method=long), record("y")])
+    what = replace(record(long).what, user_agent=long, referer=long, method=long)
+    recent.take([record(long)._replace(what=what), record("y")])
     short, cut = recent.latest(2)
     assert short.record == record("y")
-    texts = (cut.record.target, cut.record.user_agent, cut.record.referer, cut.record.method)
+    what = cut.record.what
+    texts = (what.target, what.user_agent, what.referer, what.method)
     assert [len(text) for text in texts] == [LONGEST] * 4
-    assert cut.record.status == 200
+    assert what.status == 200
 
 
 def test_watching_goes_on_from_the_last_place() -> None:

@@ -16,7 +16,7 @@ from proxy.admin.statistics import (
     Statistics,
     group,
 )
-from proxy.exchange.record import ExchangeRecord
+from proxy.exchange.record import ExchangeRecord, What
 from proxy.policy.reasons import HITS, OWN, Reason
 
 param = pytest.param
@@ -39,13 +39,7 @@ def record(
         start=NOW + at - elapsed,
         elapsed=elapsed,
         client="127.0.0.1",
-        method=method,
-        target="http://a.example/",
-        minor=1,
-        status=status,
-        sent=sent,
-        reason=reason,
-        asked=asked,
+        what=What(method, "http://a.example/", 1, status, sent, reason, asked=asked),
     )
 
 

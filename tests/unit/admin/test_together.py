@@ -7,7 +7,7 @@ from proxy.admin.shapes import FillShape
 from proxy.admin.statistics import Snapshot, Statistics
 from proxy.admin.together import Gone, State, briefly, line, merged, snapshots
 from proxy.admin.top import Leader, Leaders, Ranking, Top
-from proxy.exchange.record import ExchangeRecord
+from proxy.exchange.record import ExchangeRecord, What
 from proxy.exchange.transcoding import Counts
 from proxy.policy.reasons import Reason
 
@@ -15,9 +15,8 @@ NOW = 1700000000.0
 
 
 def record(reason: Reason, at: float, target: str = "http://a.example/") -> ExchangeRecord:
-    return ExchangeRecord(
-        *(NOW + at, 0.1, "127.0.0.1", "GET", target, 1, 200, 100, reason), asked=0.02
-    )
+    what = What("GET", target, 1, 200, 100, reason, asked=0.02)
+    return ExchangeRecord(NOW + at, 0.1, "127.0.0.1", what)
 
 
 ONE = [record(Reason.HIT, 0.0), record(Reason.COLLAPSED, 1.0), record(Reason.TUNNEL, 61.0)]

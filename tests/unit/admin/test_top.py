@@ -17,14 +17,15 @@ from proxy.admin.top import (
     Leaders,
     Top,
 )
-from proxy.exchange.record import ExchangeRecord
+from proxy.exchange.record import ExchangeRecord, What
 from proxy.policy.reasons import Reason
 
 param = pytest.param
 
 
 def record(target: str, reason: Reason = Reason.HIT, sent: int = 1) -> ExchangeRecord:
-    return ExchangeRecord(1700000000.0, 0.0, "127.0.0.1", "GET", target, 1, 200, sent, reason)
+    what = What("GET", target, 1, 200, sent, reason)
+    return ExchangeRecord(1700000000.0, 0.0, "127.0.0.1", what)
 
 
 def taken(*batches: list[ExchangeRecord]) -> Leaders:

@@ -15,7 +15,7 @@ from proxy.admin.peers import Named
 from proxy.admin.recent import Recent
 from proxy.admin.statistics import MINUTES, SECONDS, Moment, Snapshot
 from proxy.admin.top import Leader, Leaders, Ranking
-from proxy.exchange.record import ExchangeRecord
+from proxy.exchange.record import ExchangeRecord, What
 from proxy.exchange.transcoding import Counts
 from proxy.policy.clauses import Clause, Verdict
 from proxy.policy.explain import Term
@@ -93,15 +93,13 @@ def test_a_line_of_the_table() -> None:
 )
 def test_an_exchange(own: str, expected: str) -> None:
     recent = Recent("t")
-    record = ExchangeRecord(
-        *(NOW, 0.5, "192.0.2.1", "GET", "http://a.example/x", 1, 200, 100, Reason.MISS),
-        asked=0.25, id=own,
-    )  # fmt: skip
+    what = What("GET", "http://a.example/x", 1, 200, 100, Reason.MISS, asked=0.25, id=own)
+    record = ExchangeRecord(NOW, 0.5, "192.0.2.1", what)
     recent.take([record])
     (recorded,) = recent.latest(1)
     said = views.exchange(Named(recent.id(recorded), recorded.record))
     assert said["id"] == expected
-    assert set(said) == set(ExchangeRecord._fields)
+    assert set(said) == {"start", "elapsed", "client", *What.__struct_fields__}
     picked = (said["target"], said["reason"], said["asked"], said["status"])
     assert picked == ("http://a.example/x", "miss", 0.25, 200)
     assert type(said["reason"]) is str

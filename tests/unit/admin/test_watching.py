@@ -6,14 +6,15 @@ import pytest
 
 from proxy.admin import watching
 from proxy.admin.watching import Watching
-from proxy.exchange.record import ExchangeRecord
+from proxy.exchange.record import ExchangeRecord, What
 from proxy.policy.reasons import HITS, Reason
 
 NOW = 1_700_000_000.0
 
 
 def record(target: str, reason: Reason = Reason.HIT, *, at: float = 0.0) -> ExchangeRecord:
-    return ExchangeRecord(NOW + at, 0.1, "127.0.0.1", "GET", target, 1, 200, 100, reason)
+    what = What("GET", target, 1, 200, 100, reason)
+    return ExchangeRecord(NOW + at, 0.1, "127.0.0.1", what)
 
 
 def test_all_of_them_take_a_batch() -> None:

@@ -8,7 +8,7 @@ from proxy.codings.options import CodingOptions
 from proxy.exchange import hot
 from proxy.exchange.forms import Forms
 from proxy.exchange.hot import HEAD, JOINED, Hot, Prepared
-from proxy.exchange.record import ExchangeRecord, of_hit
+from proxy.exchange.record import ExchangeRecord, What, of_hit
 from proxy.policy.options import Options
 from proxy.policy.reasons import Reason
 from proxy.policy.rules import Rule
@@ -51,9 +51,12 @@ def test_head_and_body_are_one_block() -> None:
         "Age: 10\r\nCache-Status: forecache; hit; ttl=49\r\n\r\nhello"
     )
     assert answer.follows == b""
-    record = of_hit(NOW, "192.0.2.7", answer.rest)
+    record = of_hit(NOW, "192.0.2.7", answer.what)
     assert record == ExchangeRecord(
-        NOW, 0.0, "192.0.2.7", "GET", URL, 1, 200, len(text(block)), Reason.HIT, "image/x"
+        NOW,
+        0.0,
+        "192.0.2.7",
+        What("GET", URL, 1, 200, len(text(block)), Reason.HIT, "image/x"),
     )
 
 
@@ -63,7 +66,7 @@ def test_a_larger_body_follows_its_head() -> None:
     block = answer.block(NOW)
     assert text(block).endswith("\r\n\r\n")
     assert answer.follows == body
-    assert of_hit(NOW, "-", answer.rest).sent == len(text(block)) + len(body)
+    assert of_hit(NOW, "-", answer.what).what.sent == len(text(block)) + len(body)
 
 
 @pytest.mark.parametrize(

@@ -112,10 +112,10 @@ async def test_one_record_for_one_request(
     behind = behind_with_hot()
     answer = await behind.client().send(octets)
     (record,) = behind.records
-    assert record.status == int(status[:3])
-    assert record.sent == len(answer)
+    assert record.what.status == int(status[:3])
+    assert record.what.sent == len(answer)
     assert record.client == "192.0.2.1"
-    assert not record.aborted
+    assert not record.what.aborted
 
 
 class TestPipelining:
@@ -228,7 +228,7 @@ class TestHot:
         assert bytes(client.transport.written) == HOT * 2, "before any turn of the loop"
         assert behind.hot.asked == 1
         assert behind.exchange.requests == []
-        assert [record.reason for record in behind.records] == [Reason.HIT] * 2
+        assert [record.what.reason for record in behind.records] == [Reason.HIT] * 2
 
     async def test_a_long_body_follows(self) -> None:
         behind = behind_with_hot()
@@ -319,7 +319,7 @@ class TestBounds:
         clients = [behind.client(f"192.0.2.{number}") for number in range(3)]
         answers = [(await client.send(get("/a")))[9:12] for client in clients]
         assert answers == [b"200", b"200", b"503"]
-        assert behind.records[-1].reason is Reason.TOO_MANY_CONNECTIONS
+        assert behind.records[-1].what.reason is Reason.TOO_MANY_CONNECTIONS
         for client in clients:
             client.transport.leave()
         await turns()

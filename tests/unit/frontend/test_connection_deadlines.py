@@ -82,7 +82,7 @@ class TestHead:
         assert not client.transport.written
         assert not await swept(client, 31)
         assert client.transport.written.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
-        assert behind.records[-1].reason is Reason.REQUEST_TIMEOUT
+        assert behind.records[-1].what.reason is Reason.REQUEST_TIMEOUT
         assert await swept(client, 31 + LINGER + 1)
 
     async def test_a_drip_does_not_extend_it(self) -> None:
@@ -170,7 +170,7 @@ class TestStall:
         await client.send(get("/mine"))
         assert await swept(client, 0, 61)
         assert reader.closed
-        assert behind.records[-1].aborted
+        assert behind.records[-1].what.aborted
 
 
 class TestBody:
@@ -184,7 +184,7 @@ class TestBody:
         assert await swept(client, 61)
         assert client.transport.reset
         assert behind.exchange.bodies == []
-        assert behind.records[-1].reason is Reason.CLIENT_GONE
+        assert behind.records[-1].what.reason is Reason.CLIENT_GONE
 
     async def test_each_octet_gives_it_time(self) -> None:
         behind = Behind()

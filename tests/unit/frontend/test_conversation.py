@@ -73,7 +73,7 @@ class TestBody:
         assert client.connection.phase is Phase.LINGER
         assert client.transport.ended
         (record,) = behind.records
-        assert (record.status, record.reason) == (int(status), Reason.BAD_REQUEST)
+        assert (record.what.status, record.what.reason) == (int(status), Reason.BAD_REQUEST)
 
     async def test_malformed_under_an_answer_cuts_it(self) -> None:
         # A refusal written into an answer would be taken for a part of it.
@@ -92,7 +92,7 @@ class TestBody:
         answer = await client.send(CHUNKED + b"5\r\nhello\r\n") + await client.send(b"xyz\r\n")
         assert answer.endswith(b"\r\n\r\n5\r\nhello\r\n")
         assert client.transport.reset
-        assert behind.records[-1].aborted
+        assert behind.records[-1].what.aborted
 
     @pytest.mark.parametrize("whole", [True, False], ids=["whole", "not whole"])
     async def test_an_early_answer(self, whole: bool) -> None:
@@ -185,8 +185,8 @@ class TestAbort:
         assert behind.exchange.cancelled == 1
         assert behind.empty
         (record,) = behind.records
-        assert (record.status, record.reason) == (0, Reason.CLIENT_GONE)
-        assert record.aborted
+        assert (record.what.status, record.what.reason) == (0, Reason.CLIENT_GONE)
+        assert record.what.aborted
 
     async def test_within_a_stream(self) -> None:
         behind, reader = Behind(), Reader(b"one", asyncio.Event())
@@ -197,8 +197,8 @@ class TestAbort:
         await turns()
         assert reader.closed
         assert behind.empty
-        (record,) = behind.records
-        assert (record.status, record.sent, record.aborted) == (200, len(answer), True)
+        what = behind.records[0].what
+        assert (what.status, what.sent, what.aborted) == (200, len(answer), True)
 
     async def test_within_a_file(self) -> None:
         behind, stored = Behind(), StoredOctets(bytes(1_000_000))
@@ -251,7 +251,7 @@ class TestCut:
         assert client.transport.reset
         assert getattr(body.reader, "closed")  # noqa: B009
         assert behind.empty
-        assert behind.records[-1].aborted
+        assert behind.records[-1].what.aborted
 
     async def test_a_file(self) -> None:
         behind, stored = Behind(), StoredOctets(b"hel")
@@ -307,7 +307,7 @@ class TestUpgrade:
         await turns()
         assert behind.empty
         record = behind.records[-1]
-        assert (record.status, record.reason, record.sent) == (
+        assert (record.what.status, record.what.reason, record.what.sent) == (
             101,
             Reason.TUNNEL,
             len(b"earlypong"),

@@ -74,9 +74,9 @@ async def test_tls_is_tunnelled() -> None:
     client.transport.feed_eof()
     await turns()
     assert behind.empty
-    (record,) = behind.records
-    assert (record.method, record.target, record.sent) == ("CONNECT", "a.example:443", 5)
-    assert record.reason is Reason.TUNNEL
+    what = behind.records[0].what
+    assert (what.method, what.target, what.sent) == ("CONNECT", "a.example:443", 5)
+    assert what.reason is Reason.TUNNEL
 
 
 @pytest.mark.parametrize("port", [80, 443])
@@ -233,7 +233,7 @@ class TestFailure:
         assert answer.startswith(b"HTTP/1.1 502 Bad Gateway\r\n")
         assert b"Proxy-Status: forecache; error=connection_refused" in answer
         assert (await client.send(get("/a"))).endswith(b"/a ")
-        assert [record.status for record in behind.records] == [502, 200]
+        assert [record.what.status for record in behind.records] == [502, 200]
 
     @pytest.mark.parametrize(
         "octets",
