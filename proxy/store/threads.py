@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _LOG: Final = logging.getLogger(__name__)
-_SLOW: Final = 0.005  # seconds after which a call that waits gets another thread
 _T = TypeVar("_T")
 _Args = TypeVarTuple("_Args")
 
@@ -56,23 +55,14 @@ class Handover:
 
 
 class Threads:
-    """``count`` daemon threads that make calls in order of arrival; ``leave`` ends each.
-
-    One of them does all the work while it is quick: to wake a thread for each call costs more than
-    most calls do. The others come when a call has been waiting.
-    """
+    """``count`` daemon threads that make calls in order of arrival; ``leave`` ends each."""
 
     def __init__(
         self, handover: Handover, count: int, name: str, leave: Callable[[], None] | None = None
     ) -> None:
         self._handover = handover
         self._leave = leave
-        self._calls: deque[tuple[asyncio.Future[Any] | None, Callable[..., Any], Any]] = deque()
-        self._wanted: SimpleQueue[bool] = SimpleQueue()  # one for each thread to wake, or to end
-        self._lock = threading.Lock()
-        self._working = 0
-        self._armed = False
-        self._watch: asyncio.TimerHandle | None = None
+        self._calls: SimpleQueue[tuple[Any, Any, Any] | None] = SimpleQueue()
         self._threads = [
             threading.Thread(target=self._run, name=f"{name}-{n}", daemon=True)
             for n in range(count)
@@ -83,69 +73,19 @@ class Threads:
     def run(self, call: Callable[[*_Args], _T], *args: *_Args) -> asyncio.Future[_T]:
         """Call it in one of the threads."""
         future: asyncio.Future[_T] = self._handover.loop.create_future()
-        self._add(future, call, args)
+        self._calls.put((future, call, args))
         return future
 
     def start(self, call: Callable[[*_Args], object], *args: *_Args) -> None:
         """The same when nobody waits for it."""
-        self._add(None, call, args)
-
-    def _add(
-        self, future: asyncio.Future[Any] | None, call: Callable[..., Any], args: tuple[Any, ...]
-    ) -> None:
-        self._calls.append((future, call, args))
-        if not self._armed:
-            # Once for all calls of this turn of the loop.
-            self._armed = True
-            self._handover.loop.call_soon(self._begin)
-
-    def _begin(self) -> None:
-        self._armed = False
-        if self._calls and not self._working:
-            self._wake()
-        if self._calls and self._watch is None:
-            self._watch = self._handover.loop.call_later(_SLOW, self._look)
-
-    def _wake(self) -> None:
-        with self._lock:
-            self._working += 1
-        self._wanted.put(True)
-
-    def _look(self) -> None:
-        """Those who work have been at it for a while."""
-        self._watch = None
-        if self._calls and self._working < len(self._threads):
-            self._wake()
-            self._watch = self._handover.loop.call_later(_SLOW, self._look)
+        self._calls.put((None, call, args))
 
     def _run(self) -> None:
-        while self._wanted.get():
-            self._work()
-        self._call_all()
-        if self._leave is not None:
-            self._leave()
-
-    def _work(self) -> None:
-        working = True
-        while working:
-            self._call_all()
-            with self._lock:
-                self._working -= 1
-            # What was added before that counted on us, what comes after it wakes somebody.
-            working = bool(self._calls)
-            if working:
-                with self._lock:
-                    self._working += 1
-
-    def _call_all(self) -> None:
-        calls = self._calls
-        while calls:
-            try:
-                item = calls.popleft()
-            except IndexError:
-                return  # another thread was quicker
+        while (item := self._calls.get()) is not None:
             self._call(*item)
             del item  # or the last call's objects live until the next one
+        if self._leave is not None:
+            self._leave()
 
     def _call(
         self, future: asyncio.Future[Any] | None, call: Callable[..., Any], args: tuple[Any, ...]
@@ -165,9 +105,7 @@ class Threads:
 
     async def close(self) -> None:
         """Finish what was asked for, then end the threads."""
-        if self._watch is not None:
-            self._watch.cancel()
         for _ in self._threads:
-            self._wanted.put(False)
+            self._calls.put(None)
         for thread in self._threads:
             await asyncio.to_thread(thread.join)

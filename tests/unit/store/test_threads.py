@@ -25,8 +25,7 @@ async def test_every_result_is_delivered_whatever_the_order() -> None:
 async def test_a_caller_that_left_is_not_missed() -> None:
     handover = Handover(asyncio.get_running_loop())
     threads = Threads(handover, 1, "test")
-    gate = threading.Event()
-    made: list[int] = []
+    gate, made = threading.Event(), []
     held = threads.run(gate.wait)
     queued = threads.run(made.append, 1)
     held.cancel()
@@ -51,27 +50,3 @@ async def test_what_fails_in_the_background_is_logged(caplog: pytest.LogCaptureF
         threads.start(divmod, 1, 0)
         await threads.close()
     assert "a call in the background failed" in caplog.text
-
-
-async def test_who_waits_behind_a_slow_call_gets_another_thread() -> None:
-    threads = Threads(Handover(asyncio.get_running_loop()), 3, "test")
-    gate = threading.Event()
-    slow = [threads.run(gate.wait) for _ in range(2)]
-    assert await threads.run(abs, -1) == 1
-    assert not any(call.done() for call in slow)
-    gate.set()
-    assert await asyncio.gather(*slow) == [True, True]
-    await threads.close()
-
-
-async def test_quick_calls_are_one_threads_work() -> None:
-    threads = Threads(Handover(asyncio.get_running_loop()), 3, "test")
-    for _ in range(200):
-        await threads.run(abs, -1)
-    names = {await threads.run(lambda: threading.current_thread().name) for _ in range(50)}
-    assert len(names) <= 3
-    together = await asyncio.gather(
-        *(threads.run(lambda: threading.current_thread().name) for _ in range(50))
-    )
-    assert len(set(together)) == 1
-    await threads.close()
