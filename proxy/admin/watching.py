@@ -38,11 +38,6 @@ class Watching:
         """Each is to have every batch, in the order in which the exchanges ended."""
         return self.statistics.take, self.top.take, self.recent.take, self._use
 
-    def take(self, batch: Sequence[ExchangeRecord]) -> None:
-        """A batch for all of them."""
-        for consumer in self.consumers:
-            consumer(batch)
-
     def _use(self, batch: Sequence[ExchangeRecord]) -> None:
         """Targets are keys, but for what ``ignore_query`` leaves out; batches are of a moment."""
         used: Counter[str] = Counter()

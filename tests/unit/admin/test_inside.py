@@ -39,6 +39,7 @@ from tests.support.fakes import FakeFetcher
 from tests.support.origin import Gate
 from tests.support.stores import opened
 from tests.support.transport import turns
+from tests.support.watched import watch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -62,10 +63,9 @@ class Place:
         self.upstream = Upstream(UpstreamOptions(), rules.destination)
         hot = Hot(store, options, self.exchange.forms)
         self.watching = Watching(0.0, "t")
-        take = self.watching.take
         self.door = Door(
             *(ServerOptions(), rules, self.exchange, hot, self.origin),
-            lambda record: take([record]),
+            lambda record: watch(self.watching, record),
         )
         everywhere = Everywhere(self.watching, self.door, store)
         self.looking = Looking(Catalogue(folder, options), everywhere.uses)
@@ -154,12 +154,11 @@ async def test_what_would_happen(place: Place) -> None:
 
 async def test_the_last_get_of_a_url(place: Place) -> None:
     assert await place.inside.last(URL) is None
-    place.watching.take(
-        [
-            record(URL, Reason.MISS),
-            record(URL, Reason.METHOD, method="POST"),
-            record("http://a.example/y", Reason.HIT),
-        ]
+    watch(
+        place.watching,
+        record(URL, Reason.MISS),
+        record(URL, Reason.METHOD, method="POST"),
+        record("http://a.example/y", Reason.HIT),
     )
     last = await place.inside.last("http://A.example:80/x")
     assert last is not None
@@ -169,7 +168,7 @@ async def test_the_last_get_of_a_url(place: Place) -> None:
 async def test_uses_and_figures(place: Place) -> None:
     await place.store_all(URL)
     await place.inside.uses(URL)
-    place.watching.take([record(URL, Reason.HIT, at=9e9), record(URL, Reason.MISS)])
+    watch(place.watching, record(URL, Reason.HIT, at=9e9), record(URL, Reason.MISS))
     assert (await place.inside.uses(URL))[0] == 1
     assert await place.inside.uses("http://a.example/none") == (0, 0.0)
     said = await place.inside.stats()

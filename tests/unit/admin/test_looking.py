@@ -22,6 +22,7 @@ from proxy.store.catalogue_queries import Everything, Host, Prefix, Query
 from proxy.store.disk import DATABASE
 from tests.support.origin import Gate
 from tests.support.stores import opened, put
+from tests.support.watched import watch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -53,7 +54,7 @@ class Place:
     def hit(self, key: str, at: float) -> None:
         what = What("GET", key, 1, 200, 100, Reason.HIT)
         record = ExchangeRecord(at, 0.1, "127.0.0.1", what)
-        self.watching.take([record])
+        watch(self.watching, record)
 
 
 @pytest.fixture

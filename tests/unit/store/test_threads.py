@@ -25,7 +25,8 @@ async def test_every_result_is_delivered_whatever_the_order() -> None:
 async def test_a_caller_that_left_is_not_missed() -> None:
     handover = Handover(asyncio.get_running_loop())
     threads = Threads(handover, 1, "test")
-    gate, made = threading.Event(), []
+    gate = threading.Event()
+    made: list[int] = []
     held = threads.run(gate.wait)
     queued = threads.run(made.append, 1)
     held.cancel()
