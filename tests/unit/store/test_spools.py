@@ -216,36 +216,26 @@ def test_more_processes_than_folders(tmp_path: Path) -> None:
     generations.close()
 
 
-def test_only_one_searches_after_a_kill(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [0, 1], ids=["the same folder", "another folder"])
+def test_one_searches_after_a_kill_until_it_is_done(tmp_path: Path, number: int) -> None:
     generations = Generations(tmp_path / "generations", anything_stored=False)
-    root = tmp_path / "spool"
-    killed, orderly = SpoolFolder(root, generations), SpoolFolder(root, generations)
-    assert not killed.search_due
-    assert not orderly.search_due
-    orderly.close()
-    os.close(killed._lock)
-    first, second = SpoolFolder(root, generations), SpoolFolder(root, generations)
+
+    def opened() -> SpoolFolder:
+        return SpoolFolder(tmp_path / "spool", generations)
+
+    folders = [opened(), opened()]
+    assert not any(folder.search_due for folder in folders)
+    os.close(folders.pop(number)._lock)
+    folders.pop().close()
+    first, second = opened(), opened()
     assert (first.search_due, second.search_due) == (True, False)
     first.close()  # without having searched
     second.close()
-    third = SpoolFolder(root, generations)
+    third = opened()
     assert third.search_due
     third.search_due = False
     third.close()
-    last = SpoolFolder(root, generations)
+    last = opened()
     assert not last.search_due
     last.close()
-    generations.close()
-
-
-def test_whoever_takes_another_folder_searches_too(tmp_path: Path) -> None:
-    generations = Generations(tmp_path / "generations", anything_stored=False)
-    root = tmp_path / "spool"
-    orderly, killed = SpoolFolder(root, generations), SpoolFolder(root, generations)
-    os.close(killed._lock)
-    orderly.close()
-    first, second = SpoolFolder(root, generations), SpoolFolder(root, generations)
-    assert (first.search_due, second.search_due) == (True, False)
-    for folder in (first, second):
-        folder.close()
     generations.close()
