@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping  # noqa: TC003 - msgspec reads the types of a Snapshot
 from dataclasses import dataclass, field
 from itertools import groupby, pairwise
-from operator import add, attrgetter
+from operator import add, attrgetter, mul
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from proxy.policy.reasons import HITS, OWN, Reason
@@ -45,6 +45,7 @@ _SOURCES: Final[Mapping[Group, Source]] = {
     "tunnel": "tunnel",
 }
 _WHAT, _ELAPSED, _REASON = map(attrgetter, ("what", "elapsed", "what.reason"))
+_KIND, _SENT, _ASKED = attrgetter("method", "status"), attrgetter("sent"), attrgetter("what.asked")
 
 
 def group(reason: Reason) -> Group:
@@ -167,18 +168,17 @@ class Statistics:
     def _take_alike(self, reason: Reason, records: Sequence[ExchangeRecord]) -> None:
         """Those with one and the same reason."""
         word, kind, elapsed = reason.value, GROUPS[reason], sorted(map(_ELAPSED, records))
-        octets, asking = 0, []
-        for what, count in Counter(map(_WHAT, records)).items():
-            method = what.method if what.method in METHODS else OTHER
-            self._kinds[method, word, _status_class(what.status)] += count
-            octets += what.sent * count
-            if what.asked > 0:
-                asking += [what.asked] * count
+        seen = Counter(map(_WHAT, records))
+        for (method, status), whats in groupby(sorted(seen, key=_KIND), _KIND):
+            named = method if method in METHODS else OTHER
+            count = sum(map(seen.__getitem__, whats))
+            self._kinds[named, word, _status_class(status)] += count
         self._results[word] += len(elapsed)
-        self._octets[_SOURCES[kind]] += octets
+        self._octets[_SOURCES[kind]] += sum(map(mul, map(_SENT, seen), seen.values()))
         self._durations[kind] = self._durations[kind].adding(elapsed)
-        if asking:
-            self._asking = self._asking.adding(sorted(asking))
+        if reason is not Reason.HIT:
+            asking = sorted(time for time in map(_ASKED, records) if time > 0)
+            self._asking = self._asking.adding(asking)
         if reason in _COMPARABLE:
             self._fetched += len(elapsed)
             self._fetching += sum(elapsed)
