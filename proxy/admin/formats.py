@@ -113,12 +113,8 @@ def _milliseconds(time: int) -> str:
     return f"{time // 1000}.{time % 1000:03d}"
 
 
-@lru_cache(maxsize=8192)
 def _squid_rest(elapsed: int, client: str, r: What) -> str:
-    """All that follows the time: the same for every repetition of a hit, in a tenth of the time.
-
-    ``elapsed`` in milliseconds.
-    """
+    """All that follows the time; ``elapsed`` in milliseconds."""
     hierarchy = "HIER_NONE/-" if r.peer == "-" else f"HIER_DIRECT/{_field(r.peer)}"
     media_type = _field(r.content_type.partition(";")[0].rstrip())
     target = _target(r.target, r.reason is Reason.BAD_REQUEST)
@@ -128,11 +124,17 @@ def _squid_rest(elapsed: int, client: str, r: What) -> str:
     )
 
 
+# The same for every repetition of a hit, in a tenth of the time.
+_remembered: Final = lru_cache(maxsize=8192)(_squid_rest)
+
+
 def squid(record: ExchangeRecord) -> str:
     """Squid's native format, and the reason word."""
     start, elapsed, client, what = record
     ended = _milliseconds(int((start + elapsed) * 1000))
-    return f"{ended} {_squid_rest(int(elapsed * 1000), client, what)}"
+    # What an origin was asked for takes another time each time.
+    rest = _squid_rest if what.asked else _remembered
+    return f"{ended} {rest(int(elapsed * 1000), client, what)}"
 
 
 @lru_cache(maxsize=2)
