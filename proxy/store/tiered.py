@@ -347,15 +347,18 @@ class TieredStore:
 
     async def remove_orphans(self) -> None:
         """Remove body files that no row names, left behind by a process that was killed."""
-        spools, complete = self._folder.spools, False
+        spools, complete, found = self._folder.spools, False, 0
         spools.search_due = False
+        _LOG.info("looking for bodies that nothing names")
         try:
             folders = body_files(self._folder.table.bodies)
             while (ids := await self._spoolers.run(next, folders, None)) is not None:
                 orphans = await self._readers.run(self._without_row, ids)
                 if orphans:
+                    found += len(orphans)
                     await self._writer.submit(RemoveOrphans(orphans))
             complete = True
+            _LOG.info("looked for bodies that nothing names: %d files had some", found)
         except (StoreFailed, *ERRORS):
             _LOG.warning("the search for orphaned files was broken off", exc_info=True)
         finally:
