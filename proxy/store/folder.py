@@ -107,8 +107,8 @@ class Folder:
             if error is not None and self.epoch == self.generations.epoch:
                 self._move_aside(error)
                 self.generations.next_epoch()
-                self.spools.search_due = True
             self.table = self._open_table()
+            self.spools.search_due |= self._moved_aside
             self.epoch = self.generations.epoch
             self._damaged = self._weigh_damaged()
 

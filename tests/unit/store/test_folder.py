@@ -128,3 +128,18 @@ def test_only_files_without_a_row_are_orphans(tmp_path: Path) -> None:
         opened.remove_orphans(["body-a", "body-zz", "body-unknown"])
     assert [file.name for file in body_files(tmp_path)] == ["body-a"]
     end(opened)
+
+
+@pytest.mark.parametrize("ours", [True, False], ids=["replaced by us", "found when following"])
+def test_what_a_damaged_database_named_is_searched_for(tmp_path: Path, ours: bool) -> None:
+    opened = Folder(options(tmp_path))
+    before = opened.spools.search_due
+    if ours:
+        opened.replace_database(OSError("damaged"))
+    else:
+        opened.generations.next_epoch()  # another has replaced it, by one that is damaged, too
+        opened.table.leave()
+        (tmp_path / disk.DATABASE).write_bytes(b"not a database" * 1000)
+        opened.follow()
+    assert (before, opened.spools.search_due) == (False, True)
+    end(opened)
