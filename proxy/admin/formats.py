@@ -49,6 +49,7 @@ _RESULTS: Final = {
     Reason.REQUEST_TIMEOUT: "NONE",
     Reason.INTERNAL: "NONE",
 }
+_HIT: Final = Reason.HIT  # looked up once: it is asked for with each line
 _UNSAFE: Final = re.compile(r"[^!#-\[\]-~]")
 _UNSAFE_QUOTED: Final = re.compile(r"[^ !#-\[\]-~]")
 # DEL and C1, which JSON may leave as they are and a terminal may obey.
@@ -132,8 +133,8 @@ def squid(record: ExchangeRecord) -> str:
     """Squid's native format, and the reason word."""
     start, elapsed, client, what = record
     ended = _milliseconds(int((start + elapsed) * 1000))
-    # What an origin was asked for takes another time each time.
-    rest = _squid_rest if what.asked else _remembered
+    # Only hits come again to the letter; what was refused may be long, and is not worth keeping.
+    rest = _remembered if what.reason is _HIT else _squid_rest
     return f"{ended} {rest(int(elapsed * 1000), client, what)}"
 
 

@@ -225,7 +225,7 @@ def _by_second(
 def _by_reason(
     records: Sequence[ExchangeRecord],
 ) -> Iterator[tuple[Reason, Sequence[ExchangeRecord]]]:
-    reasons = {what.reason for what in set(map(_WHAT, records))}
+    reasons = set(map(_REASON, records))
     if len(reasons) == 1:  # most batches: hits alone
         yield reasons.pop(), records
         return
