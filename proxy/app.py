@@ -51,6 +51,7 @@ log = logging.getLogger("forecache")
 STOPPING: Final = "stopping: finishing what is under way; a second signal stops at once"
 _COLLECT_AFTER: Final = (20_000, 5, 100)  # allocations, young and middle collections
 _LOOK: Final = 0.05  # seconds between looks at who is still there, while draining
+_FILES_BESIDE: Final = 1024  # connections: packs that are open, the database, listeners
 
 
 class Running:
@@ -313,7 +314,7 @@ async def _wait(event: asyncio.Event) -> None:
 def _allow_files(connections: int) -> None:
     """Raise the soft limit of open files to what the connections need, as far as it may go."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = connections * 3 + 256
+    wanted = connections * 3 + _FILES_BESIDE
     if soft != resource.RLIM_INFINITY and soft < wanted:
         limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))

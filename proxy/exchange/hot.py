@@ -24,6 +24,8 @@ from proxy.policy.standing import standing
 from proxy.wire.heads import render_response
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from proxy.exchange.forms import Forms
     from proxy.exchange.respond import Shape
     from proxy.policy.freshness import Terms
@@ -124,12 +126,26 @@ class Hot:
         self._forms = forms
         self._extra = (("X-Cache", "HIT"),) if x_cache else ()
 
-    def prepare(self, raw: bytes, request: Request, now: float) -> Prepared | None:
-        """The answer to this request if memory has a fresh one, remembered under ``raw``."""
+    def in_memory(self, request: Request) -> Found | None:
+        """What is stored, as far as memory knows."""
+        return self._store.peek(standing(request, self._options).key)
+
+    def at_once(self, request: Request) -> Found | None:
+        """What is stored on disk, if nobody needs to wait for it."""
+        return self._store.at_once(standing(request, self._options).key)
+
+    def soon(self, request: Request, then: Callable[[Found | None], None]) -> bool:
+        """Whether ``then`` gets what is stored, which was not there at once; None: who knows."""
+        return self._store.soon(standing(request, self._options).key, then)
+
+    def prepare(self, raw: bytes, request: Request, found: Found, now: float) -> Prepared | None:
+        """The answer to this request if a fresh one was found, remembered under ``raw``.
+
+        Without ``raw`` it is for once: what has come from disk may never be asked for again.
+        """
         seen = standing(request, self._options)
         rule, key = seen.rule, seen.key
-        found = self._store.peek(key)
-        if found is None or not self._any_fresh(found, rule, now):
+        if not self._any_fresh(found, rule, now):
             return None
         decision = reuse.decide(request, found.variants, now, self._options)
         if not isinstance(decision, reuse.Serve) or decision.reason is not Reason.HIT:
@@ -156,7 +172,7 @@ class Hot:
             terms=freshness.terms(stored, self._options, rule),
             form=view.decided_by,
         )
-        if len(raw) <= HEAD:
+        if 0 < len(raw) <= HEAD:
             self._remember(raw, prepared)
         return prepared
 

@@ -47,10 +47,10 @@ class ExchangeRecord(NamedTuple):
     what: What
 
 
-def of_hit(start: float, client: str, what: What) -> ExchangeRecord:
+def of_hit(start: float, client: str, what: What, elapsed: float = 0.0) -> ExchangeRecord:
     """The record of an answer that was ready."""
     # The constructor of a named tuple would cost three times as much.
-    return _new(ExchangeRecord, (start, 0.0, client, what))
+    return _new(ExchangeRecord, (start, elapsed, client, what))
 
 
 _new: Final = tuple.__new__

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from enum import IntEnum
 from typing import TYPE_CHECKING, Final, cast
 
 from proxy.access.addresses import is_local
@@ -16,8 +15,10 @@ from proxy.access.rules import Denied
 from proxy.exchange import errors
 from proxy.exchange.echo import is_remembered
 from proxy.exchange.record import ExchangeRecord, What, of_hit
+from proxy.frontend.awaited import Awaited
 from proxy.frontend.conversation import Conversation
 from proxy.frontend.inbound import InboundBody
+from proxy.frontend.phase import Phase
 from proxy.frontend.reception import LATE, Connect, Exchanged, Own, unreadable
 from proxy.frontend.sender import Sender, reset
 from proxy.policy.reasons import Reason
@@ -28,22 +29,13 @@ from proxy.wire.heads import BadMessage, check_partial, head_end
 if TYPE_CHECKING:
     from proxy.exchange.hot import Prepared
     from proxy.frontend.door import Door
+    from proxy.frontend.heard import Heard
     from proxy.semantics.messages import Request
     from proxy.semantics.targets import Origin
     from proxy.wire.framing import Framing
 
 LINGER: Final = 2.0  # seconds to let the client read a refusal before the connection is cut
 AHEAD: Final = 64 * 1024  # octets of pipelined requests that are read ahead
-
-
-class Phase(IntEnum):
-    """Where the connection is; what the sweep may do to it follows from that."""
-
-    HEAD = 0  # waiting for a request, or for the rest of its head
-    BUSY = 1  # a request is being answered
-    SNIFF = 2  # CONNECT was granted: the first octets tell what is inside
-    LINGER = 3  # refused: read and forget until the client closes
-    GONE = 4
 
 
 class Connection(asyncio.Protocol):
@@ -71,7 +63,7 @@ class Connection(asyncio.Protocol):
         # for one request
         self.phase = Phase.HEAD
         self.since = 0.0  # when this phase last saw progress, epoch seconds
-        self.conversation: Conversation | None = None
+        self.conversation: Conversation | Awaited | None = None
         self._body: InboundBody | None = None
         self._buffer = bytearray()
         self._searched = 0
@@ -183,7 +175,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.phase is Phase.HEAD and not self._buffer:
             prepared = self._memo.get(self._prefix + data)
-            if prepared is not None and self._denied is None and self._send_hot(prepared):
+            if prepared is not None and self._denied is None and self.send_hot(prepared):
                 return
         if self._body is not None and not self._body.complete:
             self.since = time.time()
@@ -216,7 +208,7 @@ class Connection(asyncio.Protocol):
             del self._buffer[:end]
             self._searched = 0
             prepared = self._memo.get(self._prefix + raw)
-            if prepared is None or self._denied is not None or not self._send_hot(prepared):
+            if prepared is None or self._denied is not None or not self.send_hot(prepared):
                 self._take(raw)
 
     def _take(self, raw: bytes) -> None:
@@ -230,29 +222,38 @@ class Connection(asyncio.Protocol):
         if self._denied is not None:
             self.refuse(self._denied, head)
             return
-        keep = keep and not self._door.draining
         bodiless = isinstance(framing, NoBody)
         match reception:
             case Own():
-                self._answer_own(reception, head, keep and bodiless)
+                self._answer_own(reception, head, keep and bodiless and not self._door.draining)
             case Connect():
-                self._begin(head, None, NO_BODY, keep).connect(reception)
+                self._begin(head, NO_BODY, keep).connect(reception)
             case Exchanged(request):
-                if not (
-                    bodiless and keep and head.minor and head.method in _READING
-                ) or not self._hot(raw, request):
-                    self._begin(head, request, framing, keep).exchange(request, framing)
+                plain = bodiless and keep and head.minor and head.method in _READING
+                if not plain or not self._hot(raw, heard, request):
+                    self.converse(heard, request)
 
     # Answers without a task.
 
-    def _hot(self, raw: bytes, request: Request) -> bool:
+    def _hot(self, raw: bytes, heard: Heard, request: Request) -> bool:
         # The origin has to be asked each time, or each answer is another one.
-        if is_remembered(request) or self._door.options.exchange_ids:
+        if self._door.draining or is_remembered(request) or self._door.options.exchange_ids:
             return False
-        prepared = self._door.hot.prepare(self._prefix + raw, request, time.time())
-        return prepared is not None and self._send_hot(prepared)
+        hot, named = self._door.hot, self._prefix + raw
+        found = hot.in_memory(request)
+        if found is None:
+            found, named = hot.at_once(request), b""
+        if found is None:
+            awaited = Awaited(self, self._door, heard, request)
+            if not awaited.begin():
+                return False
+            self.phase, self.conversation = Phase.BUSY, awaited
+            return True
+        prepared = hot.prepare(named, request, found, time.time())
+        return prepared is not None and self.send_hot(prepared)
 
-    def _send_hot(self, prepared: Prepared) -> bool:
+    def send_hot(self, prepared: Prepared, started: float | None = None) -> bool:
+        """Whether it is still valid, and can be sent now; ``started``: when it was asked for."""
         now = time.time()
         block = prepared.block(now)
         if block is None or self.sender.paused:
@@ -262,7 +263,10 @@ class Connection(asyncio.Protocol):
         else:
             self.transport.write(block)
         self.since = now
-        self._observe(of_hit(now, self.client, prepared.what))
+        if started is None:
+            self._observe(of_hit(now, self.client, prepared.what))
+        else:
+            self._observe(of_hit(started, self.client, prepared.what, now - started))
         if self._door.draining:
             self.close()
         return True
@@ -295,17 +299,21 @@ class Connection(asyncio.Protocol):
 
     # Answers with a task.
 
-    def _begin(
-        self, head: RequestHead, request: Request | None, framing: Framing, keep: bool
-    ) -> Conversation:
+    def converse(self, heard: Heard, request: Request) -> None:
+        """Let the exchange answer it."""
+        self._begin(heard.head, heard.framing, heard.keep).exchange(request, heard.framing)
+
+    def _begin(self, head: RequestHead, framing: Framing, keep: bool) -> Conversation:
+        keep = keep and not self._door.draining
         self.phase, self.since = Phase.BUSY, time.time()
         if not isinstance(framing, NoBody):
             window = self._door.options.limits.buffer
             self._body = InboundBody(self.transport, framing, self._door.limits, window)
             rest = self._body.feed(bytes(self._buffer))
             self._buffer[:] = rest
-        self.conversation = Conversation(self, self._door, head, self._body, keep)
-        return self.conversation
+        begun = Conversation(self, self._door, head, self._body, keep)
+        self.conversation = begun
+        return begun
 
     def answered(self, keep: bool) -> None:
         """The conversation is over: on to the next request, or to the end."""
@@ -365,7 +373,7 @@ class Connection(asyncio.Protocol):
 
     def _sniffed(self) -> None:
         conversation = self.conversation
-        assert conversation is not None
+        assert isinstance(conversation, Conversation)
         conversation.sniffed(bytes(self._buffer))
 
     def speak_http(self, inside: Origin) -> None:

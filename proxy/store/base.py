@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from proxy.policy.stored import StoredResponse
 
@@ -83,6 +83,16 @@ class Store(Protocol):
 
     def peek(self, key: str) -> Found | None:
         """The memory tier, dropped if its generation has passed. None: ask ``lookup``."""
+
+    def at_once(self, key: str) -> Found | None:
+        """What one read of the kernel's memory brings, if it does; else it is asked for."""
+
+    def soon(self, key: str, then: Callable[[Found | None], None]) -> bool:
+        """After ``at_once`` failed: whether ``then`` gets it without a task that waits for it.
+
+        It gets None if ``lookup`` has to be asked after all. Found once, its bodies are ``held``
+        until others have passed: take them at once.
+        """
 
     def held(self, stored: StoredResponse) -> bytes | None:
         """The body if it is in memory (b"" for an empty one)."""

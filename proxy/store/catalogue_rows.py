@@ -12,7 +12,6 @@ import re
 import time
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
-from zlib import crc32
 
 import msgspec
 
@@ -20,6 +19,7 @@ from proxy.policy import freshness, rules, tags
 from proxy.semantics.targets import Absolute, BadTarget, parse
 from proxy.store import records
 from proxy.store.base import FORMS
+from proxy.store.crc import crc32
 from proxy.store.generations import slot_of
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from proxy.store import records
 from proxy.store.operations import (
     Committed,
+    Note,
     Put,
     Remove,
     RemoveDamaged,
@@ -21,7 +22,7 @@ from proxy.store.packs import Place
 if TYPE_CHECKING:
     from proxy.policy.stored import StoredResponse
     from proxy.store.folder import Folder
-    from proxy.store.operations import Operation
+    from proxy.store.operations import Noted, Operation
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -29,15 +30,15 @@ _LOG: Final = logging.getLogger(__name__)
 class Changes:
     """Applies operations one after the other. ``keys``: by how many more keys there are then."""
 
-    __slots__ = ("_folder", "_generations", "_now", "_places", "_table", "damaged", "keys")
+    __slots__ = ("_directory", "_folder", "_generations", "_now", "_table", "damaged", "keys")
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
         self._table = folder.table
         self._generations = folder.generations
+        self._directory = folder.directory
         # What is under the keys that were written: their rows are made with the commit only.
         self._now: dict[str, tuple[StoredResponse, ...]] = {}
-        self._places: dict[str, Place] = {}
         self.keys = 0
         self.damaged = 0
 
@@ -55,6 +56,8 @@ class Changes:
                 removed = self._remove(key, ids)
                 self.damaged += removed
                 return removed
+            case Note(noted=noted):
+                self._note(noted)
             case RemoveDamaged(key=key, rowid=rowid):
                 return self._remove_damaged(key, rowid)
             case RemoveNameless(ids=ids):
@@ -77,15 +80,13 @@ class Changes:
         if record is None:
             return ()
         try:
-            variants, places = records.decode_placed(key, record)
+            return records.decode(key, record)
         except records.DamagedRecord as error:
             _LOG.warning("damaged record of %s: %s", key, error)
             self._table.delete_bodies_of(key)
             self._forget(key)
             self.damaged += 1
             return ()
-        self._places.update(places)
-        return variants
 
     def _put(self, put: Put) -> Committed | None:
         key, stored = put.key, put.stored
@@ -100,11 +101,12 @@ class Changes:
         else:
             self.keys += 1
         self._generations.storing(key)
-        if type(put.body) is Place:
-            self._places[stored.id] = put.body
-        committed = self._write(key, after)
+        only = len(after) == 1
+        committed = self._write(key, after, put.record if only else b"")
         if stored.length:
             self._table.write_body(key, stored.id, put.body)
+        if only and type(put.body) is Place:
+            self._directory.put(key, put.body)
         return committed
 
     def _update(self, key: str, changed: tuple[StoredResponse, ...]) -> Committed | None:
@@ -124,24 +126,36 @@ class Changes:
             self._forget(key)
         return len(before) - len(rest)
 
+    def _note(self, noted: list[Noted]) -> None:
+        """Nobody else changes a row now: what has the same generation is as it was read."""
+        for key, generation, place in noted:
+            if self._generations.generation(key) == generation and key not in self._now:
+                self._directory.forget(key)
+                self._directory.put(key, place)
+
     def _remove_damaged(self, key: str, rowid: int) -> int:
         row = self._table.record_at(rowid)
         if row is None or row.key != key or key in self._now or records.is_sound(*row[1:]):
             return 0
         self._table.delete_bodies_of(key)
         self._table.delete_rows([rowid])
+        self._directory.forget(key)
         self._now[key] = ()
         self.keys -= 1
         self.damaged += 1
         return 1
 
-    def _write(self, key: str, variants: tuple[StoredResponse, ...]) -> Committed:
-        record = records.encode(key, variants, self._places)
+    def _write(
+        self, key: str, variants: tuple[StoredResponse, ...], record: bytes = b""
+    ) -> Committed:
+        self._directory.forget(key)
+        record = record or records.encode(key, variants)
         self._table.write_record(key, record)
         self._now[key] = variants
         return Committed(key, variants, record)
 
     def _forget(self, key: str) -> None:
+        self._directory.forget(key)
         self._table.delete_record(key)
         self._now[key] = ()
         self.keys -= 1

@@ -7,12 +7,12 @@ serves, and be given up at any time. What is changed or removed while it is look
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
-from zlib import crc32
 
 from proxy.store import beside, records
 from proxy.store.base import StoreFailed
 from proxy.store.bodies import LARGEST_INLINE, checksum_octets, open_file
 from proxy.store.catalogue_rows import slowly
+from proxy.store.crc import crc32
 from proxy.store.disk import is_damage
 
 if TYPE_CHECKING:

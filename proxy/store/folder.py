@@ -1,9 +1,9 @@
 """The folder of the store: who may use it, what is in it, how large it may become.
 
 ``cache.db`` (rows), ``bodies/`` (adopted files), ``spool/`` (bodies on their way in),
-``generations`` (shared memory), ``index.db`` (of the catalogue, if anybody looks), ``lock`` (held
-while a process opens the folder or replaces a damaged database). Several processes may have it
-open.
+``generations`` and ``directory`` (shared memory), ``index.db`` (of the catalogue, if anybody
+looks), ``lock`` (held while a process opens the folder or replaces a damaged database). Several
+processes may have it open.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.store import generations
 from proxy.store.bodies import Verifier, body_path
+from proxy.store.crc import crc32
+from proxy.store.directory import Directory
 from proxy.store.disk import DAMAGED, DATABASE, ERRORS, INDEX, Table, is_damage, move_aside
 from proxy.store.generations import Generations
 from proxy.store.packs import Packs, is_pack, usable
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from proxy.store.options import StoreOptions
 
 _LOG: Final = logging.getLogger(__name__)
+
+DIRECTORY: Final = "directory"
 
 _FOLDERS: Final = 300 * PAGE
 _WAL_PAGES: Final = 4000
@@ -55,6 +59,7 @@ class Folder:
         self.journal_limit = 4 * wal_pages * PAGE
         self._moved_aside = False
         with self._locked():
+            database = self._identity()
             self.table = self._open_table()
             self.keys_at_start = self.table.count_keys()
             self.generations = Generations(
@@ -64,6 +69,10 @@ class Folder:
             self._damaged = self._weigh_damaged()
             self.spools = SpoolFolder(self._path / SPOOL, self.generations)
             self.spools.search_due |= self._moved_aside
+            self.directory = Directory(self._path / DIRECTORY, options.max_size)
+            sealed = not self.spools.alone or 0 != self.directory.seal == self._seal(database)
+            if not self.directory.is_new and (self.spools.search_due or not sealed):
+                self.directory.clear()
             holes = usable(self.spools.new_path())
             self.packs = Packs(self.table.bodies, self.spools.new_path) if holes else None
         self.used_at_start = self.content()
@@ -76,7 +85,7 @@ class Folder:
         if time.monotonic() - self._index_weighed >= _WEIGH_EVERY:
             self._index_weighed = time.monotonic()
             self._index = _weigh_index(self._path)
-        return generations.SIZE + _FOLDERS + self._damaged + self._index
+        return generations.SIZE + self.directory.size + _FOLDERS + self._damaged + self._index
 
     @property
     def limit(self) -> int:
@@ -91,6 +100,11 @@ class Folder:
         """The octets that ``limit`` bounds, but for free pages."""
         usage = self.table.usage()
         return usage.pages + usage.files + self.table.journal() + self.generations.in_flight()
+
+    def changing(self, key: str) -> None:
+        """Nobody may keep what is read under the key. Inside the transaction, before the commit."""
+        self.generations.changing(key)
+        self.directory.forget(key)
 
     def follow(self) -> None:
         """Open the new database if another process has replaced it. The writer's thread."""
@@ -107,6 +121,7 @@ class Folder:
             if error is not None and self.epoch == self.generations.epoch:
                 self._move_aside(error)
                 self.generations.next_epoch()
+            self.directory.clear()  # whoever follows may have put words there meanwhile
             self.table = self._open_table()
             self.spools.search_due |= self._moved_aside
             self.epoch = self.generations.epoch
@@ -144,8 +159,22 @@ class Folder:
     def close(self) -> None:
         if self.packs is not None:
             self.packs.close()
+        self.directory.seal = self._seal(self._identity())
+        self.directory.close()
         self.spools.close()
         self.generations.close()
+
+    def _identity(self) -> bytes:
+        """Of the database while nobody has it open; b"" if there is none."""
+        try:
+            status = (self._path / DATABASE).stat()
+        except FileNotFoundError:
+            return b""
+        return b"%d %d %d" % (status.st_ino, status.st_size, status.st_mtime_ns)
+
+    def _seal(self, database: bytes) -> int:
+        """Another when a process that knows nothing of the directory has changed any row."""
+        return crc32(database, self.generations.seal) if database else 0
 
     def _open_table(self) -> Table:
         try:
@@ -194,7 +223,8 @@ def fixed(path: Path) -> int:
     """As ``Folder.fixed``, of a folder that is not open."""
     damaged = path / DAMAGED
     aside = damaged.stat().st_size if damaged.exists() else 0
-    return generations.SIZE + _FOLDERS + aside + _weigh_index(path)
+    directory = (path / DIRECTORY).stat().st_size if (path / DIRECTORY).exists() else 0
+    return generations.SIZE + directory + _FOLDERS + aside + _weigh_index(path)
 
 
 def _weigh_index(path: Path) -> int:

@@ -13,21 +13,21 @@ the machine: after a power loss it may be older than the rows.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import mmap
-import os
 import secrets
 import sys
-from pathlib import Path
-from typing import Final, NamedTuple
-from zlib import crc32
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from proxy.store import mapped
+from proxy.store.crc import crc32
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MOST_PROCESSES: Final = 64
 NOT_KEPT: Final = -1  # a generation that no key ever has
 
 _MAGIC: Final = b"forecache generations 2\n"
-_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _SLOTS, _MARKS = 1 << 16, 1 << 20
 _SLOT_MASK, _MARK_MASK = _SLOTS - 1, _MARKS - 1
 # All but the last count in words.
@@ -52,8 +52,7 @@ def slot_of(key: str) -> int:
 
 def read(path: Path) -> Stamps | None:
     """For whoever only looks; None if no process made the file within this boot. Blocks."""
-    header = _MAGIC + _boot()
-    if not _is_current(path, header):
+    if mapped.size(path, _MAGIC) != SIZE:
         return None
     with path.open("rb") as file:
         octets = file.read(_HEADER + 8 * _SLOTS)
@@ -70,11 +69,9 @@ class Generations:
 
         ``anything_stored``: there may be rows that a new file knows nothing of.
         """
-        header = _MAGIC + _boot()
-        if not _is_current(path, header):
-            _create(path, header, 1 if anything_stored else 0)
-        with path.open("r+b") as file:
-            self._map = mmap.mmap(file.fileno(), SIZE)
+        if mapped.size(path, _MAGIC) != SIZE:
+            _create(path, 1 if anything_stored else 0)
+        self._map = mapped.open_map(path)
         whole = memoryview(self._map)
         self._words = whole[:_HEADER].cast("Q")
         self.changed = whole[_HEADER : _HEADER + 8 * _SLOTS].cast("Q")
@@ -139,6 +136,11 @@ class Generations:
         return visited
 
     @property
+    def seal(self) -> int:
+        """Another after any change of anything; of 32 bits, 0.2 ms."""
+        return crc32(self.changed)
+
+    @property
     def epoch(self) -> int:
         """Differs when the database was replaced by a new one."""
         return self._words[_EPOCH]
@@ -170,29 +172,9 @@ class Generations:
         self._map.close()
 
 
-def _boot() -> bytes:
-    try:
-        return _BOOT_ID.read_bytes().strip()
-    except OSError:
-        return b"no boot id"
-
-
-def _is_current(path: Path, header: bytes) -> bool:
-    try:
-        with path.open("rb") as file:
-            return os.fstat(file.fileno()).st_size == SIZE and file.read(len(header)) == header
-    except OSError:
-        return False
-
-
-def _create(path: Path, header: bytes, mark: int) -> None:
-    # Written out, not sparse: a write through the map to a hole on a full disk is SIGBUS.
-    # Renamed into place, not truncated: whoever has the old one mapped keeps it.
-    fresh = path.with_suffix(".new")
-    with contextlib.suppress(FileNotFoundError):
-        fresh.unlink()
-    with os.fdopen(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
-        birth = (secrets.randbits(62) + 1).to_bytes(8, sys.byteorder)
-        file.write((header.ljust(8 * _BIRTH, b"\0") + birth).ljust(SIZE - _MARKS, b"\0"))
+def _create(path: Path, mark: int) -> None:
+    birth = (secrets.randbits(62) + 1).to_bytes(8, sys.byteorder)
+    with mapped.created(path, _MAGIC) as file:
+        file.write(bytes(8 * _BIRTH - file.tell()) + birth)
+        file.write(bytes(SIZE - _MARKS - file.tell()))
         file.write(bytes((mark,)) * _MARKS)
-    fresh.replace(path)

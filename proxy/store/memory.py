@@ -4,7 +4,8 @@ Everything here happens on the loop's thread. Eviction is SIEVE: a queue in orde
 a hand that walks from the oldest to the newest, spares what was reused since it last passed and
 drops the rest; a hit costs one flag. A stored response whose generation has passed is not
 answered any more, but its bodies stay for a while: an ``id`` names its octets for good, so a
-record that is read again finds them here.
+record that is read again finds them here. When there is no room left, what is read from disk
+takes the place of something only when it was read before, not long ago; else its body passes.
 
 Records are held as octets, and those of the keys asked for most recently as values, too: values
 are objects that the garbage collector walks, and with ten of them for each key that memory holds
@@ -28,6 +29,8 @@ SMALL_BODY: Final = 256 * 1024
 LARGEST_BODY: Final = 2**20
 
 MOST_VALUES: Final = 2048  # keys
+_PASSING: Final = 64  # bodies
+_READ: Final = 1 << 14  # keys of which it is known that they were read
 _PER_KEY: Final = 600  # octets that an entry takes beside its record and bodies
 # What the values of one octet of a record take once they have been used (fields indexed, terms
 # worked out): 3.2 kB for a record of 293 octets, 14 kB for one of 1235.
@@ -58,6 +61,8 @@ class MemoryTier:
         "_hand",
         "_newest",
         "_oldest",
+        "_passing",
+        "_read",
         "_values",
         "_values_weight",
         "largest",
@@ -73,6 +78,8 @@ class MemoryTier:
         self.largest = min(LARGEST_BODY, max(SMALL_BODY, budget // 64))
         self._entries: dict[str, _Entry] = {}
         self._bodies: dict[str, bytes] = {}
+        self._passing: dict[str, bytes] = {}
+        self._read: set[int] = set()  # hashes: an error here keeps one entry
         self._newest: _Entry | None = None
         self._oldest: _Entry | None = None
         self._hand: _Entry | None = None
@@ -103,7 +110,27 @@ class MemoryTier:
             self._values_weight -= value[1]
 
     def body(self, id_: str) -> bytes | None:
-        return self._bodies.get(id_)
+        return self._bodies.get(id_) or self._passing.get(id_)
+
+    def take(self, key: str, found: Found, body: bytes, record: bytes) -> None:
+        """What was read from disk: the only variant under ``key``."""
+        weight = _PER_KEY + len(record) + len(body)
+        if self.weight + weight <= self._budget or self._is_read_again(key):
+            self.keep(key, found, {found.variants[0].id: body}, record)
+            return
+        passing = self._passing
+        passing[found.variants[0].id] = body
+        if len(passing) > _PASSING:
+            del passing[next(iter(passing))]
+
+    def _is_read_again(self, key: str) -> bool:
+        read, number = self._read, hash(key)
+        if number in read:
+            return True
+        if len(read) >= _READ:
+            read.clear()
+        read.add(number)
+        return False
 
     def touch(self, key: str) -> None:
         entry = self._entries.get(key)
@@ -155,6 +182,7 @@ class MemoryTier:
             self._drop_value(key)
 
     def clear(self) -> None:
+        self._passing.clear()
         for key in list(self._entries):
             self.drop(key)
 

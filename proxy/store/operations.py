@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 from proxy.store.bodies import LARGEST_INLINE
 from proxy.store.packs import Place
@@ -37,12 +37,16 @@ class _Roomless:
 
 @dataclass(slots=True)
 class Put:
-    """Store; the answer is None if the key was removed since."""
+    """Store; the answer is None if the key was removed since.
+
+    ``record``: that of the key when this is its only variant, if it is made already.
+    """
 
     key: str
     stored: StoredResponse
     body: bytes | SpooledBody | Place
     since: int
+    record: bytes = b""
 
     @property
     def in_rows(self) -> int:
@@ -75,6 +79,22 @@ class Remove(_Roomless):
     key: str
     ids: frozenset[str] | None
     on_purpose: bool = True
+
+
+class Noted(NamedTuple):
+    """The record of ``key`` at that generation is with its only body in that place."""
+
+    key: str
+    generation: int
+    place: Place
+
+
+@dataclass(slots=True)
+class Note(_Roomless):
+    """Read from the rows, but not known to the directory."""
+
+    noted: list[Noted]
+    key: None = None
 
 
 @dataclass(slots=True)
@@ -135,4 +155,4 @@ class ReplaceDatabase(_Roomless):
 Tidying = (
     Remove | RemoveDamaged | RemoveNameless | RemoveOrphans | RemoveLeftBehind | MakeRoom | GiveBack
 )
-Operation = Put | Update | ReplaceDatabase | Tidying
+Operation = Put | Update | Note | ReplaceDatabase | Tidying

@@ -2,8 +2,9 @@
 
 A row costs a body of 10 kB two copies through the write-ahead log, page by page; in a pack it is
 written once. Each body is in blocks of its own, with its id before it, so that those that no row
-names are found after a kill. One that is removed becomes a hole, and a pack of nothing but holes
-is unlinked, unless some process still writes to it. What is in a pack is never written over.
+names are found after a kill, and behind it the record as it was then, so that one read can bring
+both. One that is removed becomes a hole, and a pack of nothing but holes is unlinked, unless some
+process still writes to it. What is in a pack is never written over.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import contextlib
 import ctypes
 import errno
 import fcntl
-import itertools
 import os
 import re
 import secrets
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 import msgspec
 
-from proxy.store.bodies import body_path, rename
+from proxy.store.bodies import Descriptor, body_path, rename
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Sequence
@@ -30,60 +30,88 @@ if TYPE_CHECKING:
 BLOCK: Final = 4096
 FEWEST: Final = 8  # bodies: fewer are rows, which read as fast and cost no block
 SMALLEST: Final = 2048  # octets: below, a row takes less room than a block
-_ENOUGH: Final = 8 * 2**20  # octets of a pack: one file for some 20 groups
+_ENOUGH: Final = 32 * 2**20  # octets of a pack: 400 files for 1,000,000 bodies of 10 kB
 _MOST_HEAD: Final = 256  # octets; the first says how many follow
 
 _PREFIX: Final = "pack-"
 _NAME: Final = re.compile(rf"{_PREFIX}[0-9a-f]{{2,58}}")
-_PLACE: Final = re.compile(rf"({_NAME.pattern})" + r" (\d{1,9})" * 3)
-_NUMBERS: Final = itertools.count()
+_PLACE: Final = re.compile(rf"({_NAME.pattern})" + r" (\d{1,9})" * 3 + r"(?: (\d{1,9}))?")
 _PUNCH: Final = 3  # FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE
 
 _encode: Final = msgspec.msgpack.Encoder().encode
-_Length = Annotated[int, msgspec.Meta(gt=0, lt=2**20)]
-_decode: Final = msgspec.msgpack.Decoder(tuple[str, _Length]).decode
 
 
-def _name_process() -> None:
-    """Once, and again in each process that is forked from this one."""
-    global _process  # noqa: PLW0603
-    _process = secrets.token_hex(8)
+class _Head(msgspec.Struct, array_like=True, gc=False):
+    id: str
+    length: Annotated[int, msgspec.Meta(gt=0, lt=2**20)]
+    tail: Annotated[int, msgspec.Meta(ge=0, lt=2**20)] = 0
 
 
-_process: str
-_name_process()
-os.register_at_fork(after_in_child=_name_process)
+_decode: Final = msgspec.msgpack.Decoder(_Head).decode
+_NO_HEAD: Final = (msgspec.MsgspecError, UnicodeDecodeError)
 
 
 class Place(NamedTuple):
-    """Where a body is: ``head`` octets that say which it is, then ``length`` of its own."""
+    """Where a body is: ``head`` octets that say which it is, ``length`` of its own, a record."""
 
     pack: str
     start: int
     head: int
     length: int
+    tail: int = 0
 
     @property
     def room(self) -> int:
         """The octets that it takes."""
-        return -(-(self.head + self.length) // BLOCK) * BLOCK
+        return -(-(self.head + self.length + self.tail) // BLOCK) * BLOCK
 
     @property
     def end(self) -> int:
         return self.start + self.room
 
     def __str__(self) -> str:
-        return f"{self.pack} {self.start} {self.head} {self.length}"
+        return f"{self.pack} {self.start} {self.head} {self.length} {self.tail}"
 
 
 def parse_place(text: object) -> Place | None:
     """What ``str`` made of a place; None if it is anything else."""
     found = _PLACE.fullmatch(text) if type(text) is str else None
-    return found and Place(found[1], *map(int, found.groups()[1:]))
+    return found and Place(found[1], *map(int, found.groups("0")[1:]))
 
 
 def is_pack(id_: str) -> bool:
     return id_.startswith(_PREFIX)
+
+
+def name_of(number: int) -> str:
+    """That of the pack with this number, of 32 bits."""
+    return f"{_PREFIX}{number:08x}"
+
+
+def number_of(name: str) -> int | None:
+    """None for one that an older version has written."""
+    digits = name[len(_PREFIX) :]
+    return int(digits, 16) if len(digits) == 8 else None
+
+
+class Entry(NamedTuple):
+    """What is in one place."""
+
+    id: str
+    body: bytes
+    record: bytes
+
+
+def entry(octets: bytes) -> Entry | None:
+    """That at the start of these octets; None for a hole, or what is cut or not of a pack."""
+    start = 1 + octets[0] if octets else 0
+    try:
+        head = _decode(octets[1:start])
+    except _NO_HEAD:
+        return None
+    middle = start + head.length
+    end = middle + head.tail
+    return Entry(head.id, octets[start:middle], octets[middle:end]) if end <= len(octets) else None
 
 
 class Packs:
@@ -97,19 +125,19 @@ class Packs:
         self._file: int | None = None
         self._end = self._before = 0
 
-    def write(self, bodies: Sequence[tuple[str, bytes]]) -> list[Place]:
-        """Where these bodies, given by id, are now. Raises OSError: they are nowhere."""
+    def write(self, bodies: Sequence[Entry]) -> list[Place]:
+        """Where these bodies are now. Raises OSError: they are nowhere."""
         if self._end >= _ENOUGH:
             self.close()
         file = self._begin() if self._file is None else self._file
         start = end = self._end
         pieces: list[bytes] = []
         places = []
-        for id_, body in bodies:
-            head = _headed(id_, len(body))
-            place = Place(self._name, end, len(head), len(body))
-            padding = bytes(place.room - place.head - place.length)
-            pieces += (head, body, padding)
+        for id_, body, record in bodies:
+            head = _encode((id_, len(body), len(record)))
+            place = Place(self._name, end, 1 + len(head), len(body), len(record))
+            padding = bytes(place.end - end - sum(place[2:]))
+            pieces += (bytes((len(head),)) + head, body, record + padding)
             places.append(place)
             end = place.end
         if os.pwritev(file, pieces, start) != end - start:
@@ -123,13 +151,19 @@ class Packs:
         file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
-            self._name = f"{_PREFIX}{_process}{next(_NUMBERS):08x}"
+            self._name = self._new_name()
             rename(path, body_path(self._folder, self._name))
         except OSError:
             os.close(file)
             raise
         self._file = file
         return file
+
+    def _new_name(self) -> str:
+        """None other has it."""
+        while os.path.exists(body_path(self._folder, name := name_of(secrets.randbits(32) or 1))):  # noqa: PTH110
+            pass
+        return name
 
     def undo(self) -> None:
         """What was written last will never be named by a row."""
@@ -146,36 +180,31 @@ class Packs:
         self._file, self._end = None, 0
 
 
-def read_named(folder: Path, place: Place, id_: str) -> bytes | None:
-    """The octets there if they are of that body; None if they are not. Blocks. Raises OSError."""
-    if not _NAME.fullmatch(place.pack):
-        return None
-    octets = _pread(folder, place.pack, place.head + place.length, place.start)
-    if octets is None or octets[: place.head] != _headed(id_, place.length):
-        return None
-    return octets[place.head :]
-
-
 def read(folder: Path, place: Place) -> bytes | None:
     """The octets there, perhaps those of a hole; None if the pack is gone. Blocks."""
-    return _pread(folder, place.pack, place.length, place.start + place.head)
+    return _read(folder, place, place.head, place.length)
 
 
-def _headed(id_: str, length: int) -> bytes:
-    """What is before a body."""
-    head = _encode((id_, length))
-    return bytes((len(head),)) + head
+def read_entry(folder: Path, place: Place) -> Entry | None:
+    """What is there with its record. Blocks. Raises OSError."""
+    octets = _read(folder, place, 0, sum(place[2:]))
+    return None if octets is None else entry(octets)
 
 
-def _pread(folder: Path, pack: str, size: int, start: int) -> bytes | None:
+def _read(folder: Path, place: Place, skip: int, size: int) -> bytes | None:
     try:
-        file = os.open(body_path(folder, pack), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        file = opened(folder, place.pack)
     except FileNotFoundError:
         return None
-    try:
-        return os.pread(file, size, start)
-    finally:
-        os.close(file)
+    return file.pread(size, place.start + skip)
+
+
+def opened(folder: Path, name: str) -> Descriptor:
+    """A pack, to be read here and there. Blocks. Raises OSError."""
+    file = Descriptor(os.open(body_path(folder, name), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW))
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(file.number, 0, 0, os.POSIX_FADV_RANDOM)  # nothing beside is wanted
+    return file
 
 
 def unnamed(
@@ -255,10 +284,10 @@ def _body(file: int, name: str, start: int) -> tuple[str, Place]:
     octets = os.pread(file, _MOST_HEAD, start)
     head = 1 + octets[0]
     try:
-        id_, length = _decode(octets[1:head])
-    except msgspec.MsgspecError:
+        found = _decode(octets[1:head])
+    except _NO_HEAD:
         return "", Place(name, start, 0, os.fstat(file).st_size - start)
-    return id_, Place(name, start, head, length)
+    return found.id, Place(name, start, head, found.length, found.tail)
 
 
 def _next_octets(file: int, offset: int) -> int:

@@ -10,12 +10,11 @@ from diskcache.core import MODE_RAW
 
 from proxy.store import packs, records
 from proxy.store.base import FORMS
+from proxy.store.packs import Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
-
-    from proxy.store.packs import Place
 
 PAGE: Final = 4096
 MODE_PACKED: Final = 5  # none of diskcache's: the value says where the octets are
@@ -113,16 +112,13 @@ class Reading(ABC):
 
     def inline_body(self, id_: str) -> bytes | None:
         """The octets of a row, or of the place in a pack that it names."""
-        rows = self._sql(_SELECT, "b" + id_)
-        if not rows:
-            return None
-        place = place_of(*rows[0])
-        return _octets(*rows[0]) if place is None else packs.read(self.bodies, place)
+        where = self.body(id_)
+        return packs.read(self.bodies, where) if isinstance(where, Place) else where
 
-    def placed_body(self, id_: str, place: Place | None) -> bytes | None:
-        """The same; looked for first where it is said to be."""
-        named = None if place is None else packs.read_named(self.bodies, place, id_)
-        return self.inline_body(id_) if named is None else named
+    def body(self, id_: str) -> bytes | Place | None:
+        """What is in the row of a body."""
+        rows = self._sql(_SELECT, "b" + id_)
+        return (place_of(*rows[0]) or _octets(*rows[0])) if rows else None
 
     def has_body(self, id_: str) -> bool:
         return bool(self._sql("SELECT 1 FROM Cache WHERE key = ? AND raw = 1", "b" + id_))

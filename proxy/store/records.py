@@ -1,25 +1,19 @@
 """Records: all stored responses under one key as versioned, checked bytes.
 
 One octet of version, four of CRC-32, then MessagePack. The key is inside, so that a row that
-was swapped with another is as damaged as one with a flipped bit. A record may know in which place
-of a pack a body is, which spares whoever reads it a search; the row of the body is what counts.
+was swapped with another is as damaged as one with a flipped bit.
 """
 
 from __future__ import annotations
 
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Final
-from zlib import crc32
+from typing import Final
 
 import msgspec
 
 from proxy.policy.stored import Part, StoredResponse
 from proxy.semantics.fields import Fields
 from proxy.semantics.messages import ResponseHead
-from proxy.store.packs import Place
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from proxy.store.crc import crc32
 
 VERSION: Final = 1
 MOST_VARIANTS: Final = 64
@@ -30,9 +24,6 @@ _HEADER: Final = 5
 
 class DamagedRecord(ValueError):
     """Not a record of this key: cut, flipped, swapped, or of another version."""
-
-
-_Offset = Annotated[int, msgspec.Meta(ge=0, lt=2**40)]
 
 
 class _Variant(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -49,7 +40,6 @@ class _Variant(msgspec.Struct, array_like=True, frozen=True, gc=False):
     personal: bool
     invalid: bool
     part: tuple[int, int, int] | None
-    place: tuple[str, _Offset, _Offset] | None = None
 
 
 class _Record(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -57,32 +47,19 @@ class _Record(msgspec.Struct, array_like=True, frozen=True, gc=False):
     variants: list[_Variant]
 
 
-NOWHERE: Final[Mapping[str, Place]] = MappingProxyType({})
-
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(_Record).decode
 
 
-def encode(
-    key: str, variants: tuple[StoredResponse, ...], places: Mapping[str, Place] = NOWHERE
-) -> bytes:
-    """The record of ``key``; ``places`` by id of body."""
-    payload = _encode((key, [_flattened(stored, places.get(stored.id)) for stored in variants]))
+def encode(key: str, variants: tuple[StoredResponse, ...]) -> bytes:
+    """The record of ``key``."""
+    payload = _encode((key, [_flattened(stored) for stored in variants]))
     return _VERSION + crc32(payload).to_bytes(4, "big") + payload
 
 
 def decode(key: str, record: bytes) -> tuple[StoredResponse, ...]:
     """What ``encode`` was given. Raises DamagedRecord."""
     return tuple([_stored(variant) for variant in _checked(key, record)])
-
-
-def decode_placed(
-    key: str, record: bytes
-) -> tuple[tuple[StoredResponse, ...], Mapping[str, Place]]:
-    """The same, and the places. Raises DamagedRecord."""
-    variants = _checked(key, record)
-    places = {v.id: Place(*v.place, v.length) for v in variants if v.place is not None}
-    return tuple([_stored(variant) for variant in variants]), places or NOWHERE
 
 
 def bodies(key: str, record: bytes) -> list[tuple[str, int]]:
@@ -105,7 +82,7 @@ def _checked(key: str, record: bytes) -> list[_Variant]:
         raise DamagedRecord("version or checksum")
     try:
         decoded = _decode(payload)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise DamagedRecord(str(error)) from error
     if decoded.key != key:
         raise DamagedRecord("the record of another key")
@@ -143,7 +120,7 @@ def newest_first(variants: list[StoredResponse]) -> tuple[StoredResponse, ...]:
     return tuple(sorted(variants, key=lambda stored: -stored.response_time))
 
 
-def _flattened(stored: StoredResponse, place: Place | None) -> tuple[object, ...]:
+def _flattened(stored: StoredResponse) -> tuple[object, ...]:
     head, part = stored.head, stored.part
     return (
         stored.id,
@@ -159,7 +136,6 @@ def _flattened(stored: StoredResponse, place: Place | None) -> tuple[object, ...
         stored.personal,
         stored.invalid,
         part and (part.first, part.last, part.complete),
-        place and place[:3],
     )
 
 

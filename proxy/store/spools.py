@@ -40,7 +40,7 @@ class SpoolFolder:
     """The one folder of this process, and how many octets its files have been promised.
 
     ``search_due``: somebody was killed, so that there may be bodies that no row names. If that
-    stays true until ``close`` it is for the next process.
+    stays true until ``close`` it is for the next process. ``alone``: none other has the folder.
     """
 
     def __init__(self, root: Path, generations: Generations) -> None:
@@ -68,12 +68,17 @@ class SpoolFolder:
 
     def empty_left_behind(self) -> None:
         """What other processes left that have died since."""
+        self.alone = True
         for number in range(MOST_PROCESSES):
             folder = self._root / str(number)
-            if folder.exists() and (lock := _try_lock(folder)) is not None:
-                self._empty(number, lock)
-                os.ftruncate(lock, 0)  # our own mark stands for it
-                os.close(lock)
+            if number == self._number or not folder.exists():
+                continue
+            if (lock := _try_lock(folder)) is None:
+                self.alone = False
+                continue
+            self._empty(number, lock)
+            os.ftruncate(lock, 0)  # our own mark stands for it
+            os.close(lock)
 
     def _empty(self, number: int, lock: int) -> None:
         if os.fstat(lock).st_size:

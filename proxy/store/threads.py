@@ -76,6 +76,12 @@ class Threads:
         self._calls.put((future, call, args))
         return future
 
+    def run_for(
+        self, future: asyncio.Future[_T], call: Callable[[*_Args], _T], *args: *_Args
+    ) -> None:
+        """The same for somebody who waits already."""
+        self._calls.put((future, call, args))
+
     def start(self, call: Callable[[*_Args], object], *args: *_Args) -> None:
         """The same when nobody waits for it."""
         self._calls.put((None, call, args))

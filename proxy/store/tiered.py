@@ -1,15 +1,14 @@
 """``TieredStore``: the store that the program uses, memory over disk.
 
-On the loop: memory, generations, decisions of a few microseconds. Lookups and opened files go
+On the loop: memory, generations, packs, decisions of a few microseconds. Rows and opened files go
 through a few reader threads, large writes and first-use checks through two others, commits
-through the one writer. Nothing of diskcache ever runs on the loop.
+through the one writer.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from proxy.store import records
@@ -23,15 +22,16 @@ from proxy.store.bodies import (
     check_id,
     checksum,
     checksum_octets,
-    is_whole,
 )
 from proxy.store.disk import ERRORS, Table, is_damage
 from proxy.store.folder import Folder
 from proxy.store.generations import NOT_KEPT
+from proxy.store.lookups import Lookups
 from proxy.store.memory import MemoryTier
 from proxy.store.operations import (
     Committed,
     MakeRoom,
+    Note,
     Put,
     Remove,
     RemoveOrphans,
@@ -44,17 +44,17 @@ from proxy.store.threads import Handover, Threads
 from proxy.store.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from proxy.policy.stored import StoredResponse
     from proxy.store.base import Cells, Spool, StoredBody
-    from proxy.store.operations import Tidying
+    from proxy.store.operations import Noted, Tidying
     from proxy.store.options import StoreOptions
 
 _LOG: Final = logging.getLogger(__name__)
 
-_READERS: Final = 3
 _SPOOLERS: Final = 2
+_NOTED_AT_ONCE: Final = 128
 _RETRY_REMOVAL: Final = 5.0
 _CHECKED_AT_ONCE: Final = 2**20
 
@@ -80,13 +80,14 @@ class TieredStore:
         self._memory = MemoryTier(options.memory)
         self._handover = Handover(asyncio.get_running_loop())
         self._writer = Writer(folder, self._handover)
-        self._tables = threading.local()
-        self._readers = Threads(self._handover, _READERS, "store-reader", self._leave)
+        self._lookups = Lookups(folder, self._memory, self._handover)
+        self._readers = self._lookups.threads
         self._spoolers = Threads(self._handover, _SPOOLERS, "store-spooler")
         self._limits = Limits(options.largest_object, options.max_size)
         self._checking: dict[str, asyncio.Future[Descriptor]] = {}
+        self._noted: list[Noted] = []
         self._condemned: set[str] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
         self._writer.start()
         if folder.spools.search_due:
             self._start(self.remove_orphans())
@@ -108,6 +109,16 @@ class TieredStore:
         if found is None and not self._generations.maybe_stored(key):
             return Found((), generation)
         return found
+
+    def at_once(self, key: str) -> Found | None:
+        return self._lookups.at_once(key) if self._is_in_order(key) else None
+
+    def soon(self, key: str, then: Callable[[Found | None], None]) -> bool:
+        return self._is_in_order(key) and self._lookups.soon(key, then)
+
+    def _is_in_order(self, key: str) -> bool:
+        """Whether what is on disk is what is stored."""
+        return self._folder.epoch == self._generations.epoch and key not in self._condemned
 
     def held(self, stored: StoredResponse) -> bytes | None:
         return self._memory.body(stored.id) if stored.length else b""
@@ -148,18 +159,28 @@ class TieredStore:
             return Found((), NOT_KEPT)
         if self._folder.epoch != self._generations.epoch:
             await self._writer.submit(MakeRoom())
+        return await self._lookups.in_pack(key) or await self._in_rows(key)
+
+    async def _in_rows(self, key: str) -> Found:
         table = self._folder.table
         try:
-            found, bodies, record = await self._readers.run(self._read, key)
+            rows = await self._lookups.in_rows(key)
         except records.DamagedRecord:
             await self._submit_quietly(Remove(key, None, on_purpose=False))
             return Found((), NOT_KEPT)
         except ERRORS as error:
             await self._read_failed(table, error)
             return Found((), NOT_KEPT)
-        if found.variants and found.generation == self.generation(key):
-            self._memory.keep(key, found, bodies, record)
-        return found
+        if rows.noted is not None:
+            self._note(rows.noted)
+        return rows.found
+
+    def _note(self, noted: Noted) -> None:
+        """A transaction for many; what comes while it has not begun may be read once more."""
+        self._noted.append(noted)
+        if len(self._noted) == _NOTED_AT_ONCE:
+            operation, self._noted = Note(self._noted), []
+            self._start(self._submit_quietly(operation))
 
     async def open(self, key: str, stored: StoredResponse) -> StoredBody:
         octets = self.held(stored)
@@ -168,7 +189,7 @@ class TieredStore:
         table = self._folder.table
         try:
             if stored.length <= LARGEST_INLINE:
-                octets = await self._readers.run(self._inline, stored)
+                octets = await self._readers.run(self._lookups.inline, stored)
             elif stored.length <= self._memory.largest:
                 octets = await self._readers.run(self._small_file, stored)
             else:
@@ -194,51 +215,6 @@ class TieredStore:
             self._checking[stored.id] = running
             running.add_done_callback(lambda _: self._checking.pop(stored.id, None))
         return await asyncio.shield(running)
-
-    def _table(self) -> Table:
-        """The current table, in a reader thread: its connection to an older one is closed."""
-        table = self._folder.table
-        known = getattr(self._tables, "known", None)
-        if known is not table:
-            if known is not None:
-                known.leave()
-            self._tables.known = table
-        return table
-
-    def _leave(self) -> None:
-        known = getattr(self._tables, "known", None)
-        if known is not None:
-            known.leave()
-
-    def _read(self, key: str) -> tuple[Found, dict[str, bytes], bytes]:
-        """What is stored, the bodies that came with it, and the record; in a reader thread."""
-        generation = self._generations.generation(key)
-        table = self._table()
-        record = table.record(key)
-        if record is None:
-            return Found((), generation), {}, b""
-        variants, places = records.decode_placed(key, record)
-        bodies: dict[str, bytes] = {}
-        room = self._memory.largest
-        for stored in variants:
-            room -= stored.length
-            if room < 0 or stored.length > LARGEST_INLINE:
-                break
-            if self._memory.body(stored.id):
-                continue
-            body = table.placed_body(stored.id, places.get(stored.id))
-            if body is not None and is_whole(stored, body):
-                bodies[stored.id] = body
-        # Odd: a change is under way, and what was read may be what it changes.
-        return Found(variants, NOT_KEPT if generation & 1 else generation), bodies, record
-
-    def _inline(self, stored: StoredResponse) -> bytes:
-        body = self._table().inline_body(stored.id)
-        if body is None:
-            raise BodyLost("no such row")
-        if not is_whole(stored, body):
-            raise BodyLost("its length or checksum differs")
-        return body
 
     def _small_file(self, stored: StoredResponse) -> bytes:
         body = self._folder.verifier.open(stored).pread(stored.length, 0)
@@ -324,12 +300,12 @@ class TieredStore:
                     break
                 self._condemned.discard(key)
 
-    async def _submit_quietly(self, operation: Remove | ReplaceDatabase) -> object:
-        """A removal of what is damaged: if the disk refuses, it will be found damaged again."""
+    async def _submit_quietly(self, operation: Remove | ReplaceDatabase | Note) -> object:
+        """If the disk refuses, what is damaged or not noted will be met again."""
         try:
             return await self._writer.submit(operation)
         except StoreFailed:
-            _LOG.debug("could not remove what is damaged", exc_info=True)
+            _LOG.debug("%s was refused", type(operation).__name__, exc_info=True)
             return None
 
     # Upkeep.
@@ -365,10 +341,10 @@ class TieredStore:
             spools.search_due |= not complete
 
     def _without_row(self, ids: list[str]) -> list[str]:
-        table = self._table()
+        table = self._lookups.table()
         return [id_ for id_ in ids if table.is_orphan(id_)]
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, work: Coroutine[Any, Any, object]) -> None:
         task = self._handover.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -379,7 +355,7 @@ class TieredStore:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._spoolers.close()
-        await self._readers.close()
+        await self._lookups.close()
         await asyncio.to_thread(self._writer.join)
         await asyncio.sleep(0)  # those who waited for the last commit look at the generations
         await asyncio.to_thread(self._folder.close)

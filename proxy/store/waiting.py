@@ -15,7 +15,7 @@ from proxy.store.base import BodyLost, Found, StoreFailed
 from proxy.store.tiered import TieredStore, open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from proxy.policy.stored import StoredResponse
     from proxy.store.base import Cells, Spool, StoredBody
@@ -69,6 +69,12 @@ class WaitingStore:
 
     def peek(self, key: str) -> Found | None:
         return _NOTHING if self._store is None else self._store.peek(key)
+
+    def at_once(self, key: str) -> Found | None:
+        return None if self._store is None else self._store.at_once(key)
+
+    def soon(self, key: str, then: Callable[[Found | None], None]) -> bool:
+        return self._store is not None and self._store.soon(key, then)
 
     def held(self, stored: StoredResponse) -> bytes | None:
         return None if self._store is None else self._store.held(stored)

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
-from proxy.store import eviction
+from proxy.store import eviction, records
 from proxy.store.base import FORMS, StoreFailed
 from proxy.store.bodies import LARGEST_INLINE
 from proxy.store.changes import Changes
 from proxy.store.disk import ERRORS, is_damage
 from proxy.store.operations import Committed, GiveBack, Put, Remove, ReplaceDatabase
-from proxy.store.packs import FEWEST, SMALLEST
+from proxy.store.packs import FEWEST, SMALLEST, Entry
 from proxy.store.rawdisk import SpooledBody
 from proxy.store.spools import unlink, write_file
 
@@ -223,7 +223,9 @@ class Writer:
                     pass
         if packs is None or len(found) < FEWEST:
             return []
-        places = packs.write([(put.stored.id, body) for put, body in found])
+        for put, _ in found:
+            put.record = records.encode(put.key, (put.stored,))
+        places = packs.write([Entry(put.stored.id, body, put.record) for put, body in found])
         for (put, _), place in zip(found, places, strict=True):
             put.body = place
         return found
@@ -242,9 +244,13 @@ class Writer:
         try:
             with folder.table.transaction():
                 for key in keys:
-                    folder.generations.changing(key)
+                    folder.changing(key)
                 for job in group:
                     job.answer = changes.apply(job.operation)
+        except BaseException:
+            for key in keys:
+                folder.directory.forget(key)
+            raise
         finally:
             stamps = {key: folder.generations.settled(key) for key in keys}
         self.keys += changes.keys
@@ -274,7 +280,7 @@ class Writer:
                     folder.table, folder.generations, lambda: folder.content() <= target
                 )
                 for key in evicted or ():
-                    folder.generations.changing(key)
+                    folder.changing(key)
         finally:
             for key in evicted or ():
                 folder.generations.settled(key)

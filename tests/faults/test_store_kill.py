@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,24 @@ async def test_killed_again_and_again(tmp_path: Path, rounds: int) -> None:
         stored += count
     assert packed
     assert stored > rounds
+
+
+@pytest.mark.timeout(300)
+async def test_who_survives_believes_nothing_wrong(tmp_path: Path) -> None:
+    """Several are killed, one after the other, beside one that goes on with what they left."""
+    chance = random.Random(1)
+    found = 0
+    async with opened(tmp_path, size=32 * 2**20, memory=0) as survivor:
+        for seed in range(8):
+            await store_and_be_killed(tmp_path, seed, chance.randrange(5, 60))
+            count, _ = await check_all(survivor)
+            found += count
+            for key in chance.sample(KEYS, 5):
+                for stored in (await survivor.lookup(key)).variants:
+                    await survivor.update(key, [replace(stored, invalid=True)])
+                assert all(stored.invalid for stored in (await survivor.lookup(key)).variants)
+                await survivor.remove(key)
+                assert (await survivor.lookup(key)).variants == ()
+        await survivor.remove_orphans()
+        await check_all(survivor)
+    assert found > 8

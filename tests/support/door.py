@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, cast
 from proxy.access.rules import AccessOptions, Rules
 from proxy.exchange.answer import Answer, Flow, Inline, Outcome
 from proxy.exchange.record import ExchangeRecord, What
-from proxy.frontend.connection import Connection, Phase
+from proxy.frontend.connection import Connection
 from proxy.frontend.door import Door
 from proxy.frontend.options import ServerOptions
+from proxy.frontend.phase import Phase
 from proxy.policy.reasons import Reason
 from proxy.semantics.messages import PHRASES, ResponseHead
+from proxy.store.base import Found
 from tests.support.build import fields
 from tests.support.transport import FakeTransport, turns
 
@@ -157,20 +159,34 @@ class FakePrepared:
 
 
 class FakeHot:
-    """Remembers by head what ``answers`` has for a URI."""
+    """Remembers by head what ``answers`` has for a URI; what ``comes`` has to be waited for."""
 
     def __init__(self) -> None:
         self.memo: dict[bytes, Prepared] = {}
         self.answers: dict[str, FakePrepared] = {}
         self.asked = 0
+        self.comes = False
+        self.waiting: list[Callable[[Found | None], None]] = []
 
-    def prepare(self, raw: bytes, request: Request, now: float) -> Prepared | None:
+    def in_memory(self, request: Request) -> Found | None:
+        return None if self.comes else Found((), 0)
+
+    def at_once(self, request: Request) -> Found | None:
+        return None
+
+    def soon(self, request: Request, then: Callable[[Found | None], None]) -> bool:
+        self.waiting.append(then)
+        return True
+
+    def prepare(self, raw: bytes, request: Request, found: Found, now: float) -> Prepared | None:
         self.asked += 1
         prepared = self.answers.get(str(request.uri))
         if prepared is None:
             return None
-        self.memo[raw] = cast("Prepared", prepared)
-        return self.memo[raw]
+        answer = cast("Prepared", prepared)
+        if raw:
+            self.memo[raw] = answer
+        return answer
 
 
 class FakeFetcher:

@@ -136,6 +136,12 @@ class FakeStore:
     def peek(self, key: str) -> Found | None:
         return Found(self._found[key], self._changes[key]) if self.hot else None
 
+    def at_once(self, key: str) -> Found | None:
+        return None
+
+    def soon(self, key: str, then: Callable[[Found | None], None]) -> bool:
+        return False
+
     def held(self, stored: StoredResponse) -> bytes | None:
         return self.bodies.get(stored.id) if self.hot and stored.id not in self.lost else None
 

@@ -83,7 +83,7 @@ def store(folder: Folder, group: list[Put]) -> None:
     """In one transaction, as the writer does it."""
     changes, generations = Changes(folder), folder.generations
     for put in group:
-        generations.changing(put.key)
+        folder.changing(put.key)
         put.since = generations.removals(put.key)
     with folder.table.transaction():
         for put in group:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,9 @@ from proxy.store.tiered import TieredStore, open_store
 from tests.support.build import resp
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Coroutine
     from pathlib import Path
+    from typing import Any
 
 KEY = "http://a.example/x"
 SMALLEST = 16 * 2**20
@@ -45,6 +47,26 @@ async def opened(
 
 async def put(store: TieredStore, key: str, name: str, body: bytes, vary: str = "") -> None:
     await store.put(key, response(name, vary=vary), body, store.removals(key))
+
+
+async def together(store: TieredStore, *work: Coroutine[Any, Any, object]) -> list[object]:
+    """The answers; what each of these asks of the writer first is in one commit."""
+    writer, all_asked = store._writer, threading.Event()
+    gather, writer._gather = writer._gather, all_asked.wait  # type: ignore[method-assign,assignment]
+    asking = [asyncio.ensure_future(one) for one in work]
+    await asyncio.sleep(0)
+    all_asked.set()
+    answers = await asyncio.gather(*asking, return_exceptions=True)
+    writer._gather = gather  # type: ignore[method-assign]
+    return answers
+
+
+async def packed(store: TieredStore, count: int = 40, length: int = 10_000) -> dict[str, bytes]:
+    """Bodies by key, of one commit, so in a pack: under ``KEY/7`` that of ``response("07")``."""
+    bodies = {f"{KEY}/{number}": os.urandom(length) for number in range(count)}
+    puts = [put(store, key, f"{n:02}", body) for n, (key, body) in enumerate(bodies.items())]
+    assert await together(store, *puts) == [None] * count
+    return bodies
 
 
 async def searched(store: TieredStore) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from proxy.codings.options import CodingOptions
@@ -15,6 +17,9 @@ from proxy.policy.rules import Rule
 from tests.support.build import req
 from tests.support.fakes import FakeStore
 from tests.support.stored import NOW, URL, get, stored
+
+if TYPE_CHECKING:
+    from proxy.semantics.messages import Request
 
 RAW = b"GET http://a.example/x HTTP/1.1\r\n\r\n"
 FRESH = stored("max-age=60", 'ETag: "1"', "Content-Type: image/x")
@@ -31,8 +36,14 @@ def filled(body: bytes = b"hello", *lines: str, status: int = 200) -> FakeStore:
     return store
 
 
+def prepare(hot: Hot, raw: bytes, request: Request, now: float) -> Prepared | None:
+    """Of what is in memory."""
+    found = hot.in_memory(request)
+    return None if found is None else hot.prepare(raw, request, found, now)
+
+
 def prepared(store: FakeStore, *lines: str, method: str = "GET", later: float = 0.0) -> Prepared:
-    made = hot_of(store, Options()).prepare(RAW, req(f"{method} {URL}", *lines), NOW + later)
+    made = prepare(hot_of(store, Options()), RAW, req(f"{method} {URL}", *lines), NOW + later)
     assert made is not None
     return made
 
@@ -142,30 +153,30 @@ async def test_it_stands_while_nothing_changed() -> None:
 )
 def test_what_is_not_prepared(store: FakeStore, line: str, later: float) -> None:
     under_test = hot_of(store, Options())
-    assert under_test.prepare(RAW, get(line), NOW + later) is None
+    assert prepare(under_test, RAW, get(line), NOW + later) is None
     assert not under_test.memo
 
 
 @pytest.mark.parametrize("method", ["POST", "OPTIONS"])
 def test_other_methods_are_not_prepared(method: str) -> None:
-    assert hot_of(filled(), Options()).prepare(RAW, req(f"{method} {URL}"), NOW) is None
+    assert prepare(hot_of(filled(), Options()), RAW, req(f"{method} {URL}"), NOW) is None
 
 
 def test_only_what_is_in_memory() -> None:
     store = filled()
     store.lost = {"1"}
-    assert hot_of(store, Options()).prepare(RAW, get(), NOW) is None
+    assert prepare(hot_of(store, Options()), RAW, get(), NOW) is None
     store.hot = False
-    assert hot_of(store, Options()).prepare(RAW, get(), NOW) is None
+    assert prepare(hot_of(store, Options()), RAW, get(), NOW) is None
 
 
 def test_a_rule_keeps_the_cache_out_of_it() -> None:
     options = Options(rules=(Rule(match="http://a.example/**", cache=False),))
-    assert hot_of(filled(), options).prepare(RAW, get(), NOW) is None
+    assert prepare(hot_of(filled(), options), RAW, get(), NOW) is None
 
 
 def test_x_cache_where_it_is_wanted() -> None:
-    made = hot_of(filled(), Options(), x_cache=True).prepare(RAW, get(), NOW)
+    made = prepare(hot_of(filled(), Options(), x_cache=True), RAW, get(), NOW)
     assert made is not None
     assert "X-Cache: HIT\r\n" in text(made.block(NOW))
 
@@ -182,7 +193,7 @@ def test_the_age_of_upstream_is_replaced() -> None:
 )
 def test_a_long_head_is_not_remembered(size: int, remembered: bool) -> None:
     under_test = hot_of(filled(), Options())
-    assert under_test.prepare(bytes(size), get(), NOW) is not None
+    assert prepare(under_test, bytes(size), get(), NOW) is not None
     assert bool(under_test.memo) is remembered
 
 
@@ -192,7 +203,7 @@ def remembered(bodies: list[tuple[bytes, int]]) -> list[bytes]:
     under_test = hot_of(store, Options())
     for raw, size in bodies:
         store.add(URL, FRESH, bytes(size))
-        assert under_test.prepare(raw, get(), NOW) is not None
+        assert prepare(under_test, raw, get(), NOW) is not None
     return list(under_test.memo)
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from proxy.exchange.answer import FileSpan
-from proxy.frontend.connection import LINGER, Phase
+from proxy.frontend.connection import LINGER
+from proxy.frontend.phase import Phase
 from proxy.policy.reasons import Reason
 from tests.support.door import (
     Behind,

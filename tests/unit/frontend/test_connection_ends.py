@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from proxy.frontend.connection import Phase
+from proxy.frontend.phase import Phase
 from tests.support.door import Behind, flow, get, outcome
 from tests.support.transport import turns
 

@@ -9,7 +9,7 @@ import pytest
 
 from proxy.exchange.answer import FileSpan, Flow
 from proxy.exchange.answer import Tunnel as TunnelBody
-from proxy.frontend.connection import Phase
+from proxy.frontend.phase import Phase
 from proxy.policy.reasons import Reason
 from proxy.upstream.base import ClientGone, Lost
 from tests.support.build import resp

@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from proxy.frontend.connection import Phase
 from proxy.frontend.conversation import Inside, inside
 from proxy.frontend.options import ServerOptions
+from proxy.frontend.phase import Phase
 from proxy.policy.reasons import Reason
 from proxy.upstream.base import NotReached
 from tests.support.door import Behind, Dialled, get

@@ -146,7 +146,7 @@ async def test_random_access(
     tmp_path: Path, threads: Threads, nowait: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not nowait:
-        monkeypatch.setattr(bodies, "_NOWAIT", None)
+        monkeypatch.setattr(bodies, "NOWAIT", None)
     stored = on_disk(tmp_path, "aa")
     body = FileBody(Verifier(tmp_path).open(stored), stored.length, threads)
     assert await body.read_at(10, 20) == BODY[10:30]

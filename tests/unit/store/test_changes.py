@@ -9,7 +9,16 @@ from proxy.policy.stored import StoredResponse
 from proxy.store import records
 from proxy.store.changes import Changes
 from proxy.store.folder import Folder
-from proxy.store.operations import Committed, MakeRoom, Operation, Put, Remove, Update
+from proxy.store.operations import (
+    Committed,
+    MakeRoom,
+    Operation,
+    Put,
+    Remove,
+    RemoveDamaged,
+    Update,
+)
+from proxy.store.packs import Place, name_of
 from tests.support.stores import KEY, options, response
 
 Answer = Committed | int | None
@@ -118,3 +127,36 @@ def test_a_damaged_record_is_replaced(folder: Folder, caplog: pytest.LogCaptureF
 
 def test_room_is_made_elsewhere(folder: Folder) -> None:
     assert apply(folder, MakeRoom()) == ([None], 0)
+
+
+def on_word(folder: Folder) -> None:
+    folder.directory.put(KEY, Place(name_of(1), 0, 10, 5000, 300))
+    assert folder.directory.find(KEY) is not None
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        Update(KEY, (response("a", time=5.0),)),
+        Remove(KEY, None),
+        Remove(KEY, frozenset(("body-a",)), on_purpose=False),
+    ],
+    ids=["updated", "removed", "lost"],
+)
+def test_what_changes_is_no_longer_in_the_directory(folder: Folder, operation: Operation) -> None:
+    apply(folder, put(folder, "a", b"A"))
+    on_word(folder)
+    apply(folder, operation)
+    assert folder.directory.find(KEY) is None
+
+
+@pytest.mark.parametrize("found", ["by its row", "by who changes it"])
+def test_what_is_damaged_is_no_longer_in_the_directory(folder: Folder, found: str) -> None:
+    apply(folder, put(folder, "a", b"A"))
+    with folder.table.transaction():
+        folder.table.write_record(KEY, b"damaged")
+    (row,) = folder.table.records_of([KEY])
+    on_word(folder)
+    apply(folder, RemoveDamaged(KEY, row.rowid) if found == "by its row" else Remove(KEY, None))
+    assert folder.directory.find(KEY) is None
+    assert on_disk(folder) == []

@@ -1,13 +1,16 @@
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from proxy.store import disk, folder
 from proxy.store.folder import Folder, UnsafeFolder
+from proxy.store.generations import Generations
+from proxy.store.packs import Entry, Place, name_of
 from proxy.store.rawdisk import SpooledBody
-from tests.support.stores import body_files, options
+from tests.support.stores import KEY, body_files, options
 
 
 def end(*folders: Folder) -> None:
@@ -93,11 +96,11 @@ def test_one_replaces_the_database_and_the_other_follows(tmp_path: Path) -> None
 def test_what_no_row_names_is_taken_out_of_a_pack(tmp_path: Path) -> None:
     opened = Folder(options(tmp_path))
     assert opened.packs is not None, "this file system has holes"
-    bodies = [(f"body-{n}", b"x" * 10_000) for n in range(9)]
+    bodies = [Entry(f"body-{n}", b"x" * 10_000, b"record") for n in range(9)]
     places = opened.packs.write(bodies)
     with opened.table.transaction():
-        for (id_, _), place in list(zip(bodies, places, strict=True))[3:]:
-            opened.table.write_body("k", id_, place)
+        for body, place in list(zip(bodies, places, strict=True))[3:]:
+            opened.table.write_body("k", body.id, place)
     pack = places[0].pack
     assert not opened.table.is_orphan(pack), "it is being written"
     opened.packs.close()
@@ -109,7 +112,7 @@ def test_what_no_row_names_is_taken_out_of_a_pack(tmp_path: Path) -> None:
     assert not opened.table.is_orphan(pack)
     assert opened.table.inline_body("body-3") == b"x" * 10_000
     with opened.table.transaction():
-        opened.table.delete_bodies([id_ for id_, _ in bodies])
+        opened.table.delete_bodies([body.id for body in bodies])
     assert body_files(tmp_path) == []
     assert opened.table.usage().files == 0
     assert not opened.table.is_orphan(pack), "another process has removed it"
@@ -127,6 +130,142 @@ def test_only_files_without_a_row_are_orphans(tmp_path: Path) -> None:
     with opened.table.transaction():
         opened.remove_orphans(["body-a", "body-zz", "body-unknown"])
     assert [file.name for file in body_files(tmp_path)] == ["body-a"]
+    end(opened)
+
+
+PLACE = Place(name_of(1), 0, 10, 5000, 300)
+
+
+def knowing(path: Path) -> Folder:
+    """An open folder whose directory knows a key."""
+    opened = Folder(options(path))
+    with opened.table.transaction():
+        opened.table.write_record(KEY, b"record")
+        opened.directory.put(KEY, PLACE)
+    assert opened.directory.find(KEY) is not None
+    return opened
+
+
+def change_unseen(path: Path) -> None:
+    """As one does that knows nothing of the directory."""
+    stamps = Generations(path / "generations", anything_stored=True)
+    stamps.settled(KEY)
+    stamps.close()
+
+
+def leave_mark(path: Path) -> None:
+    (path / "spool" / "0" / "lock").write_bytes(b"1")  # as if it had been killed
+
+
+def copy_database(path: Path) -> None:
+    (path / "copy").write_bytes((path / disk.DATABASE).read_bytes())
+    (path / "copy").replace(path / disk.DATABASE)
+
+
+def remove_database(path: Path) -> None:
+    for file in path.glob(f"{disk.DATABASE}*"):
+        file.unlink()
+
+
+def empty_database(path: Path) -> None:
+    """As a new one that got the inode of the old."""
+    for suffix in ("-wal", "-shm"):
+        (path / (disk.DATABASE + suffix)).unlink(missing_ok=True)
+    os.truncate(path / disk.DATABASE, 0)
+
+
+def damage_database(path: Path) -> None:
+    (path / disk.DATABASE).write_bytes(b"not a database" * 1000)
+
+
+def nothing(path: Path) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("change", "kept"),
+    [
+        (nothing, True),
+        (change_unseen, False),
+        (leave_mark, False),
+        (copy_database, False),
+        (remove_database, False),
+        (empty_database, False),
+        (damage_database, False),
+    ],
+)
+def test_whether_the_directory_is_believed_after_a_restart(
+    tmp_path: Path, change: Callable[[Path], None], kept: bool
+) -> None:
+    end(knowing(tmp_path))
+    change(tmp_path)
+    opened = Folder(options(tmp_path))
+    assert (opened.directory.find(KEY) is not None) is kept
+    end(opened)
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_whether_the_directory_of_another_is_believed(tmp_path: Path, killed: bool) -> None:
+    one = knowing(tmp_path)
+    two = Folder(options(tmp_path))
+    end(two)
+    if killed:
+        (tmp_path / "spool" / "1" / "lock").write_bytes(b"1")
+    one.generations.settled(KEY)  # no process writes its seal but at its end
+    three = Folder(options(tmp_path))
+    assert (three.directory.find(KEY) is None) is killed
+    assert (one.directory.find(KEY) is None) is killed
+    end(one, three)
+    (four := knowing(tmp_path)).spools.search_due = True
+    end(four)
+    five = Folder(options(tmp_path))
+    assert five.directory.find(KEY) is None, "nobody has searched after the kill"
+    end(five)
+
+
+def test_who_closes_last_writes_the_seal(tmp_path: Path) -> None:
+    one, two = knowing(tmp_path), Folder(options(tmp_path))
+    end(one)
+    two.generations.settled(KEY)
+    end(two)
+    three = Folder(options(tmp_path))
+    assert three.directory.find(KEY) is not None
+    end(three)
+
+
+def test_a_change_empties_the_word_of_its_key(tmp_path: Path) -> None:
+    one, two = knowing(tmp_path), Folder(options(tmp_path))
+    two.changing(KEY)
+    assert one.generations.generation(KEY) & 1
+    assert one.directory.find(KEY) is None
+    end(one, two)
+
+
+def test_a_new_database_has_an_empty_directory(tmp_path: Path) -> None:
+    one, two = knowing(tmp_path), Folder(options(tmp_path))
+    two.replace_database(OSError("damaged"))
+    assert one.directory.find(KEY) is None
+    one.directory.put(KEY, PLACE)  # within a transaction on the old one
+    one.replace_database(OSError("damaged"))  # another has done so: it only follows
+    assert two.directory.find(KEY) is None
+    end(one, two)
+
+
+def test_a_folder_whose_database_is_gone_is_closed(tmp_path: Path) -> None:
+    opened = knowing(tmp_path)
+    opened.table.leave()
+    remove_database(tmp_path)
+    opened.close()
+    again = Folder(options(tmp_path))
+    assert not again.spools.search_due, "nobody was killed"
+    assert again.directory.find(KEY) is None
+    end(again)
+
+
+def test_what_is_fixed_is_the_same_for_whoever_only_looks(tmp_path: Path) -> None:
+    opened = Folder(options(tmp_path))
+    assert folder.fixed(tmp_path) == opened.fixed
+    assert (tmp_path / folder.DIRECTORY).stat().st_size == opened.directory.size
     end(opened)
 
 

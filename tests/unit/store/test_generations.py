@@ -71,6 +71,18 @@ def test_marks(pair: Pair) -> None:
     assert ours.maybe_stored(KEY)
 
 
+def test_the_seal_differs_after_any_change(pair: Pair) -> None:
+    ours, theirs = pair
+    seals = [theirs.seal]
+    for key in (KEY, OTHER, KEY):
+        ours.changing(key)
+        seals.append(theirs.seal)
+        ours.settled(key)
+        seals.append(theirs.seal)
+    assert len(set(seals)) == 7
+    assert ours.seal == theirs.seal == seals[-1]
+
+
 def test_epoch_hand_and_octets_in_flight_are_shared(pair: Pair) -> None:
     ours, theirs = pair
     epoch = theirs.epoch

@@ -1,26 +1,35 @@
 import fcntl
 import os
-from collections.abc import Iterator
+import secrets
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import pytest
 
 from proxy.store import packs
 from proxy.store.bodies import body_path
 from proxy.store.packs import (
     BLOCK,
+    Entry,
     Packs,
     Place,
+    entry,
+    name_of,
+    number_of,
     parse_place,
     punch,
     read,
-    read_named,
+    read_entry,
     unnamed,
     usable,
 )
 
-BODIES = [("body-aa", b"a" * 10_000), ("body-bb", b"b" * 4090), ("body-cc", b"c" * 2049)]
+BODIES = [
+    Entry("body-aa", b"a" * 10_000, b"record of a"),
+    Entry("body-bb", b"b" * 4090, b"record of b"),
+    Entry("body-cc", b"c" * 2000, b"record of c" * 3),
+]
 
 
 @pytest.fixture
@@ -52,8 +61,9 @@ def find(folder: Path, place: Place, *named: Place) -> list[Place] | None:
 
 def test_bodies_are_where_their_places_say(writing: Packs, tmp_path: Path, spooled: Path) -> None:
     first, second = writing.write(BODIES), writing.write(BODIES[:1])
-    for (_, body), place in zip([*BODIES, BODIES[0]], [*first, *second], strict=True):
-        assert read(tmp_path, place) == body
+    for written, place in zip([*BODIES, BODIES[0]], [*first, *second], strict=True):
+        assert read(tmp_path, place) == written.body
+        assert read_entry(tmp_path, place) == written
         assert place.start % BLOCK == 0
         assert parse_place(str(place)) == place
     assert {place.pack for place in first} == {place.pack for place in second}
@@ -68,37 +78,108 @@ def test_what_is_removed_is_a_hole(writing: Packs, tmp_path: Path) -> None:
     punch(tmp_path, places[0].pack, places[:2])
     assert octets_on_disk(path) == whole - 5 * BLOCK
     assert read(tmp_path, places[1]) == bytes(4090)
-    assert read(tmp_path, places[2]) == BODIES[2][1]
+    assert read(tmp_path, places[2]) == BODIES[2].body
     punch(tmp_path, places[0].pack, places[2:])
     assert octets_on_disk(path) == whole // 2
-    assert [read(tmp_path, place) for place in others] == [body for _, body in BODIES]
+    assert [read(tmp_path, place) for place in others] == [written.body for written in BODIES]
+
+
+def written(id_: object, *lengths: int) -> bytes:
+    """What is in a place, with a head of these."""
+    head = msgspec.msgpack.encode((id_, *lengths))
+    return bytes((len(head),)) + head + b"body" + b"record"
 
 
 @pytest.mark.parametrize(
-    ("id_", "other", "found"),
+    ("octets", "found"),
     [
-        pytest.param("body-bb", {}, True, id="it"),
-        pytest.param("body-aa", {}, False, id="another body"),
-        pytest.param("body-bb", {"start": 0}, False, id="another place"),
-        pytest.param("body-bb", {"length": 4089}, False, id="another length"),
-        pytest.param("body-bb", {"pack": "pack-00"}, False, id="a pack that is gone"),
-        pytest.param("body-bb", {"pack": "../pack-00"}, False, id="no pack at all"),
+        pytest.param(written("id", 4, 6), Entry("id", b"body", b"record"), id="it"),
+        pytest.param(
+            written("id", 4, 6) + bytes(99), Entry("id", b"body", b"record"), id="with padding"
+        ),
+        pytest.param(written("id", 4, 0), Entry("id", b"body", b""), id="without a record"),
+        pytest.param(written("id", 4), Entry("id", b"body", b""), id="of an older version"),
+        pytest.param(b"", None, id="nothing"),
+        pytest.param(bytes(BLOCK), None, id="a hole"),
+        pytest.param(written("id", 4, 6)[:3], None, id="cut within the head"),
+        pytest.param(written("id", 4, 6)[:-7], None, id="cut within the body"),
+        pytest.param(written("id", 4, 6)[:-1], None, id="cut within the record"),
+        pytest.param(written("id", 5, 6), None, id="a body that is too long"),
+        pytest.param(written("id", 4, 7), None, id="a record that is too long"),
+        pytest.param(written("id", 0, 6), None, id="an empty body"),
+        pytest.param(written("id", 4, -1), None, id="a length below nothing"),
+        pytest.param(written(7, 4, 6), None, id="an id that is none"),
+        pytest.param(b"\xff" * 300, None, id="garbage"),
+        pytest.param(
+            b"\x06" + b"\x93\xa2\xe9d\x04\x06" + bytes(9), None, id="an id that is no text"
+        ),
     ],
 )
-def test_only_what_has_the_name_is_read(
-    writing: Packs, tmp_path: Path, id_: str, other: dict[str, Any], found: bool
+def test_an_entry_is_whole_or_none(octets: bytes, found: Entry | None) -> None:
+    assert entry(octets) == found
+
+
+@pytest.mark.parametrize("position", range(15))
+def test_no_flipped_bit_of_a_head_is_an_error(
+    writing: Packs, tmp_path: Path, position: int
 ) -> None:
-    written = writing.write(BODIES)[1]
-    (tmp_path / "00").mkdir()
-    (tmp_path / "pack-00").write_bytes(path_of(tmp_path, written).read_bytes())
-    place = written._replace(**other)
-    assert read_named(tmp_path, place, id_) == (BODIES[1][1] if found else None)
-
-
-def test_a_hole_has_no_name(writing: Packs, tmp_path: Path) -> None:
     place = writing.write(BODIES)[1]
-    punch(tmp_path, place.pack, [place])
-    assert read_named(tmp_path, place, "body-bb") is None
+    octets = path_of(tmp_path, place).read_bytes()[place.start : place.end]
+    for bit in range(8):
+        flipped = bytearray(octets)
+        flipped[position] ^= 1 << bit
+        found = entry(bytes(flipped))
+        assert found is None or found != BODIES[1]
+
+
+def test_a_record_takes_room_of_its_own(writing: Packs, tmp_path: Path) -> None:
+    bodies = [Entry(f"body-{n}", b"x" * 4000, b"record" * 50) for n in range(3)]
+    places = writing.write(bodies)
+    assert [place.start for place in places] == [0, 2 * BLOCK, 4 * BLOCK]
+    assert [read_entry(tmp_path, place) for place in places] == bodies
+
+
+def hole(folder: Path, place: Place) -> None:
+    punch(folder, place.pack, [place])
+
+
+def gone(folder: Path, place: Place) -> None:
+    path_of(folder, place).unlink()
+
+
+def cut(folder: Path, place: Place) -> None:
+    os.truncate(path_of(folder, place), place.start + sum(place[2:]) - 1)
+
+
+@pytest.mark.parametrize("lose", [hole, gone, cut])
+def test_an_entry_that_is_gone(
+    writing: Packs, tmp_path: Path, lose: Callable[[Path, Place], None]
+) -> None:
+    place = writing.write(BODIES)[1]
+    assert read_entry(tmp_path, place) == BODIES[1]
+    lose(tmp_path, place)
+    assert read_entry(tmp_path, place) is None
+
+
+@pytest.mark.parametrize("number", [1, 0x2A, 2**32 - 1])
+def test_names_are_numbers(number: int) -> None:
+    assert number_of(name_of(number)) == number
+
+
+def test_a_new_pack_has_a_number_and_none_that_is_taken(
+    writing: Packs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = iter([7, 7, 7, 0, 7, 8])
+    monkeypatch.setattr(secrets, "randbits", lambda _: next(drawn))
+    names = []
+    for _ in range(3):
+        names.append(writing.write(BODIES)[0].pack)
+        writing.close()
+    assert [number_of(name) for name in names] == [7, 1, 8]
+
+
+def test_the_name_of_an_older_version_has_no_number() -> None:
+    assert number_of("pack-0123456789abcdef00000001") is None
 
 
 @pytest.mark.parametrize("last", ["punch", "close"])
@@ -139,7 +220,7 @@ def test_a_full_disk_leaves_no_octets(
         writing.write(BODIES)
     assert octets_on_disk(path) == whole
     monkeypatch.undo()
-    assert read(tmp_path, writing.write(BODIES)[0]) == BODIES[0][1]
+    assert read(tmp_path, writing.write(BODIES)[0]) == BODIES[0].body
 
 
 def test_a_long_pack_is_followed_by_another(
@@ -171,6 +252,7 @@ def test_only_what_no_row_names_is_found(writing: Packs, tmp_path: Path) -> None
         pytest.param(b"\x01\x90", id="no id"),
         pytest.param(b"\x05\x92\xa2aa\x00", id="an empty body"),
         pytest.param(b"\x0d\x92\xa2aa\xcf" + b"\xff" * 8, id="an enormous body"),
+        pytest.param(b"\x05\x92\xa2\xe9a\x01", id="an id that is no text"),
     ],
 )
 def test_what_follows_a_damaged_id_is_dead(writing: Packs, tmp_path: Path, damage: bytes) -> None:
@@ -203,6 +285,11 @@ def test_what_a_kill_cut_short_goes(writing: Packs, tmp_path: Path, left: int) -
     assert not path.exists()
 
 
+@pytest.mark.parametrize("text", ["pack-00 0 10 12288", "pack-00 0 10 12288 0"])
+def test_a_place_without_a_record(text: str) -> None:
+    assert parse_place(text) == Place("pack-00", 0, 10, 12288, 0)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -214,6 +301,9 @@ def test_what_a_kill_cut_short_goes(writing: Packs, tmp_path: Path, left: int) -
         "pack-../00 0 10 12288",
         "pack-00 0 -1 12288",
         "pack-00 0 10 9999999999",
+        "pack-00 0 10 12288 -1",
+        "pack-00 0 10 12288 9999999999",
+        "pack-00 0 10 12288 0 0",
     ],
 )
 def test_nothing_else_is_a_place(text: object) -> None:

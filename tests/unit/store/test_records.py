@@ -10,12 +10,10 @@ from proxy.policy.stored import Part, StoredResponse
 from proxy.semantics.fields import Fields
 from proxy.semantics.messages import ResponseHead
 from proxy.store import records
-from proxy.store.packs import Place
 from proxy.store.records import (
     DamagedRecord,
     bodies,
     decode,
-    decode_placed,
     encode,
     newest_first,
     sized,
@@ -82,31 +80,13 @@ def test_every_cut_is_noticed() -> None:
             decode(KEY, record[:end])
 
 
-PLACE = Place("pack-00", 4096, 12, 7)
-
-
-def test_places_are_beside_the_variants() -> None:
-    given = (sized(response("a"), 7, b"abcd"), sized(response("b"), 7, b"abcd"))
-    record = encode(KEY, given, {"body-a": PLACE, "body-gone": PLACE})
-    assert decode(KEY, record) == given
-    assert decode_placed(KEY, record) == (given, {"body-a": PLACE})
-
-
-def of_before(record: bytes, *place: object) -> bytes:
-    """As it was written before there were places, or with another one."""
-    key, variants = msgpack.decode(record[5:])
-    return checked(msgpack.encode((key, [[*variant[:-1], *place] for variant in variants])))
-
-
-def test_a_record_without_places_is_read() -> None:
-    record = encode(KEY, (response("a"),))
-    assert decode_placed(KEY, of_before(record)) == ((response("a"),), {})
-
-
-@pytest.mark.parametrize("place", [("pack-00", -1, 12), ("pack-00", 0, -1), (1, 0, 0), ("x",)])
-def test_what_cannot_be_a_place(place: object) -> None:
-    with pytest.raises(DamagedRecord):
-        decode(KEY, of_before(encode(KEY, (response("a"),)), place))
+@pytest.mark.parametrize("place", [None, ("pack-00", 4096, 12), "whatever"])
+def test_a_record_of_an_older_version_says_where_a_body_is(place: object) -> None:
+    given = (sized(response("a"), 7, b"abcd"), response("b"))
+    key, variants = msgpack.decode(encode(KEY, given)[5:])
+    older = checked(msgpack.encode((key, [[*variant, place] for variant in variants])))
+    assert decode(KEY, older) == given
+    assert bodies(KEY, older) == [("body-a", 7)]
 
 
 def checked(payload: bytes) -> bytes:

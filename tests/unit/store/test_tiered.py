@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from proxy.store import bodies, records
+from proxy.store import bodies
 from proxy.store.base import FORMS, BodyLost, Found, Spool, Store, StoredBody, StoreFailed, TooLarge
 from proxy.store.bodies import LARGEST_INLINE, body_path
-from proxy.store.disk import DATABASE, Table
-from proxy.store.folder import Folder
+from proxy.store.disk import DATABASE
 from proxy.store.memory import SMALL_BODY
-from proxy.store.packs import FEWEST, is_pack
+from proxy.store.packs import is_pack
 from proxy.store.tiered import TieredStore, open_store
 from tests.support.stores import (
     KEY,
@@ -23,6 +22,7 @@ from tests.support.stores import (
     body_files,
     opened,
     options,
+    packed,
     put,
     put_spooled,
     response,
@@ -104,7 +104,7 @@ async def test_variants_newest_first_equal_selecting_replaced(tmp_path: Path) ->
         assert await bodies_of(store, KEY) == [b"x2", b"y1"]
         store._memory.clear()
         assert await bodies_of(store, KEY) == [b"x2", b"y1"]
-        assert not await store._readers.run(store._table().has_body, "body-x0")
+        assert not await store._readers.run(store._lookups.table().has_body, "body-x0")
 
 
 @pytest.mark.parametrize("size", [100, 100_000])
@@ -357,53 +357,6 @@ async def test_the_port(tmp_path: Path) -> None:
         body.close()
         spool.abandon()
     assert isinstance(opened_store, TieredStore)
-
-
-async def packed(store: TieredStore) -> dict[str, bytes]:
-    """Bodies by key; they are stored together, so in a pack."""
-    bodies = {f"{KEY}/{n}": os.urandom(10_000) for n in range(40)}
-    await asyncio.gather(
-        *(put(store, key, f"{n:02}", body) for n, (key, body) in enumerate(bodies.items()))
-    )
-    return bodies
-
-
-@pytest.mark.parametrize("updated", [False, True], ids=["as stored", "updated since"])
-async def test_a_record_says_where_in_a_pack_its_body_is(
-    tmp_path: Path, updated: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with opened(tmp_path) as store:
-        bodies = await packed(store)
-        for key in bodies if updated else ():
-            (stored,) = (await store.lookup(key)).variants
-            await store.update(key, [replace(stored, invalid=True)])
-    searched: list[str] = []
-    monkeypatch.setattr(Table, "inline_body", lambda _, id_: searched.append(id_))
-    async with opened(tmp_path) as store:
-        for key, body in bodies.items():
-            (stored,) = (await store.lookup(key)).variants
-            assert store.held(stored) in {body, None}
-            assert stored.invalid is updated
-    # Those that were committed alone, before the others had come, are rows.
-    assert len(searched) < FEWEST
-
-
-async def test_where_it_is_not_is_found_out(tmp_path: Path) -> None:
-    async with opened(tmp_path) as store:
-        bodies = await packed(store)
-    folder = Folder(options(tmp_path))
-    with folder.table.transaction():
-        for key in bodies:
-            record = folder.table.record(key)
-            assert record is not None
-            variants, places = records.decode_placed(key, record)
-            wrong = {id_: place._replace(start=0) for id_, place in places.items()}
-            folder.table.write_record(key, records.encode(key, variants, wrong))
-    folder.table.leave()
-    folder.close()
-    async with opened(tmp_path) as store:
-        for key, body in bodies.items():
-            assert await bodies_of(store, key) == [body]
 
 
 async def test_a_damaged_body_in_a_pack_is_a_miss(tmp_path: Path) -> None:
