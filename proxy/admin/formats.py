@@ -51,6 +51,7 @@ _RESULTS: Final = {
 }
 _HIT: Final = Reason.HIT  # looked up once: it is asked for with each line
 _UNSAFE: Final = re.compile(r"[^!#-\[\]-~]")
+_PLAIN: Final = re.compile(r"[!#-?A-\[\]-~]+")  # safe, and without userinfo: most targets
 _UNSAFE_QUOTED: Final = re.compile(r"[^ !#-\[\]-~]")
 # DEL and C1, which JSON may leave as they are and a terminal may obey.
 _CONTROLS: Final = re.compile("[\x7f-\x9f]")
@@ -82,9 +83,10 @@ def _without_userinfo(text: str, *, refused: bool) -> str:
     return (match[1] or "") + text[match.end() :] if match else text
 
 
-@lru_cache(maxsize=8192)
 def _target(text: str, refused: bool) -> str:
     """A request-target as one field: no userinfo, nothing that splits or ends a line."""
+    if _PLAIN.fullmatch(text):
+        return text
     return _UNSAFE.sub(_percent, _without_userinfo(text, refused=refused)) or "-"
 
 
@@ -133,8 +135,8 @@ def squid(record: ExchangeRecord) -> str:
     """Squid's native format, and the reason word."""
     start, elapsed, client, what = record
     ended = _milliseconds(int((start + elapsed) * 1000))
-    # Only hits come again to the letter; what was refused may be long, and is not worth keeping.
-    rest = _remembered if what.reason is _HIT else _squid_rest
+    # Only what was ready comes again to the letter; others may be long, and not worth keeping.
+    rest = _remembered if what.reason is _HIT and not elapsed else _squid_rest
     return f"{ended} {rest(int(elapsed * 1000), client, what)}"
 
 

@@ -45,7 +45,7 @@ class Prepared:
     """An answer ready to send, valid while what it was decided on stands."""
 
     __slots__ = (
-        "_age", "_block", "_fresh_until", "_key", "_made", "_opening", "_second",
+        "_age", "_block", "_fresh_until", "_key", "_made", "_opening", "_second", "_size",
         "_stands", "_store", "_until", "body", "follows", "what",
     )  # fmt: skip
 
@@ -74,12 +74,11 @@ class Prepared:
         self._fresh_until = terms.fresh_until
         self._opening = opening
         self._age = -terms.born
-        self._second = -1
-        self._block = b""
         self.body = body
         self.follows = body if len(body) > JOINED else b""
+        self._rebuild(made)
         self.what = What(
-            request.method, str(request.uri), 1, shaped.status, 0, Reason.HIT,
+            request.method, str(request.uri), 1, shaped.status, self._size, Reason.HIT,
             content_type=stored.head.fields.get("content-type") or "-",
             referer=request.fields.get("referer") or "-",
             user_agent=request.fields.get("user-agent") or "-",
@@ -92,25 +91,23 @@ class Prepared:
         for cells, index, generation in self._stands:
             if cells[index] != generation:
                 return None
-        if (second := int(now)) != self._second:
-            self._rebuild(second, now)
+        if int(now) != self._second:
+            self._rebuild(now)
+            if self._size != self.what.sent:
+                self.what = replace(self.what, sent=self._size)
         return self._block
 
-    def _rebuild(self, second: int, now: float) -> None:
+    def _rebuild(self, now: float) -> None:
         """Age and ttl change once a second; recency is noted as often."""
         self._store.touch(self._key)
-        self._second = second
+        self._second = int(now)
         block = b"%bAge: %d\r\nCache-Status: forecache; hit; ttl=%d\r\n\r\n" % (
             self._opening,
             max(0, self._age + now),
             self._fresh_until - now,
         )
-        if not self.follows:
-            block += self.body
-        self._block = block
-        sent = len(block) + len(self.follows)
-        if sent != self.what.sent:
-            self.what = replace(self.what, sent=sent)
+        self._block = block if self.follows else block + self.body
+        self._size = len(block) + len(self.body)
 
 
 class Hot:

@@ -97,7 +97,7 @@ class Lookups:
             return None
         return self._found(key, generation, octets)
 
-    def _found(self, key: str, generation: int, octets: bytes) -> Found | None:
+    def _found(self, key: str, generation: int, octets: bytes | memoryview) -> Found | None:
         """What these are of, which memory keeps or passes on; None if they are not sound."""
         entry = packs.entry(octets)
         if entry is None:

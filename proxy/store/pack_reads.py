@@ -55,8 +55,11 @@ class PackReads:
         self._waiting: list[_Waiting] = []
         self._buffer = memoryview(bytearray(packs.BLOCK))
 
-    def at_once(self, span: Span) -> bytes | None:
-        """The octets if they are in the page cache; if not they are on their way there."""
+    def at_once(self, span: Span) -> memoryview | None:
+        """The octets if they are in the page cache; if not they are on their way there.
+
+        They stand until the next call.
+        """
         file = self._files.get(span.pack)
         if file is None or self._nowait is None:
             return None
@@ -72,7 +75,7 @@ class PackReads:
             if error.errno == errno.EOPNOTSUPP:
                 self._nowait = None
             return None  # a thread will meet it again
-        return bytes(octets) if count == size else None
+        return octets if count == size else None
 
     def read(self, span: Span) -> asyncio.Future[bytes]:
         """The octets, perhaps fewer, after ``at_once`` did not have them. Raises OSError."""
@@ -91,7 +94,7 @@ class PackReads:
                 continue
             octets = self.at_once(one.span)
             if octets is not None:
-                one.future.set_result(octets)
+                one.future.set_result(bytes(octets))
             elif one.looks < _LOOKS:
                 one.looks += 1
                 self._waiting.append(one)

@@ -102,7 +102,7 @@ class Entry(NamedTuple):
     record: bytes
 
 
-def entry(octets: bytes) -> Entry | None:
+def entry(octets: bytes | memoryview) -> Entry | None:
     """That at the start of these octets; None for a hole, or what is cut or not of a pack."""
     start = 1 + octets[0] if octets else 0
     try:
@@ -111,7 +111,9 @@ def entry(octets: bytes) -> Entry | None:
         return None
     middle = start + head.length
     end = middle + head.tail
-    return Entry(head.id, octets[start:middle], octets[middle:end]) if end <= len(octets) else None
+    if end > len(octets):
+        return None
+    return Entry(head.id, bytes(octets[start:middle]), bytes(octets[middle:end]))
 
 
 class Packs:

@@ -138,7 +138,7 @@ def _request_fields(section: str, most: int) -> Fields:
 
 
 # What a client says beside the target is the same with most of its requests.
-_remembered: Final = lru_cache(maxsize=512)(_request_fields)
+_remembered: Final = lru_cache(maxsize=2048)(_request_fields)
 
 
 def parse_response(head: bytes | bytearray, limits: Limits) -> ResponseHead:

@@ -106,10 +106,10 @@ def test_a_204_has_no_length() -> None:
 def test_age_is_rebuilt_once_a_second() -> None:
     store = filled()
     answer = prepared(store)
-    first = answer.block(NOW + 1.0)
-    assert answer.block(NOW + 1.9) is first
+    first = answer.block(NOW + 0.1)
+    assert answer.block(NOW + 0.9) is first
     assert store.touched[URL] == 1
-    assert "Age: 2\r\n" in text(answer.block(NOW + 2.0))
+    assert "Age: 1\r\n" in text(answer.block(NOW + 1.0))
     assert store.touched[URL] == 2
 
 

@@ -104,9 +104,9 @@ async def test_a_thread_opens_what_the_loop_then_reads(place: Place) -> None:
     assert place.by_threads == [SPAN]
 
 
-async def test_what_was_read_stays_as_it_is(place: Place) -> None:
+async def test_what_was_waited_for_stays_as_it_is(place: Place) -> None:
     reads = await place.opened()
-    first = reads.at_once(SPAN)
+    first = await reads.read(SPAN)
     assert reads.at_once(Span(7, 0, BLOCK)) == PACK[:BLOCK]
     assert first == octets_at(SPAN)
 
