@@ -99,7 +99,12 @@ class Table(Reading):
             "sqlite_wal_autocheckpoint": wal_pages,
             "sqlite_journal_size_limit": wal_pages * PAGE,
         }
-        self._cache = diskcache.Cache(str(folder), timeout=_BUSY_SECONDS, disk=RawDisk, **settings)
+        try:
+            self._cache = diskcache.Cache(
+                str(folder), timeout=_BUSY_SECONDS, disk=RawDisk, **settings
+            )
+        except (AttributeError, TypeError, ValueError) as error:  # of what a flipped bit has made
+            raise UnknownSchema("the settings in it cannot be read") from error
         self._disk: RawDisk = self._cache.disk
         self._rows: dict[str, tuple[str, str | None, bytes | str, int, int]] = {}
         self._holes: dict[str, list[Place]] = {}

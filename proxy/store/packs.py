@@ -1,10 +1,10 @@
 """Packs: files of small bodies, of which those of one commit are written together.
 
 A row costs a body of 10 kB two copies through the write-ahead log, page by page; in a pack it is
-written once. Each body is in blocks of its own, with its id before it, so that those that no row
-names are found after a kill, and behind it the record as it was then, so that one read can bring
-both. One that is removed becomes a hole, and a pack of nothing but holes is unlinked, unless some
-process still writes to it. What is in a pack is never written over.
+written once, and read with one call. Each body is in blocks of its own, with its id before it, so
+that those that no row names are found after a kill, and behind it the record as it was then, so
+that one read can bring both. One that is removed becomes a hole, and a pack of nothing but holes is
+unlinked, unless some process still writes to it. What is in a pack is never written over.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BLOCK: Final = 4096
-FEWEST: Final = 8  # bodies: fewer are rows, which read as fast and cost no block
 SMALLEST: Final = 2048  # octets: below, a row takes less room than a block
 _ENOUGH: Final = 32 * 2**20  # octets of a pack: 400 files for 1,000,000 bodies of 10 kB
 _MOST_HEAD: Final = 256  # octets; the first says how many follow

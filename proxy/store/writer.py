@@ -22,7 +22,7 @@ from proxy.store.bodies import LARGEST_INLINE
 from proxy.store.changes import Changes
 from proxy.store.disk import ERRORS, is_damage
 from proxy.store.operations import Committed, GiveBack, Put, Remove, ReplaceDatabase
-from proxy.store.packs import FEWEST, SMALLEST, Entry
+from proxy.store.packs import SMALLEST, Entry
 from proxy.store.rawdisk import SpooledBody
 from proxy.store.spools import unlink, write_file
 
@@ -213,7 +213,7 @@ class Writer:
             raise
 
     def _pack(self, group: list[_Job]) -> list[tuple[Put, bytes]]:
-        """Write bodies of the group to a pack, if they are many: these, as they were."""
+        """Write the small bodies of the group to a pack: these, as they were."""
         packs, found = self._folder.packs, []
         for job in group:
             match job.operation:
@@ -221,7 +221,7 @@ class Writer:
                     found.append((put, body))
                 case _:
                     pass
-        if packs is None or len(found) < FEWEST:
+        if packs is None or not found:
             return []
         for put, _ in found:
             put.record = records.encode(put.key, (put.stored,))

@@ -14,7 +14,7 @@ from proxy.store.disk import DAMAGED, DATABASE
 from proxy.store.tiered import TieredStore
 from tests.support.stores import KEY, bodies_of, body_files, opened, put, put_spooled
 
-BODIES = {"inline": 20_000, "small": 100_000, "large": 1_000_000}
+BODIES = {"inline": 2_000, "small": 100_000, "large": 1_000_000}
 OTHER = f"{KEY}/other"
 
 
@@ -61,9 +61,9 @@ def forget_record(folder: Path) -> None:
 def flip_body(folder: Path) -> None:
     for path in body_files(folder):
         if path.name == "body-aa":
-            path.write_bytes(flip(path.read_bytes(), 11_111))
+            path.write_bytes(flip(path.read_bytes(), 1_111))
             return
-    octets = flip(body(BODIES["inline"]), 11_111)
+    octets = flip(body(BODIES["inline"]), 1_111)
     sql(folder, "UPDATE Cache SET value = ? WHERE key = 'bbody-aa'", octets)
 
 
@@ -157,7 +157,7 @@ async def test_flipped_bits_anywhere_in_the_database(tmp_path: Path) -> None:
                 assert found in (None, [], [body(3_000, number)])
 
 
-@pytest.mark.parametrize("what", ["garbage", "empty", "missing", "cut"])
+@pytest.mark.parametrize("what", ["garbage", "settings", "empty", "missing", "cut"])
 async def test_a_database_that_cannot_be_used(
     tmp_path: Path, what: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -169,6 +169,8 @@ async def test_a_database_that_cannot_be_used(
     match what:
         case "garbage":
             database.write_bytes(b"garbage" * 1000)
+        case "settings":
+            sql(tmp_path, "UPDATE Settings SET key = x'00' WHERE key = 'cull_limit'")
         case "empty":
             database.write_bytes(b"")
         case "missing":
@@ -184,5 +186,5 @@ async def test_a_database_that_cannot_be_used(
             await store.remove_orphans()
             assert body_files(tmp_path) == []
     moved = [line for line in caplog.messages if "the cache starts empty" in line]
-    assert len(moved) == (what in ("garbage", "cut"))
+    assert len(moved) == (what in ("garbage", "settings", "cut"))
     assert (tmp_path / DAMAGED).exists() == bool(moved)

@@ -10,6 +10,7 @@ from proxy.store import beside
 from proxy.store.base import FORMS
 from proxy.store.disk import DAMAGED
 from proxy.store.operations import GiveBack, RemoveLeftBehind, RemoveOrphans
+from proxy.store.packs import SMALLEST
 from proxy.store.tidying import Useless, What, look
 from tests.support import damage
 from tests.support.damage import fill
@@ -104,9 +105,9 @@ async def test_what_is_over_the_limit(tmp_path: Path) -> None:
 
 async def test_free_pages(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
-        for number in range(50):
-            await put(store, f"{KEY}/{number}", f"n{number}", bytes(20_000))
-        for number in range(50):
+        for number in range(500):
+            await put(store, f"{KEY}/{number}", f"n{number}", bytes(SMALLEST))
+        for number in range(500):
             await store.remove(f"{KEY}/{number}")
     useless = list(look(tmp_path, LIMIT))[-1].found[-1]
     assert (useless.what, useless.octets) == (What.PAGES, useless.count * 4096)

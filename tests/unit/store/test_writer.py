@@ -14,8 +14,8 @@ from proxy.store.base import StoreFailed
 from proxy.store.bodies import LARGEST_INLINE
 from proxy.store.folder import Folder
 from proxy.store.operations import Committed, MakeRoom, Put, Remove, Update
-from proxy.store.packs import FEWEST, is_pack
 from proxy.store.packs import SMALLEST as SMALLEST_PACKED
+from proxy.store.packs import is_pack
 from proxy.store.rawdisk import SpooledBody
 from proxy.store.threads import Handover
 from proxy.store.writer import Writer
@@ -129,7 +129,7 @@ async def test_a_place_in_a_pack_is_given_back(place: Place, gone: str) -> None:
     since = place.put(f"{KEY}/0", "since", body) if gone == "removed since" else None
     if since is not None:
         place.folder.generations.removing(f"{KEY}/0")
-    puts = [place.put(f"{KEY}/{n}", str(n), body) for n in range(FEWEST)]
+    puts = [place.put(f"{KEY}/{n}", str(n), body) for n in range(8)]
     if gone == "put twice":
         puts.append(place.put(f"{KEY}/0", "again", body))
     place.writer.start()
@@ -138,9 +138,9 @@ async def test_a_place_in_a_pack_is_given_back(place: Place, gone: str) -> None:
         await place.writer.submit(Remove(f"{KEY}/0", None))
     elif gone == "replaced":
         await place.put(f"{KEY}/0", "new", b"")
-    left = FEWEST - (gone in {"removed", "replaced"})
+    left = 8 - (gone in {"removed", "replaced"})
     assert octets_of_files(place) == left * 12288
-    for n in range(FEWEST):
+    for n in range(8):
         await place.writer.submit(Remove(f"{KEY}/{n}", None))
     assert octets_of_files(place) == 0
     await asyncio.to_thread(place.writer.join)
@@ -149,7 +149,7 @@ async def test_a_place_in_a_pack_is_given_back(place: Place, gone: str) -> None:
 
 
 async def test_a_failed_group_leaves_nothing_in_the_pack(place: Place) -> None:
-    puts = [place.put(f"{KEY}/{n}", str(n), b"x" * 10_000) for n in range(FEWEST)]
+    puts = [place.put(f"{KEY}/{n}", str(n), b"x" * 10_000) for n in range(8)]
     wrong = place.writer.submit(Put(KEY, response("wrong"), b"", since=0))
     gone = str(place.path / "gone")
     bad = place.put(f"{KEY}/bad", "bad", SpooledBody(gone, 50_000, 0))
@@ -157,7 +157,7 @@ async def test_a_failed_group_leaves_nothing_in_the_pack(place: Place) -> None:
     answers = await asyncio.gather(*puts, wrong, bad, return_exceptions=True)
     assert all(isinstance(answer, Committed) for answer in answers[:-1])
     assert isinstance(answers[-1], StoreFailed)
-    assert octets_of_files(place) == 0
+    assert octets_of_files(place) == 8 * 12288, "of those that were tried again, one by one"
     bodies = [await asyncio.to_thread(place.folder.table.inline_body, f"body-{n}") for n in "07"]
     assert bodies == [b"x" * 10_000] * 2
     await asyncio.to_thread(place.folder.table.leave)
