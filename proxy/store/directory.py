@@ -25,6 +25,7 @@ _MAGIC: Final = b"forecache directory 1\n"
 _HEADER: Final = 4096
 _SEAL: Final = 16  # counts in words
 _FEWEST, _MOST = 1 << 10, 1 << 22  # words
+_PER_WORD: Final = 2 * BLOCK  # octets that may be stored
 _PIECE: Final = 2**20
 
 # A word, from its highest bit: the number of the pack, its first block there, blocks, and a tag.
@@ -53,7 +54,7 @@ class Directory:
         The caller holds the folder's lock.
         """
         self.size = mapped.size(path, _MAGIC)
-        self.is_new = self.size != size_for((self.size - _HEADER) // 8 * BLOCK)
+        self.is_new = self.size != size_for((self.size - _HEADER) // 8 * _PER_WORD)
         if self.is_new:
             self.size = size_for(max_size)
             with mapped.created(path, _MAGIC) as file:
@@ -124,6 +125,6 @@ class Directory:
 
 
 def size_for(max_size: int) -> int:
-    """The octets of a new one: a word for each block that may be stored, within bounds."""
-    words = max(_FEWEST, min(_MOST, 1 << (max_size // BLOCK - 1).bit_length()))
+    """The octets of a new one: at least a word for so much that may be stored, within bounds."""
+    words = max(_FEWEST, min(_MOST, 1 << (max_size // _PER_WORD - 1).bit_length()))
     return _HEADER + 8 * words

@@ -184,7 +184,7 @@ def test_nothing_is_found_when_all_is_forgotten(
     tmp_path: Path, piece: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(directory, "_PIECE", piece)
-    opened = Directory(tmp_path / "directory", 2**24)
+    opened = Directory(tmp_path / "directory", 2**25)
     opened.seal = 7
     for number, key in enumerate(itertools.islice(keys(), 20_000)):
         opened.put(key, place(number % 10_000))
@@ -252,13 +252,14 @@ def test_one_of_another_size_is_adopted(tmp_path: Path, max_size: int) -> None:
     [
         (0, 1024),
         (1, 1024),
-        (1024 * BLOCK, 1024),
-        (1025 * BLOCK, 2048),
-        (64 * 2**20, 16384),
-        (64 * 2**20 + BLOCK, 32768),
-        (16 * 2**30, 2**22),
+        (2048 * BLOCK, 1024),
+        (2050 * BLOCK, 2048),
+        (64 * 2**20, 8192),
+        (64 * 2**20 + 2 * BLOCK, 16384),
+        (10 * 2**30, 2**21),
+        (32 * 2**30, 2**22),
         (2**50, 2**22),
     ],
 )
-def test_there_is_a_word_for_each_block_within_bounds(max_size: int, words: int) -> None:
+def test_there_is_a_word_for_two_blocks_within_bounds(max_size: int, words: int) -> None:
     assert size_for(max_size) == 4096 + 8 * words
