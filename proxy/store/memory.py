@@ -52,7 +52,10 @@ class _Entry(msgspec.Struct, gc=False):
 
 
 class MemoryTier:
-    """Records by key and bodies by id, at most ``budget`` octets together."""
+    """Records by key and bodies by id, at most ``budget`` octets together.
+
+    Beside them are the last 64 bodies that passed, of up to 32 KiB each.
+    """
 
     __slots__ = (
         "_bodies",
