@@ -24,8 +24,6 @@ from proxy.policy.standing import standing
 from proxy.wire.heads import render_response
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from proxy.exchange.forms import Forms
     from proxy.exchange.respond import Shape
     from proxy.policy.freshness import Terms
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
     from proxy.policy.rules import Rule
     from proxy.policy.stored import StoredResponse
     from proxy.semantics.messages import Request
-    from proxy.store.base import Found, Store
+    from proxy.store.base import Cells, Found, Store
 
 ENTRIES: Final = 8192  # prepared answers kept
 OCTETS: Final = 32 * 2**20  # of heads and bodies that they hold on to, at most
@@ -67,8 +65,10 @@ class Prepared:
     ) -> None:
         self._store = store
         self._key = key
-        generations = [(key, generation), form] if form[0] else [(key, generation)]
-        self._stands = tuple((*store.cell(of), number) for of, number in generations)
+        cells, index = store.cell(key)
+        self._stands: tuple[tuple[Cells, int, int], ...] = ((cells, index, generation),)
+        if form[0]:
+            self._stands += ((*store.cell(form[0]), form[1]),)
         self._made = made
         self._until = until
         self._fresh_until = terms.fresh_until
@@ -118,22 +118,14 @@ class Hot:
     ) -> None:
         self.memo: OrderedDict[bytes, Prepared] = OrderedDict()
         self._octets = 0
-        self._store = store
+        self.store = store
         self._options = options
         self._forms = forms
         self._extra = (("X-Cache", "HIT"),) if x_cache else ()
 
-    def in_memory(self, request: Request) -> Found | None:
-        """What is stored, as far as memory knows."""
-        return self._store.peek(standing(request, self._options).key)
-
-    def at_once(self, request: Request) -> Found | None:
-        """What is stored on disk, if nobody needs to wait for it."""
-        return self._store.at_once(standing(request, self._options).key)
-
-    def soon(self, request: Request, then: Callable[[Found | None], None]) -> bool:
-        """Whether ``then`` gets what is stored, which was not there at once; None: who knows."""
-        return self._store.soon(standing(request, self._options).key, then)
+    def key(self, request: Request) -> str:
+        """The primary cache key, by which to ask ``store`` for what is found."""
+        return standing(request, self._options).key
 
     def prepare(self, raw: bytes, request: Request, found: Found, now: float) -> Prepared | None:
         """The answer to this request if a fresh one was found, remembered under ``raw``.
@@ -151,12 +143,12 @@ class Hot:
         view = self._forms.at_hand(request, key, stored)
         if view is None or view.coders is not None or not suits(request, stored.head):
             return None
-        body = self._store.held(view.stored)
+        body = self.store.held(view.stored)
         if body is None:
             return None
         shaped = respond.shape(view.request, view.stored, len(body), now)
         prepared = Prepared(
-            store=self._store,
+            store=self.store,
             key=key,
             generation=found.generation,
             request=request,

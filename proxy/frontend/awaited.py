@@ -31,9 +31,9 @@ class Awaited:
         self._started = time.time()
         self._gone = False
 
-    def begin(self) -> bool:
+    def begin(self, key: str) -> bool:
         """Whether there is something to wait for."""
-        return self._door.hot.soon(self._request, self._came)
+        return self._door.hot.store.soon(key, self._came)
 
     def cancel(self) -> None:
         """The client is gone."""

@@ -240,12 +240,13 @@ class Connection(asyncio.Protocol):
         if self._door.draining or is_remembered(request) or self._door.options.exchange_ids:
             return False
         hot, named = self._door.hot, self._prefix + raw
-        found = hot.in_memory(request)
+        store, key = hot.store, hot.key(request)
+        found = store.peek(key)
         if found is None:
-            found, named = hot.at_once(request), b""
+            found, named = store.at_once(key), b""
         if found is None:
             awaited = Awaited(self, self._door, heard, request)
-            if not awaited.begin():
+            if not awaited.begin(key):
                 return False
             self.phase, self.conversation = Phase.BUSY, awaited
             return True

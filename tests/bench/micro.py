@@ -115,7 +115,7 @@ async def _hot(store: TieredStore) -> Times:
     """A request that is remembered: the octets to send."""
     await store.put(_KEY, _STORED, _BODY[:1024], store.removals(_KEY))
     hot = Hot(store, _OPTIONS, Forms(store, CodingOptions()))
-    found = hot.in_memory(_REQUEST)
+    found = store.peek(_KEY)
     assert found is not None
     prepared = hot.prepare(_REQUEST_HEAD, _REQUEST, found, NOW)
     assert prepared is not None
@@ -126,7 +126,7 @@ async def _prepare(store: TieredStore) -> Times:
     """The same, when its head is seen for the first time."""
     await store.put(_KEY, _STORED, _BODY[:1024], store.removals(_KEY))
     hot = Hot(store, _OPTIONS, Forms(store, CodingOptions()))
-    found = hot.in_memory(_REQUEST)
+    found = store.peek(_KEY)
     assert found is not None
     return _repeated(lambda: hot.prepare(_REQUEST_HEAD, _REQUEST, found, NOW))
 

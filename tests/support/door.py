@@ -167,14 +167,18 @@ class FakeHot:
         self.asked = 0
         self.comes = False
         self.waiting: list[Callable[[Found | None], None]] = []
+        self.store = self
 
-    def in_memory(self, request: Request) -> Found | None:
+    def key(self, request: Request) -> str:
+        return str(request.uri)
+
+    def peek(self, key: str) -> Found | None:
         return None if self.comes else Found((), 0)
 
-    def at_once(self, request: Request) -> Found | None:
+    def at_once(self, key: str) -> Found | None:
         return None
 
-    def soon(self, request: Request, then: Callable[[Found | None], None]) -> bool:
+    def soon(self, key: str, then: Callable[[Found | None], None]) -> bool:
         self.waiting.append(then)
         return True
 

@@ -38,7 +38,7 @@ def filled(body: bytes = b"hello", *lines: str, status: int = 200) -> FakeStore:
 
 def prepare(hot: Hot, raw: bytes, request: Request, now: float) -> Prepared | None:
     """Of what is in memory."""
-    found = hot.in_memory(request)
+    found = hot.store.peek(hot.key(request))
     return None if found is None else hot.prepare(raw, request, found, now)
 
 
