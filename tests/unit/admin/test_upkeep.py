@@ -79,9 +79,9 @@ async def test_what_is_of_no_use_is_given_back(tmp_path: Path) -> None:
     await fill(tmp_path)
     async with opened(tmp_path) as store:
         await put(store, f"{FORMS}body-gone gzip", "form", bytes(200))
-        for number in range(40):
-            await put(store, f"{KEY}/{number}", f"n{number}", bytes(20_000))
-        for number in range(40):
+        for number in range(450):
+            await put(store, f"{KEY}/{number}", f"n{number}", bytes(2000))  # a row
+        for number in range(450):
             await store.remove(f"{KEY}/{number}")
     path = tmp_path / "bodies" / "-1" / "orphan-1"
     path.parent.mkdir()
