@@ -264,10 +264,8 @@ class Connection(asyncio.Protocol):
         else:
             self.transport.write(block)
         self.since = now
-        if started is None:
-            self._observe(of_hit(now, self.client, prepared.what))
-        else:
-            self._observe(of_hit(started, self.client, prepared.what, now - started))
+        start = now if started is None else started
+        self._observe(of_hit(start, self.client, prepared.what, now - start))
         if self._door.draining:
             self.close()
         return True

@@ -34,7 +34,7 @@ _MOST_FIRST: Final = (1 << _PACK - _FIRST) - 1
 _MOST_BLOCKS: Final = (1 << _FIRST - _BLOCKS) - 1
 _TAG: Final = (1 << _BLOCKS) - 1
 _REST: Final = 32 - _BLOCKS  # of the hash
-_OTHERS: Final = (1, 2, 3)  # beside the first slot: a key may be in four
+_GROUP: Final = (0, 1, 2, 3)  # from the slot of its hash, where a key may be
 
 
 class Span(NamedTuple):
@@ -70,16 +70,12 @@ class Directory:
         hashed = crc32(key.encode())
         tag = hashed >> _REST
         words, slot = self._words, hashed & self._mask
-        word = words[slot]
-        if word & _TAG != tag or not word:
-            for other in _OTHERS:
-                word = words[slot ^ other]
-                if word & _TAG == tag and word:
-                    break
-            else:
-                return None
-        first, blocks = word >> _FIRST & _MOST_FIRST, word >> _BLOCKS & _MOST_BLOCKS
-        return Span(word >> _PACK, first * BLOCK, blocks * BLOCK)
+        for other in _GROUP:
+            word = words[slot ^ other]
+            if word & _TAG == tag and word:
+                first, blocks = word >> _FIRST & _MOST_FIRST, word >> _BLOCKS & _MOST_BLOCKS
+                return Span(word >> _PACK, first * BLOCK, blocks * BLOCK)
+        return None
 
     def put(self, key: str, place: Place) -> None:
         """The only variant of ``key`` is there, with a record."""
@@ -90,15 +86,14 @@ class Directory:
         hashed = crc32(key.encode())
         tag = hashed >> _REST
         words, slot = self._words, hashed & self._mask
-        if words[slot]:
-            slot = next((slot ^ other for other in _OTHERS if not words[slot ^ other]), slot)
+        slot = next((slot ^ other for other in _GROUP if not words[slot ^ other]), slot)
         words[slot] = number << _PACK | first << _FIRST | blocks << _BLOCKS | tag
 
     def forget(self, key: str) -> None:
         """Called inside the transaction that changes the key, before anything else."""
         hashed = crc32(key.encode())
         words, slot = self._words, hashed & self._mask
-        for other in (0, *_OTHERS):
+        for other in _GROUP:
             if words[slot ^ other] & _TAG == hashed >> _REST:
                 words[slot ^ other] = 0
 

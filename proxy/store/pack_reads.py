@@ -99,9 +99,12 @@ class PackReads:
                 one.looks += 1
                 self._waiting.append(one)
             else:
-                self._threads.run_for(one.future, self._open_and_read, one.span)
+                self._leave_to_threads(one)
         if self._waiting:
             self._loop.call_soon(self._look)
+
+    def _leave_to_threads(self, one: _Waiting) -> None:
+        self._threads.run_for(one.future, self._open_and_read, one.span)
 
     def _open_and_read(self, span: Span) -> bytes:
         """In a thread."""
@@ -118,7 +121,7 @@ class PackReads:
         """The threads are about to end: what is waited for is for them."""
         waiting, self._waiting = self._waiting, []
         for one in waiting:
-            self._threads.run_for(one.future, self._open_and_read, one.span)
+            self._leave_to_threads(one)
 
     def close(self) -> None:
         """When nothing is read any more."""

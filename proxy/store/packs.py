@@ -21,11 +21,13 @@ from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 import msgspec
 
-from proxy.store.bodies import Descriptor, body_path, rename
+from proxy.store.bodies import body_path, open_file, rename
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Sequence
     from pathlib import Path
+
+    from proxy.store.bodies import Descriptor
 
 BLOCK: Final = 4096
 SMALLEST: Final = 2048  # octets: below, a row takes less room than a block
@@ -202,7 +204,7 @@ def _read(folder: Path, place: Place, skip: int, size: int) -> bytes | None:
 
 def opened(folder: Path, name: str) -> Descriptor:
     """A pack, to be read here and there. Blocks. Raises OSError."""
-    file = Descriptor(os.open(body_path(folder, name), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW))
+    file = open_file(folder, name)
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(file.number, 0, 0, os.POSIX_FADV_RANDOM)  # nothing beside is wanted
     return file

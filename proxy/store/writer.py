@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from proxy.store.folder import Folder
     from proxy.store.operations import Operation
+    from proxy.store.packs import Packs
     from proxy.store.threads import Handover
 
 _LOG: Final = logging.getLogger(__name__)
@@ -223,11 +224,7 @@ class Writer:
                     pass
         if packs is None or not found:
             return []
-        for put, _ in found:
-            put.record = records.encode(put.key, (put.stored,))
-        places = packs.write([Entry(put.stored.id, body, put.record) for put, body in found])
-        for (put, _), place in zip(found, places, strict=True):
-            put.body = place
+        pack(packs, found)
         return found
 
     def _unpack(self, packed: list[tuple[Put, bytes]]) -> None:
@@ -309,6 +306,15 @@ class Writer:
             self._checked = time.monotonic()
             folder.table.checkpoint()
         return content + needed - folder.limit
+
+
+def pack(packs: Packs, bodies: Sequence[tuple[Put, bytes]]) -> None:
+    """Write these together, with their records: their puts name places then. Raises OSError."""
+    for put, _ in bodies:
+        put.record = records.encode(put.key, (put.stored,))
+    places = packs.write([Entry(put.stored.id, body, put.record) for put, body in bodies])
+    for (put, _), place in zip(bodies, places, strict=True):
+        put.body = place
 
 
 def _cause(error: BaseException) -> str:

@@ -20,12 +20,11 @@ from typing import TYPE_CHECKING, Final
 from proxy.policy.stored import StoredResponse
 from proxy.semantics.dates import format_date
 from proxy.semantics.units import Octets
-from proxy.store import records
 from proxy.store.bodies import checksum, checksum_octets
 from proxy.store.folder import Folder
 from proxy.store.operations import Put
 from proxy.store.options import StoreOptions
-from proxy.store.packs import Entry
+from proxy.store.writer import pack
 from tests.bench import generators
 from tests.bench.contestants import forecache, ground
 from tests.bench.processes import progress
@@ -118,11 +117,7 @@ def _fill(folder: Folder, entries: int, octets: int) -> None:
             stored = StoredResponse(f"large{place:012x}", (), head, now, now, octets, sum_)
             puts.append(Put(large_store.key_of(place), stored, body, since=0))
         if folder.packs is not None:
-            for put in puts:
-                put.record = records.encode(put.key, (put.stored,))
-            places = folder.packs.write([Entry(put.stored.id, body, put.record) for put in puts])
-            for put, where in zip(puts, places, strict=True):
-                put.body = where
+            pack(folder.packs, [(put, body) for put in puts])
         large_store.store(folder, puts)
         if first % (_TOGETHER * 800) == 0:
             progress(f"{first:,} of {entries:,} entries made")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+    import pytest
+
 KEY = "http://a.example/x"
 SMALLEST = 16 * 2**20
 
@@ -47,6 +49,19 @@ async def opened(
 
 async def put(store: TieredStore, key: str, name: str, body: bytes, vary: str = "") -> None:
     await store.put(key, response(name, vary=vary), body, store.removals(key))
+
+
+def refuse_reads(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    """So often the kernel has not the octets of a read that would not wait."""
+    asked = iter(range(times))
+    preadv = os.preadv
+
+    def refusing(file: int, buffers: list[memoryview], offset: int, _: int) -> int:
+        if next(asked, None) is not None:
+            raise BlockingIOError
+        return preadv(file, buffers, offset)
+
+    monkeypatch.setattr(os, "preadv", refusing)
 
 
 async def together(store: TieredStore, *work: Coroutine[Any, Any, object]) -> list[object]:

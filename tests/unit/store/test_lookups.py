@@ -17,7 +17,16 @@ from proxy.store.packs import Place, name_of
 from proxy.store.records import DamagedRecord
 from proxy.store.tiered import TieredStore
 from tests.support.damage import sql
-from tests.support.stores import KEY, bodies_of, body_files, opened, packed, put, response
+from tests.support.stores import (
+    KEY,
+    bodies_of,
+    body_files,
+    opened,
+    packed,
+    put,
+    refuse_reads,
+    response,
+)
 
 FIRST = f"{KEY}/0"
 Refuse = Callable[[], None]
@@ -120,18 +129,10 @@ async def test_without_memory_it_is_read_as_well(tmp_path: Path) -> None:
 async def test_what_is_not_in_the_page_cache_is_waited_for(
     tmp_path: Path, refusals: int, no_rows: Refuse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = iter(range(refusals))
-    preadv = os.preadv
-
-    def refusing(file: int, buffers: list[memoryview], offset: int, _: int) -> int:
-        if next(asked, None) is not None:
-            raise BlockingIOError
-        return preadv(file, buffers, offset)
-
     monkeypatch.setattr(pack_reads, "NOWAIT", 8)
     async with filled(tmp_path) as (store, bodies):
         no_rows()
-        monkeypatch.setattr(os, "preadv", refusing)
+        refuse_reads(monkeypatch, refusals)
         found = await asyncio.gather(*(bodies_of(store, key) for key in bodies))
         assert found == [[body] for body in bodies.values()]
 

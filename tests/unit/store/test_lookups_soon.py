@@ -13,7 +13,7 @@ from proxy.store.base import Found
 from proxy.store.bodies import body_path
 from proxy.store.packs import name_of
 from proxy.store.tiered import TieredStore
-from tests.support.stores import KEY, bodies_of, body_files, opened, packed, put
+from tests.support.stores import KEY, bodies_of, body_files, opened, packed, put, refuse_reads
 
 FIRST, SECOND = f"{KEY}/0", f"{KEY}/1"
 Then = Callable[[Found | None], None]
@@ -135,15 +135,7 @@ async def test_what_the_kernel_fetches_is_looked_for(
     store: TieredStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await soon(store, SECOND)
-    asked = iter(range(3))
-    preadv = os.preadv
-
-    def refusing(file: int, buffers: list[memoryview], offset: int, _: int) -> int:
-        if next(asked, None) is not None:
-            raise BlockingIOError
-        return preadv(file, buffers, offset)
-
     monkeypatch.setattr(pack_reads, "NOWAIT", 8)
-    monkeypatch.setattr(os, "preadv", refusing)
+    refuse_reads(monkeypatch, 3)
     assert store.at_once(FIRST) is None
     assert held(store, await soon(store, FIRST)) is not None
