@@ -392,6 +392,20 @@ async def test_entries_are_sorted_and_filtered_by_the_server(page: Page, stub: S
     assert set(await page.run(hosts)) == {"https://pypi.example"}
 
 
+async def test_a_listing_is_busy_until_it_is_drawn(page: Page, stub: Stub) -> None:
+    await see(page, stub, "entries")
+    shown = """new Promise((settle) => {
+        const grid = document.getElementById('grid');
+        const shown = () => document.getElementById('entries-count').innerText;
+        new MutationObserver(() => grid.ariaBusy === 'false' && settle(shown()))
+            .observe(grid, {attributeFilter: ['aria-busy']});
+        const { elements } = document.getElementById('search');
+        elements.host.value = 'pypi.example';
+        document.querySelector('[data-sort=size]').click();
+    })"""
+    assert await page.run(shown) == "100 or more"
+
+
 async def test_a_million_entries_keep_the_document_small(page: Page, stub: Stub) -> None:
     await see(page, stub, "entries")
     assert await page.text("#entries-count") == "1,000,000"

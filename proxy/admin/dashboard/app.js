@@ -1129,10 +1129,7 @@ async function loadPage(fresh) {
     if (signal.aborted) return;
     if (!byId("entries").hidden) tell(error);
   } finally {
-    if (listing.busy === busy) {
-      listing.busy = null;
-      byId("grid").setAttribute("aria-busy", "false");
-    }
+    if (listing.busy === busy) listing.busy = null;
   }
   soon(drawListing);
 }
@@ -1149,6 +1146,7 @@ function sayListing() {
         : cursor
           ? `${count(entries.length)} shown.`
           : `All ${count(entries.length)} shown.`;
+  byId("grid").setAttribute("aria-busy", String(busy !== null));
   byId("entries-foot").textContent = busy ? "Loading." : foot;
   byId("more").hidden = !cursor || busy !== null;
   byId("more").textContent = entries.length ? "Load more" : "Search on";
