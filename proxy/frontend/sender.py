@@ -130,8 +130,7 @@ class Sender:
         self, request: Request, head: ResponseHead, span: FileSpan, keep: bool
     ) -> None:
         try:
-            self.write(rendered(request, head, span.length, keep))
-            await send_file(self, span)
+            await send_file(self, rendered(request, head, span.length, keep), span)
         finally:
             span.body.close()
 

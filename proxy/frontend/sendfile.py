@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import socket
 from typing import TYPE_CHECKING, Final
 
 from proxy.store.base import BodyLost
@@ -24,52 +25,90 @@ PIECE: Final = (
 SMALL: Final = 64 * 1024  # octets below which the set-up costs more than it saves
 
 
-async def send_file(sender: Sender, span: FileSpan) -> None:
-    """Send the whole span. Raises Disconnected, BodyLost (cut short, unreadable)."""
+async def send_file(sender: Sender, head: bytes, span: FileSpan) -> None:
+    """Send the head and the whole span. Raises Disconnected, BodyLost (cut short, unreadable)."""
     source = span.body.fileno()
     if source is None or span.length < SMALL or not hasattr(os, "sendfile"):
+        sender.write(head)
         await _copied(sender, span)
         return
     await _emptied(sender)
     connection = sender.transport.get_extra_info("socket")
     target = os.dup(connection.fileno())
-    try:
-        await _sent(sender, span, source, target)
-    finally:
-        os.close(target)
+    with socket.socket(connection.family, socket.SOCK_STREAM, 0, target) as client:
+        await _sent(_Sending(sender, client, head, source, span), client)
 
 
-async def _sent(sender: Sender, span: FileSpan, source: int, target: int) -> None:
-    done = 0
-    while done < span.length:
+async def _sent(sending: _Sending, client: socket.socket) -> None:
+    sending.push()
+    if sending.left:
+        loop = asyncio.get_running_loop()
+        loop.add_writer(client, sending.push)
         try:
-            count = os.sendfile(target, source, span.offset + done, min(PIECE, span.length - done))
+            await sending.over()
+        finally:
+            loop.remove_writer(client)
+    if sending.lost is not None:
+        raise sending.lost
+
+
+class _Sending:
+    """``push`` is called while the socket takes more: a piece at a time, others in between."""
+
+    __slots__ = ("_client", "_head", "_offset", "_sender", "_source", "left", "lost")
+
+    def __init__(
+        self, sender: Sender, client: socket.socket, head: bytes, source: int, span: FileSpan
+    ) -> None:
+        self._sender = sender
+        self._client = client
+        self._head = head
+        self._source = source
+        self._offset = span.offset
+        self.left = span.length  # octets
+        self.lost: BodyLost | None = None
+
+    def push(self) -> None:
+        try:
+            if self._head:
+                # Not in one segment with what follows, which would split every page in two.
+                self._push_head()
+            if not self._head and self.left:
+                self._push_piece()
         except BlockingIOError:
-            await _writable(sender, target)
-            continue
+            return
         except OSError as error:
             if error.errno == errno.EIO:
-                raise BodyLost(str(error)) from error
-            # All else is said by a socket that leads to nobody any more.
-            sender.lost()
-            await sender.drain()
-            break
-        if count == 0:
-            raise BodyLost("The stored body is shorter than its record says.")
-        done += count
-        sender.sent += count
-        await asyncio.sleep(0)  # other clients have their turn between pieces
+                self._end(BodyLost(str(error)))
+            else:
+                self._sender.lost()  # a socket that leads to nobody any more
 
+    def _push_head(self) -> None:
+        count = self._client.send(self._head)
+        self._head = self._head[count:]
+        self._sender.sent += count
 
-async def _writable(sender: Sender, target: int) -> None:
-    """Wait until the socket takes more. Raises Disconnected."""
-    loop = asyncio.get_running_loop()
-    sender.pause()
-    loop.add_writer(target, sender.resume)
-    try:
-        await sender.drain()
-    finally:
-        loop.remove_writer(target)
+    def _push_piece(self) -> None:
+        count = os.sendfile(
+            self._client.fileno(), self._source, self._offset, min(PIECE, self.left)
+        )
+        self._offset += count
+        self.left -= count
+        self._sender.sent += count
+        if not count:
+            self._end(BodyLost("The stored body is shorter than its record says."))
+        elif not self.left:
+            self._end(None)
+
+    def _end(self, lost: BodyLost | None) -> None:
+        self.lost, self.left = lost, 0
+        self._sender.resume()
+
+    async def over(self) -> None:
+        """Wait until all is sent, or lost. Raises Disconnected."""
+        while self.left:
+            self._sender.pause()
+            await self._sender.drain()
 
 
 async def _emptied(sender: Sender) -> None:

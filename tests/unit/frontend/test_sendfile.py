@@ -43,12 +43,12 @@ class Sending(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.sender.lost()
 
-    def send(self, span: FileSpan, before: bytes = b"") -> asyncio.Future[None]:
-        """In one turn of the loop, as the head of an answer and its body are."""
+    def send(self, span: FileSpan, before: bytes = b"", head: bytes = b"") -> asyncio.Future[None]:
+        """In one turn of the loop, as an answer follows another."""
 
         async def both() -> None:
             self.sender.write(before)
-            await send_file(self.sender, span)
+            await send_file(self.sender, head, span)
 
         return asyncio.ensure_future(both())
 
@@ -100,8 +100,7 @@ def test_a_slow_reader(
     ) -> None:
         sender = sending.sender
         limits = sender.transport.get_write_buffer_limits()
-        sender.write(b"head")
-        task = sending.send(FileSpan(stored, offset, length))
+        task = sending.send(FileSpan(stored, offset, length), head=b"head")
         # Nothing is read until the sender has to wait, or is done.
         await until(lambda: task.done() or sender.paused)
         assert await reader.readexactly(4) == b"head"
@@ -148,18 +147,21 @@ def test_where_there_is_no_sendfile(
 
 @pytest.mark.parametrize("factory", LOOPS)
 @pytest.mark.parametrize("waiting", [100, 16_000_000], ids=["a little", "a lot"])
+@pytest.mark.parametrize("most", [1, 4_000_000], ids=["a head", "more than a socket takes"])
 def test_what_waits_in_the_transport_comes_first(
-    factory: LoopFactory, stored: StoredOctets, waiting: int
+    factory: LoopFactory, stored: StoredOctets, waiting: int, most: int
 ) -> None:
     async def story(
         sending: Sending, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         transport, before = sending.sender.transport, b"b" * waiting
         limits = transport.get_write_buffer_limits()
-        task = sending.send(FileSpan(stored, 0, SMALL), before)
+        task = sending.send(FileSpan(stored, 0, SMALL), before, b"head" * most)
         assert await reader.readexactly(waiting) == before
+        assert await reader.readexactly(4 * most) == b"head" * most
         assert await reader.readexactly(SMALL) == OCTETS[:SMALL]
         await task
+        assert sending.sender.sent == waiting + 4 * most + SMALL
         assert transport.get_write_buffer_limits() == limits
 
     play(factory, story)
