@@ -194,9 +194,8 @@ class AccessLog:
             time.sleep(REST)
 
     def _write_lines(self, file: FileIO, batch: Sequence[ExchangeRecord]) -> None:
-        line = self._format
         with self._our_turn(file):
-            self._write("".join([line(record) for record in batch]).encode())
+            self._write(self._format(batch).encode())
 
     @contextlib.contextmanager
     def _our_turn(self, file: FileIO) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""One line per exchange: ``squid``, ``combined`` or ``json``. Pure: a record in, text out.
+"""One line per exchange: ``squid``, ``combined`` or ``json``. Pure: records in, text out.
 
 Every format carries the reason word that ``Cache-Status`` carries. In ``squid`` and ``combined`` it
 is one more field at the end of the line, after all that log analysers know: Squid itself appends
@@ -10,14 +10,19 @@ from __future__ import annotations
 import re
 import time
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
 from proxy.policy.reasons import Reason
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from proxy.exchange.record import ExchangeRecord, What
+
+
+_Key = TypeVar("_Key")
 
 # Squid's result codes, which log analysers know; what is not here is TCP_MISS.
 _RESULTS: Final = {
@@ -49,7 +54,7 @@ _RESULTS: Final = {
     Reason.REQUEST_TIMEOUT: "NONE",
     Reason.INTERNAL: "NONE",
 }
-_HIT: Final = Reason.HIT  # looked up once: it is asked for with each line
+_LONGEST: Final = 512  # characters of what is worth remembering
 _UNSAFE: Final = re.compile(r"[^!#-\[\]-~]")
 _PLAIN: Final = re.compile(r"[!#-?A-\[\]-~]+")  # safe, and without userinfo: most targets
 _UNSAFE_QUOTED: Final = re.compile(r"[^ !#-\[\]-~]")
@@ -90,16 +95,28 @@ def _target(text: str, refused: bool) -> str:
     return _UNSAFE.sub(_percent, _without_userinfo(text, refused=refused)) or "-"
 
 
-@lru_cache(maxsize=1024)
 def _field(text: str) -> str:
     """A value as one unquoted field."""
+    return _short_field(text) if len(text) <= _LONGEST else _escaped_field(text)
+
+
+def _escaped_field(text: str) -> str:
     return _UNSAFE.sub(_percent, text) or "-"
 
 
-@lru_cache(maxsize=1024)
+_short_field: Final = lru_cache(maxsize=1024)(_escaped_field)
+
+
 def _quoted(text: str) -> str:
     """A value between quotes."""
+    return _short_quoted(text) if len(text) <= _LONGEST else _escaped_quoted(text)
+
+
+def _escaped_quoted(text: str) -> str:
     return _UNSAFE_QUOTED.sub(_backslash, text) or "-"
+
+
+_short_quoted: Final = lru_cache(maxsize=1024)(_escaped_quoted)
 
 
 @lru_cache(maxsize=1024)
@@ -111,33 +128,53 @@ def result(reason: Reason, status: int, aborted: bool) -> str:
     return f"{code}_ABORTED" if aborted and not code.endswith("ABORTED") else code
 
 
-@lru_cache(maxsize=1024)
-def _milliseconds(time: int) -> str:
-    return f"{time // 1000}.{time % 1000:03d}"
+class _Remembered(dict[_Key, str]):
+    """What comes again, made once. A dict, as an ``lru_cache`` takes twice the time of a line."""
+
+    def __init__(self, make: Callable[[_Key], str], most: int) -> None:
+        super().__init__()
+        self._make = make
+        self._most = most
+
+    def __missing__(self, key: _Key) -> str:
+        text = self._make(key)
+        if len(text) <= _LONGEST:
+            if len(self) >= self._most:
+                self.clear()
+            self[key] = text
+        return text
 
 
-def _squid_rest(elapsed: int, client: str, r: What) -> str:
-    """All that follows the time; ``elapsed`` in milliseconds."""
+def _squid_time(milliseconds: int) -> str:
+    return f"{milliseconds // 1000}.{milliseconds % 1000:03d}"
+
+
+def _squid_what(r: What) -> str:
+    """All that follows the client."""
     hierarchy = "HIER_NONE/-" if r.peer == "-" else f"HIER_DIRECT/{_field(r.peer)}"
     media_type = _field(r.content_type.partition(";")[0].rstrip())
     target = _target(r.target, r.reason is Reason.BAD_REQUEST)
     return (
-        f"{elapsed:6d} {client} {result(r.reason, r.status, r.aborted)}/{r.status:03d} {r.sent}"
+        f"{result(r.reason, r.status, r.aborted)}/{r.status:03d} {r.sent}"
         f" {_field(r.method)} {target} - {hierarchy} {media_type} {r.reason}\n"
     )
 
 
-# The same for every repetition of a hit, in a tenth of the time.
-_remembered: Final = lru_cache(maxsize=8192)(_squid_rest)
+_squid_times: Final = _Remembered(_squid_time, 1024)
+_squid_ready: Final = _Remembered(_squid_what, 8192)
 
 
-def squid(record: ExchangeRecord) -> str:
+def squid(records: Iterable[ExchangeRecord]) -> str:
     """Squid's native format, and the reason word."""
-    start, elapsed, client, what = record
-    ended = _milliseconds(int((start + elapsed) * 1000))
-    # Only what was ready comes again to the letter; others may be long, and not worth keeping.
-    rest = _remembered if what.reason is _HIT and not elapsed else _squid_rest
-    return f"{ended} {rest(int(elapsed * 1000), client, what)}"
+    times, ready = _squid_times, _squid_ready
+    # What was ready took no time, and most of it comes again to the letter.
+    return "".join([
+        f"{times[int(start * 1000)]}      0 {client} {ready[what]}"
+        if not elapsed
+        else f"{times[int((start + elapsed) * 1000)]} {int(elapsed * 1000):6d} {client} "
+        f"{_squid_what(what)}"
+        for start, elapsed, client, what in records
+    ])  # fmt: skip
 
 
 @lru_cache(maxsize=2)
@@ -146,8 +183,12 @@ def _common_time(second: int) -> str:
     return time.strftime(f"%d/{_MONTHS[at.tm_mon - 1]}/%Y:%H:%M:%S +0000", at)
 
 
-def combined(record: ExchangeRecord) -> str:
+def combined(records: Iterable[ExchangeRecord]) -> str:
     """The combined format of NCSA and Apache, and the reason word."""
+    return "".join(map(_combined, records))
+
+
+def _combined(record: ExchangeRecord) -> str:
     r = record.what
     target = _target(r.target, r.reason is Reason.BAD_REQUEST)
     referer = _quoted(_without_userinfo(r.referer, refused=False))
@@ -192,8 +233,12 @@ def _present(text: str) -> str | None:
     return None if text == "-" else text
 
 
-def json(record: ExchangeRecord) -> str:
+def json(records: Iterable[ExchangeRecord]) -> str:
     """One object a line."""
+    return "".join(map(_json, records))
+
+
+def _json(record: ExchangeRecord) -> str:
     second, millisecond = divmod(int(record.start * 1000), 1000)
     r = record.what
     refused = r.reason is Reason.BAD_REQUEST

@@ -34,28 +34,51 @@ def record(**changes: Any) -> ExchangeRecord:
 
 
 def test_squid() -> None:
-    assert formats.squid(RECORD) == (
+    assert formats.squid([RECORD]) == (
         "1700000000.512     12 192.0.2.7 TCP_MISS/200 1300 GET http://a.example/b?c=d -"
         " HIER_DIRECT/203.0.113.9 text/html miss\n"
     )
 
 
 def test_squid_without_origin() -> None:
-    line = formats.squid(record(peer="-", content_type="-", reason=Reason.HIT, forward_status=0))
+    line = formats.squid([record(peer="-", content_type="-", reason=Reason.HIT, forward_status=0)])
     assert line.split()[3:] == [
         "TCP_HIT/200", "1300", "GET", "http://a.example/b?c=d", "-", "HIER_NONE/-", "-", "hit"
     ]  # fmt: skip
 
 
+def test_squid_says_the_same_of_what_was_ready_again_and_again() -> None:
+    whats = [replace(WHAT, reason=Reason.HIT, target=f"http://a.example/{n}") for n in range(9000)]
+    records = [
+        ExchangeRecord(1700000000 + n / 8, 0.0, f"192.0.2.{n % 2}", what)
+        for n, what in enumerate(whats)
+    ]
+    for _ in range(2):
+        for n, line in enumerate(formats.squid(records).splitlines()):
+            at = f"{1700000000 + n // 8}.{n % 8 * 125:03d}"
+            assert line.startswith(f"{at}      0 192.0.2.{n % 2} TCP_HIT/200 1300 GET http://a.")
+            assert f".example/{n} - " in line
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    longest = "http://a.example/" + "x" * 16_000
+    for n in range(20_000):
+        ready = replace(WHAT, reason=Reason.HIT, target=f"{longest if n % 2 else 'http://b'}/{n}")
+        assert f"/{n} - " in formats.squid([RECORD._replace(what=ready, elapsed=0.0)])
+    remembered = formats._squid_ready
+    assert len(remembered) <= 8192
+    assert max(map(len, remembered.values())) <= 512
+
+
 def test_combined() -> None:
-    assert formats.combined(RECORD) == (
+    assert formats.combined([RECORD]) == (
         '192.0.2.7 - - [14/Nov/2023:22:13:20 +0000] "GET http://a.example/b?c=d HTTP/1.1"'
         ' 200 1300 "http://a.example/" "tool/1.0 (test)" miss\n'
     )
 
 
 def test_json() -> None:
-    line = formats.json(RECORD)
+    line = formats.json([RECORD])
     assert line.endswith("}\n")
     assert msgspec.json.decode(line) == {
         "time": "2023-11-14T22:13:20.500Z",
@@ -79,9 +102,8 @@ def test_json() -> None:
 
 
 def test_json_says_null_for_what_is_absent() -> None:
-    line = formats.json(
-        record(peer="-", referer="-", user_agent="-", content_type="-", forward_status=0)
-    )
+    absent = record(peer="-", referer="-", user_agent="-", content_type="-", forward_status=0)
+    line = formats.json([absent])
     decoded = msgspec.json.decode(line)
     for name in ("peer", "referer", "user_agent", "content_type", "forward_status"):
         assert decoded[name] is None
@@ -116,7 +138,7 @@ def test_analysers_count_as_hits_what_was_one(reason: Reason) -> None:
 @pytest.mark.parametrize("reason", Reason)
 @pytest.mark.parametrize("form", ["squid", "combined", "json"])
 def test_every_format_carries_the_reason_word(form: str, reason: Reason) -> None:
-    line = getattr(formats, form)(record(reason=reason))
+    line = getattr(formats, form)([record(reason=reason)])
     word = msgspec.json.decode(line)["reason"] if form == "json" else line.split()[-1]
     assert word == reason.value
 
@@ -139,15 +161,15 @@ def test_every_format_carries_the_reason_word(form: str, reason: Reason) -> None
 )
 def test_userinfo_is_not_logged(target: str, reason: Reason, logged: str) -> None:
     each = record(target=target, reason=reason)
-    assert formats.squid(each).split()[6] == logged
-    assert formats.combined(each).split()[6] == logged
-    assert (msgspec.json.decode(formats.json(each))["target"] or "-") == logged
+    assert formats.squid([each]).split()[6] == logged
+    assert formats.combined([each]).split()[6] == logged
+    assert (msgspec.json.decode(formats.json([each]))["target"] or "-") == logged
 
 
 def test_userinfo_in_a_referer_is_not_logged() -> None:
     each = record(referer="http://u:p@a.example/")
-    assert '"http://a.example/"' in formats.combined(each)
-    assert msgspec.json.decode(formats.json(each))["referer"] == "http://a.example/"
+    assert '"http://a.example/"' in formats.combined([each])
+    assert msgspec.json.decode(formats.json([each]))["referer"] == "http://a.example/"
 
 
 NASTY = [
@@ -167,7 +189,7 @@ NASTY = [
 @pytest.mark.parametrize("text", NASTY)
 def test_a_squid_line_keeps_its_fields(text: str) -> None:
     each = record(target=text, method=text, content_type=text, peer=text, reason=Reason.BAD_REQUEST)
-    line = formats.squid(each)
+    line = formats.squid([each])
     assert line.isascii()
     assert line[:-1].isprintable()
     assert len(line.split()) == 11
@@ -175,7 +197,7 @@ def test_a_squid_line_keeps_its_fields(text: str) -> None:
 
 @pytest.mark.parametrize("text", NASTY)
 def test_a_combined_line_keeps_its_quotes(text: str) -> None:
-    line = formats.combined(record(target=text, method=text, referer=text, user_agent=text))
+    line = formats.combined([record(target=text, method=text, referer=text, user_agent=text)])
     assert line[:-1].isascii()
     assert line[:-1].isprintable()
     assert line.replace('\\"', "").count('"') == 6
@@ -183,7 +205,7 @@ def test_a_combined_line_keeps_its_quotes(text: str) -> None:
 
 @pytest.mark.parametrize("text", NASTY)
 def test_a_json_line_stays_one_and_says_the_same(text: str) -> None:
-    line = formats.json(record(target=text, user_agent=text))
+    line = formats.json([record(target=text, user_agent=text)])
     assert line.count("\n") == 1
     assert not [c for c in line[:-1] if ord(c) < 32 or 126 < ord(c) < 160]
     assert msgspec.json.decode(line)["target"] == text
@@ -198,10 +220,10 @@ def test_a_json_line_stays_one_and_says_the_same(text: str) -> None:
 )
 def test_escapes_show_the_octets(text: str, squid: str, combined: str) -> None:
     each = record(target=text)
-    assert formats.squid(each).split()[6] == squid
-    assert formats.combined(each).split()[6] == combined
+    assert formats.squid([each]).split()[6] == squid
+    assert formats.combined([each]).split()[6] == combined
 
 
 def test_quoted_values_use_backslashes() -> None:
-    line = formats.combined(record(user_agent='x"y\\z\n\xe9'))
+    line = formats.combined([record(user_agent='x"y\\z\n\xe9')])
     assert r'"x\"y\\z\x0a\xe9"' in line
