@@ -22,11 +22,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from proxy.admin import formats
+from proxy.admin.batches import batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from io import FileIO
 
+    from proxy.admin.batches import Batch
     from proxy.exchange.record import ExchangeRecord
 
 logger = logging.getLogger(__name__)
@@ -54,7 +56,7 @@ class LogOptions:
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-Consumer = Callable[[Sequence["ExchangeRecord"]], None]
+Consumer = Callable[["Batch"], None]
 
 
 def open_log(
@@ -171,31 +173,36 @@ class AccessLog:
     def _take_batch(self) -> None:
         # popleft and append are each atomic: the loop may add while this thread takes.
         take = self._records.popleft
-        batch = [take() for _ in range(min(BATCH, len(self._records)))]
+        records = [take() for _ in range(min(BATCH, len(self._records)))]
+        if self._consumers:
+            for batch in batches(records):
+                self._hand_on(batch)
+        if self._file is None:
+            return
+        for first in range(0, len(records), LINES):
+            try:
+                self._write_lines(self._file, records[first : first + LINES])
+            except OSError:
+                self._lost += len(records) - first
+                raise
+            self._rest(records)
+
+    def _hand_on(self, batch: Batch) -> None:
         for consumer in self._consumers:
             try:
                 consumer(batch)
             except Exception:
-                logger.exception("%d records were not counted", len(batch))
-            self._rest(batch)
-        if self._file is None:
-            return
-        for first in range(0, len(batch), LINES):
-            try:
-                self._write_lines(self._file, batch[first : first + LINES])
-            except OSError:
-                self._lost += len(batch) - first
-                raise
-            self._rest(batch)
+                logger.exception("%d records were not counted", len(batch.records))
+            self._rest(batch.records)
 
-    def _rest(self, batch: Sequence[ExchangeRecord]) -> None:
+    def _rest(self, records: Sequence[ExchangeRecord]) -> None:
         """Whoever has much to do does it in steps; a hit would wait for all of them."""
-        if len(batch) > LINES and not self._closing:
+        if len(records) > LINES and not self._closing:
             time.sleep(REST)
 
-    def _write_lines(self, file: FileIO, batch: Sequence[ExchangeRecord]) -> None:
+    def _write_lines(self, file: FileIO, records: Sequence[ExchangeRecord]) -> None:
         with self._our_turn(file):
-            self._write(self._format(batch).encode())
+            self._write(self._format(records).encode())
 
     @contextlib.contextmanager
     def _our_turn(self, file: FileIO) -> Iterator[None]:

@@ -21,7 +21,9 @@ from proxy.exchange.record import ExchangeRecord
 from proxy.policy.reasons import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
+
+    from proxy.admin.batches import Batch
 
 HITS_KEPT: Final = 512
 OTHERS_KEPT: Final = 4096
@@ -59,17 +61,21 @@ class Recent:
         # Held for a copy of the rings at most: some microseconds.
         self._lock = threading.Lock()
 
-    def take(self, batch: Sequence[ExchangeRecord]) -> None:
+    def take(self, batch: Batch) -> None:
         """Remember these, in the order in which they ended."""
-        hit, first = Reason.HIT, self._count + 1
-        others = [(n, r) for n, r in enumerate(batch, first) if r.what.reason is not hit]
-        late = max(0, len(batch) - HITS_KEPT)
-        hits = [(n, r) for n, r in enumerate(batch[late:], first + late) if r.what.reason is hit]
+        hit, first, records = Reason.HIT, self._count + 1, batch.records
+        others = (
+            [(n, r) for n, r in enumerate(records, first) if r.what.reason is not hit]
+            if batch.others
+            else []
+        )
+        late = max(0, len(records) - HITS_KEPT)
+        hits = [(n, r) for n, r in enumerate(records[late:], first + late) if r.what.reason is hit]
         kept = _recorded(hits), _recorded(others[-OTHERS_KEPT:])
         with self._lock:
             self._hits.extend(kept[0])
             self._others.extend(kept[1])
-            self._count += len(batch)
+            self._count += len(records)
 
     def id(self, recorded: Recorded) -> str:
         """What ``find`` finds it by: what its answer said, if it did."""

@@ -7,7 +7,7 @@ takes the place of the last one; whoever reads holds a whole value, and nobody w
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping  # noqa: TC003 - msgspec reads the types of a Snapshot
 from dataclasses import dataclass, field
@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 from proxy.policy.reasons import HITS, OWN, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from proxy.exchange.record import ExchangeRecord
+    from proxy.admin.batches import Batch
+    from proxy.exchange.record import ExchangeRecord, What
 
 Group = Literal["hit", "miss", "own", "tunnel"]
 Source = Literal["cache", "origin", "own", "tunnel"]
@@ -145,30 +146,31 @@ class Statistics:
         self._since = since
         self._published = self._snapshot()
 
-    def take(self, batch: Sequence[ExchangeRecord]) -> None:
-        """Count these, in the order in which they ended."""
-        for second, records in _by_second(batch):
-            self._take_second(second, records)
+    def take(self, batch: Batch) -> None:
+        """Count these."""
+        before = self._octets.copy()
+        hits = len(batch.hits)
+        if hits:
+            self._take_alike(Reason.HIT, batch.hits, batch.repeated)
+        for reason, records in groupby(sorted(batch.others, key=_REASON), _REASON):
+            alike = list(records)
+            self._take_alike(reason, alike, Counter(map(_WHAT, alike)))
+            hits += len(alike) if reason in HITS else 0
+        cache, origin = (self._octets[of] - before[of] for of in ("cache", "origin"))
+        more = Moment(batch.second, len(batch.records), hits, cache, origin)
+        _note(self._seconds, SECONDS, more)
+        _note(self._minutes, MINUTES, more._replace(start=batch.second - batch.second % 60))
         self._published = self._snapshot()
 
     def snapshot(self) -> Snapshot:
         """As of the last batch; costs nothing."""
         return self._published
 
-    def _take_second(self, second: int, records: Sequence[ExchangeRecord]) -> None:
-        hits, before = 0, self._octets.copy()
-        for reason, alike in _by_reason(records):
-            self._take_alike(reason, alike)
-            hits += len(alike) if reason in HITS else 0
-        cache, origin = (self._octets[of] - before[of] for of in ("cache", "origin"))
-        more = Moment(second, len(records), hits, cache, origin)
-        _note(self._seconds, SECONDS, more)
-        _note(self._minutes, MINUTES, more._replace(start=second - second % 60))
-
-    def _take_alike(self, reason: Reason, records: Sequence[ExchangeRecord]) -> None:
+    def _take_alike(
+        self, reason: Reason, records: Sequence[ExchangeRecord], seen: Counter[What]
+    ) -> None:
         """Those with one and the same reason."""
         word, kind, elapsed = reason.value, GROUPS[reason], sorted(map(_ELAPSED, records))
-        seen = Counter(map(_WHAT, records))
         for (method, status), whats in groupby(sorted(seen, key=_KIND), _KIND):
             named = method if method in METHODS else OTHER
             count = sum(map(seen.__getitem__, whats))
@@ -204,33 +206,6 @@ class Statistics:
             seconds=self._seconds.copy(),
             minutes=self._minutes.copy(),
         )
-
-
-def _ended(record: ExchangeRecord) -> float:
-    return record.start + record.elapsed
-
-
-def _by_second(
-    batch: Sequence[ExchangeRecord],
-) -> Iterator[tuple[int, Sequence[ExchangeRecord]]]:
-    """The runs of records that ended in one second; where a clock was set back, more or less so."""
-    first = 0
-    while first < len(batch):
-        second = int(_ended(batch[first]))
-        after = bisect_left(batch, second + 1.0, lo=first, key=_ended)
-        yield second, batch[first:after]
-        first = after
-
-
-def _by_reason(
-    records: Sequence[ExchangeRecord],
-) -> Iterator[tuple[Reason, Sequence[ExchangeRecord]]]:
-    reasons = set(map(_REASON, records))
-    if len(reasons) == 1:  # most batches: hits alone
-        yield reasons.pop(), records
-        return
-    for reason, alike in groupby(sorted(records, key=_REASON), _REASON):
-        yield reason, list(alike)
 
 
 def _note(ring: dict[int, Moment], size: int, more: Moment) -> None:

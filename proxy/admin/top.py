@@ -20,9 +20,9 @@ from proxy.admin.statistics import GROUPS
 from proxy.policy.reasons import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
-    from proxy.exchange.record import ExchangeRecord
+    from proxy.admin.batches import Batch
 
 SLOTS: Final = 1000
 SHOWN: Final = 50
@@ -158,16 +158,13 @@ class Top:
         self._clock = clock
         self._shown = clock()
 
-    def take(self, batch: Sequence[ExchangeRecord]) -> None:
+    def take(self, batch: Batch) -> None:
         """Count these."""
         hosts: dict[str, _Figures] = defaultdict(_Figures)
         urls: dict[str, _Figures] = defaultdict(_Figures)
-        hit = Reason.HIT
-        hits = [what for what in map(_WHAT, batch) if what.reason is hit]
-        others = [what for what in map(_WHAT, batch) if what.reason is not hit]
-        for seen in (hits, others):
-            every = EVERY if len(seen) > CROWD else 1
-            for what, count in Counter(seen[::every]).items():
+        for records in (batch.hits, batch.others):
+            every = EVERY if len(records) > CROWD else 1
+            for what, count in Counter(map(_WHAT, records[::every])).items():
                 host, url = _names(what.target, what.reason)
                 requests = count * every
                 if host:
@@ -177,7 +174,7 @@ class Top:
         self._hosts.add(hosts)
         self._urls.add(urls)
         now = self._clock()
-        if len(batch) < BUSY or now - self._shown >= UNSEEN:
+        if len(batch.records) < BUSY or now - self._shown >= UNSEEN:
             self._shown = now
             self._published = Leaders(self._hosts.ranking(), self._urls.ranking())
 

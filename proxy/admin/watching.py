@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from proxy.admin.recent import Recent
@@ -13,12 +12,9 @@ from proxy.admin.top import Top
 from proxy.policy.reasons import HITS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from proxy.admin.accesslog import Consumer
-    from proxy.exchange.record import ExchangeRecord
+    from proxy.admin.batches import Batch
 
-_WHAT: Final = attrgetter("what")
 _MOST_KEYS: Final = 50_000  # whose uses wait until somebody takes them
 
 
@@ -38,19 +34,16 @@ class Watching:
         """Each is to have every batch, in the order in which the exchanges ended."""
         return self.statistics.take, self.top.take, self.recent.take, self._use
 
-    def _use(self, batch: Sequence[ExchangeRecord]) -> None:
-        """Targets are keys, but for what ``ignore_query`` leaves out; batches are of a moment."""
-        used: Counter[str] = Counter()
-        for what, count in Counter(map(_WHAT, batch)).items():
-            if what.reason in HITS:
-                used[what.target] += count
-        now = batch[-1].start
+    def _use(self, batch: Batch) -> None:
+        """Targets are keys, but for what ``ignore_query`` leaves out."""
+        others = [record.what for record in batch.others if record.what.reason in HITS]
+        now = batch.records[-1].start
         with self._lock:
             uses = self._uses
-            for target, count in used.items():
-                hits, _ = uses.get(target, (0, 0.0))
+            for what, count in (*batch.repeated.items(), *Counter(others).items()):
+                hits, _ = uses.get(what.target, (0, 0.0))
                 if hits or len(uses) < _MOST_KEYS:
-                    uses[target] = hits + count, now
+                    uses[what.target] = hits + count, now
 
     def uses(self) -> dict[str, tuple[int, float]]:
         """Hits and last use (epoch seconds) by key, since this was last asked."""

@@ -105,7 +105,7 @@ STEPS: Final[dict[str, Step]] = {
     "may-store": _may_store,
     "record-encode": lambda: records.encode(_KEY, (_STORED,)),
     "record-decode": lambda: records.decode(_KEY, _RECORD),
-    "log-line": lambda: squid(_EXCHANGE),
+    "log-line": lambda: squid((_EXCHANGE,)),
     "gzip-20k": _gzip,
     "gunzip-20k": lambda: Decoder((Coding.GZIP,)).feed(_GZIPPED),
 }

@@ -162,15 +162,15 @@ def test_one_record_costs_the_loop_less_than_two_microseconds(tmp_path: Path) ->
 def test_others_get_the_records_whether_or_not_they_are_written(
     tmp_path: Path, *, written: bool
 ) -> None:
-    batches: list[int] = []
+    taken: list[int] = []
     access = str(tmp_path / "access.log") if written else "off"
-    log = open_log(LogOptions(access=access), [lambda batch: batches.append(len(batch))])
+    log = open_log(LogOptions(access=access), [lambda batch: taken.append(len(batch.records))])
     assert log is not None
     log(record())
     log(record())
     log.reopen()
     log.close()
-    assert sum(batches) == 2
+    assert sum(taken) == 2
 
 
 def test_whoever_cannot_count_does_not_end_the_log(

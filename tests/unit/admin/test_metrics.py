@@ -12,6 +12,7 @@ from proxy.admin.metrics import CONTENT_TYPE, Gauges, exposition
 from proxy.admin.statistics import BOUNDS, Statistics
 from proxy.exchange.record import ExchangeRecord, What
 from proxy.policy.reasons import Reason
+from tests.support.watched import feed
 
 param = pytest.param
 
@@ -42,7 +43,7 @@ def record(
 
 def exposed(*records: ExchangeRecord, gauges: Gauges = GAUGES) -> bytes:
     statistics = Statistics(0.0)
-    statistics.take(records)
+    feed(statistics.take, records)
     return exposition(statistics.snapshot(), gauges)
 
 
@@ -125,8 +126,8 @@ def test_each_metric(name: str, labels: dict[str, str], expected: float) -> None
 
 def test_time_saved() -> None:
     statistics = Statistics(0.0)
-    statistics.take([record(Reason.MISS, elapsed=0.5)])
-    statistics.take([record(Reason.HIT, elapsed=0.0)] * 4)
+    feed(statistics.take, [record(Reason.MISS, elapsed=0.5)])
+    feed(statistics.take, [record(Reason.HIT, elapsed=0.0)] * 4)
     text = exposition(statistics.snapshot(), GAUGES)
     assert value(text, "forecache_saved_seconds_total") == 2.0
 

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from proxy.admin.recent import HITS_KEPT, LONGEST, OTHERS_KEPT, Recent
 from proxy.exchange.record import ExchangeRecord, What
 from proxy.policy.reasons import Reason
+from tests.support.watched import feed
 
 param = pytest.param
 
@@ -19,7 +20,7 @@ def record(name: str = "x", reason: Reason = Reason.MISS) -> ExchangeRecord:
 
 def filled(*names: str) -> Recent:
     recent = Recent("cafe")
-    recent.take([record(name) for name in names])
+    feed(recent.take, [record(name) for name in names])
     return recent
 
 
@@ -29,7 +30,7 @@ def is_b(record: ExchangeRecord) -> bool:
 
 def test_an_exchange_is_found_by_its_id() -> None:
     recent = filled("a", "b")
-    recent.take([record("c", Reason.HIT), record("d")])
+    feed(recent.take, [record("c", Reason.HIT), record("d")])
     latest = recent.latest(9)
     assert [recent.id(recorded) for recorded in latest] == ["cafe-4", "cafe-3", "cafe-2", "cafe-1"]
     assert [recent.find(recent.id(recorded)) for recorded in latest] == latest
@@ -70,7 +71,7 @@ def test_the_latest_of_those_that_are_wanted() -> None:
 def test_hits_do_not_push_out_what_is_no_hit() -> None:
     recent = filled("a")
     for _ in range(3):
-        recent.take([record("h", Reason.HIT)] * (HITS_KEPT - 1))
+        feed(recent.take, [record("h", Reason.HIT)] * (HITS_KEPT - 1))
     assert recent.upto == 1 + 3 * (HITS_KEPT - 1)
     assert recent.find("cafe-1") is not None
     assert recent.find("cafe-2") is None
@@ -79,7 +80,7 @@ def test_hits_do_not_push_out_what_is_no_hit() -> None:
 
 def test_of_a_long_batch_the_latest_hits_and_all_else() -> None:
     recent = Recent("cafe")
-    recent.take([record("m"), *[record("h", Reason.HIT)] * (2 * HITS_KEPT), record("n")])
+    feed(recent.take, [record("m"), *[record("h", Reason.HIT)] * (2 * HITS_KEPT), record("n")])
     numbers = [recorded.number for recorded in recent.latest(10**6)]
     last = 2 * HITS_KEPT + 2
     assert recent.upto == last
@@ -89,7 +90,7 @@ def test_of_a_long_batch_the_latest_hits_and_all_else() -> None:
 def test_the_ring_is_bounded_in_number() -> None:
     recent = Recent()
     for _ in range(3):
-        recent.take([record()] * (OTHERS_KEPT - 1))
+        feed(recent.take, [record()] * (OTHERS_KEPT - 1))
     assert len(recent.latest(10**6)) == OTHERS_KEPT
 
 
@@ -97,7 +98,7 @@ def test_the_ring_is_bounded_in_text() -> None:
     long = "x" * 60000
     recent = Recent()
     what = replace(record(long).what, user_agent=long, referer=long, method=long)
-    recent.take([record(long)._replace(what=what), record("y")])
+    feed(recent.take, [record(long)._replace(what=what), record("y")])
     short, cut = recent.latest(2)
     assert short.record == record("y")
     what = cut.record.what
@@ -110,7 +111,7 @@ def test_watching_goes_on_from_the_last_place() -> None:
     recent = filled("a")
     place = recent.upto
     assert recent.watch(place, 10) == ((), 1, 0)
-    recent.take([record("b"), record("h", Reason.HIT), record("c")])
+    feed(recent.take, [record("b"), record("h", Reason.HIT), record("c")])
     exchanges, upto, missed = recent.watch(place, 10)
     assert [recorded.number for recorded in exchanges] == [2, 3, 4]
     assert (upto, missed) == (4, 0)
@@ -120,7 +121,7 @@ def test_watching_goes_on_from_the_last_place() -> None:
 def test_who_is_slow_is_told_how_many_went_by() -> None:
     recent = filled("a")
     for _ in range(3):
-        recent.take([record("b", Reason.HIT)] * HITS_KEPT)
+        feed(recent.take, [record("b", Reason.HIT)] * HITS_KEPT)
     exchanges, upto, missed = recent.watch(1, 10)
     assert [recorded.number for recorded in exchanges] == list(range(upto - 9, upto + 1))
     assert missed == 3 * HITS_KEPT - 10
@@ -151,7 +152,7 @@ def test_many_may_look_while_one_takes() -> None:
     for watcher in watchers:
         watcher.start()
     for _ in range(200):
-        recent.take([record(), record("h", Reason.HIT)] * 50)
+        feed(recent.take, [record(), record("h", Reason.HIT)] * 50)
     for watcher in watchers:
         watcher.join()
     assert wrong == []

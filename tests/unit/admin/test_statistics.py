@@ -18,6 +18,7 @@ from proxy.admin.statistics import (
 )
 from proxy.exchange.record import ExchangeRecord, What
 from proxy.policy.reasons import HITS, OWN, Reason
+from tests.support.watched import feed
 
 param = pytest.param
 
@@ -46,7 +47,7 @@ def record(
 def taken(*batches: Sequence[ExchangeRecord]) -> Snapshot:
     statistics = Statistics(NOW)
     for batch in batches:
-        statistics.take(batch)
+        feed(statistics.take, batch)
     return statistics.snapshot()
 
 
@@ -207,10 +208,10 @@ def test_a_clock_that_is_set_back_loses_nothing(times: tuple[int, ...]) -> None:
 
 def test_a_snapshot_is_a_whole_value() -> None:
     statistics = Statistics(NOW)
-    statistics.take([record()])
+    feed(statistics.take, [record()])
     before = statistics.snapshot()
     text = msgspec.json.encode(before)
-    statistics.take([record(), record(Reason.MISS, at=100)])
+    feed(statistics.take, [record(), record(Reason.MISS, at=100)])
     assert statistics.snapshot().requests == 3
     assert msgspec.json.encode(before) == text
     assert msgspec.json.decode(text)["kinds"] == [["GET", "hit", "2xx", 1]]
@@ -219,6 +220,6 @@ def test_a_snapshot_is_a_whole_value() -> None:
 def test_a_hit_costs_next_to_nothing() -> None:
     """0.17 us in batches of 1000; the bound leaves room for a busy machine."""
     statistics = Statistics(NOW)
-    batch = [record(sent=100 + n % 7) for n in range(1000)]
-    best = min(timeit.repeat(lambda: statistics.take(batch), number=1, repeat=20))
-    assert best / len(batch) < 2e-6
+    records = [record(sent=100 + n % 7) for n in range(1000)]
+    best = min(timeit.repeat(lambda: feed(statistics.take, records), number=1, repeat=20))
+    assert best / len(records) < 2e-6

@@ -10,6 +10,7 @@ from proxy.admin.top import Leader, Leaders, Ranking, Top
 from proxy.exchange.record import ExchangeRecord, What
 from proxy.exchange.transcoding import Counts
 from proxy.policy.reasons import Reason
+from tests.support.watched import feed
 
 NOW = 1700000000.0
 
@@ -27,7 +28,7 @@ FILL = FillShape("http://a.example/", 1, 2, NOW, 1.0, 1)
 def counted(*records: ExchangeRecord, since: float = NOW) -> Snapshot:
     statistics = Statistics(since)
     for each in records:
-        statistics.take([each])
+        feed(statistics.take, [each])
     return statistics.snapshot()
 
 
@@ -126,6 +127,6 @@ def test_what_the_gone_have_counted_stays() -> None:
 
 def test_a_state_goes_through_message_pack() -> None:
     top = Top()
-    top.take(ONE)
+    feed(top.take, ONE)
     sent = msgspec.structs.replace(state(1, 8, *ONE), leaders=top.leaders())
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(sent), type=State) == sent

@@ -19,6 +19,7 @@ from proxy.admin.top import (
 )
 from proxy.exchange.record import ExchangeRecord, What
 from proxy.policy.reasons import Reason
+from tests.support.watched import feed
 
 param = pytest.param
 
@@ -31,7 +32,7 @@ def record(target: str, reason: Reason = Reason.HIT, sent: int = 1) -> ExchangeR
 def taken(*batches: list[ExchangeRecord]) -> Leaders:
     table = Top()
     for batch in batches:
-        table.take(batch)
+        feed(table.take, batch)
     return table.leaders()
 
 
@@ -95,7 +96,7 @@ def test_memory_is_bounded_and_the_heavy_ones_stay() -> None:
             rare += 1
             batch.append(record(f"http://r{rare}.example/{'x' * 2000}", Reason.MISS))
         dice.shuffle(batch)
-        table.take(batch)
+        feed(table.take, batch)
     assert rare > 5 * SLOTS
     leaders = table.leaders()
     for ranking in (leaders.hosts, leaders.urls):
@@ -114,9 +115,9 @@ def test_a_newcomer_takes_the_slot_of_the_least_and_its_weight(
 ) -> None:
     monkeypatch.setattr(top, "SLOTS", 2)
     table = Top()
-    table.take([record("http://a/")] * 3 + [record("http://b/")] * 2)
-    table.take([record("http://b/")] * 2)
-    table.take([record("http://c/")])  # a had 3, b 4
+    feed(table.take, [record("http://a/")] * 3 + [record("http://b/")] * 2)
+    feed(table.take, [record("http://b/")] * 2)
+    feed(table.take, [record("http://c/")])  # a had 3, b 4
     slots = table._urls._slots[0]
     assert slots._weights == {"http://b/": 4, "http://c/": 4}
     # The figures are those that are certain.
@@ -132,13 +133,13 @@ def test_in_a_busy_batch_a_record_stands_for_several_of_its_kind() -> None:
     moments = iter([0.0, 0.0, UNSEEN / 2, UNSEEN, UNSEEN])
     table = Top(lambda: next(moments))
     for _ in range(2):
-        table.take(hits + misses)
+        feed(table.take, hits + misses)
         assert table.leaders() == Leaders(), "it would be worth nothing a moment later"
-    table.take(hits + misses)
+    feed(table.take, hits + misses)
     first, second = table.leaders().hosts.requests
     assert first.requests / 3 == pytest.approx(4080, abs=EVERY)
     assert (second.requests, second.misses) == (16 * 3, 16 * 3)
-    table.take([record("http://b.example/")])
+    feed(table.take, [record("http://b.example/")])
     assert table.leaders().hosts.requests[1].requests == 16 * 3 + 1
 
 
@@ -146,10 +147,10 @@ def test_in_a_busy_batch_a_record_stands_for_several_of_its_kind() -> None:
 def test_up_to_a_crowd_each_counts(reason: Reason) -> None:
     for number in (CROWD, CROWD + EVERY):
         table = Top(count().__next__)
-        table.take([record("http://a.example/", reason)] * number)
+        feed(table.take, [record("http://a.example/", reason)] * number)
         (first,) = table.leaders().hosts.requests
         assert first.requests == number
     table = Top(count().__next__)
-    table.take([record(f"http://a.example/{n}", reason) for n in range(CROWD + EVERY)])
+    feed(table.take, [record(f"http://a.example/{n}", reason) for n in range(CROWD + EVERY)])
     assert table.leaders().hosts.requests[0].requests == CROWD + EVERY
     assert {url.requests for url in table.leaders().urls.requests} == {EVERY}

@@ -22,6 +22,7 @@ from proxy.policy.explain import Term
 from proxy.policy.reasons import Reason
 from proxy.store.catalogue_following import Progress
 from proxy.store.catalogue_rows import Entry
+from tests.support.watched import feed
 
 NOW = 1_700_000_000.5
 BUSY = Leader("a.example", 9, 100, 1, "miss")
@@ -95,7 +96,7 @@ def test_an_exchange(own: str, expected: str) -> None:
     recent = Recent("t")
     what = What("GET", "http://a.example/x", 1, 200, 100, Reason.MISS, asked=0.25, id=own)
     record = ExchangeRecord(NOW, 0.5, "192.0.2.1", what)
-    recent.take([record])
+    feed(recent.take, [record])
     (recorded,) = recent.latest(1)
     said = views.exchange(Named(recent.id(recorded), recorded.record))
     assert said["id"] == expected

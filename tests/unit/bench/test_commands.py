@@ -96,11 +96,11 @@ def test_connections(tmp_path: Path) -> None:
 
 def test_size(tmp_path: Path) -> None:
     folder = tmp_path / "large"
-    few = ("size", str(folder), "--count", "300", "--hits", "100", "--starts", "2")
+    few = ("size", str(folder), "--count", "600", "--hits", "500", "--starts", "2")
     rows, figures, _ = bench(tmp_path, *few)
     assert "start, s" in rows
     for when in ("the first time", "after another start"):
         assert figures["figures"][f"errors {when}"] == 0
         assert figures["figures"][f"a hit from disk {when}, CPU us"] > 0
     made = (folder / "entries.json").read_text()
-    assert json.loads(made) == {"entries": 300, "octets": 10_000}
+    assert json.loads(made) == {"entries": 600, "octets": 10_000}
