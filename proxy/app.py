@@ -146,7 +146,7 @@ async def start(settings: Settings, post: Post | None = None) -> Running:
     voice = Voice(post.pseudonym, settings.server.x_cache)
     exchange = Exchange(store, fetcher, settings.cache, settings.exchange, voice, settings.coding)
     hot = Hot(store, settings.cache, exchange.forms, x_cache=settings.server.x_cache)
-    observe = access_log if access_log is not None else _unobserved
+    observe = access_log.observe if access_log is not None else _unobserved
     door = Door(settings.server, rules, exchange, hot, fetcher, observe)
     running = Running(settings, door, store, fetcher, access_log)
     everywhere = Everywhere(watching, door, store, access_log)

@@ -77,7 +77,7 @@ def open_log(
 
 
 class AccessLog:
-    """An ``exchange.record.Observer``. Whoever opens it calls ``close``."""
+    """``observe`` is an ``exchange.record.Observer``. Whoever opens it calls ``close``."""
 
     def __init__(
         self, options: LogOptions, consumers: Sequence[Consumer] = (), turns: Path | None = None
@@ -98,7 +98,7 @@ class AccessLog:
         self._thread = threading.Thread(target=self._run, name="access-log", daemon=True)
         self._thread.start()
 
-    def __call__(self, record: ExchangeRecord) -> None:
+    def observe(self, record: ExchangeRecord) -> None:
         """Take one record: well under a microsecond, whatever the disk does."""
         waiting = len(self._records)
         if waiting >= BUFFERED:

@@ -43,8 +43,9 @@ class Prepared:
     """An answer ready to send, valid while what it was decided on stands."""
 
     __slots__ = (
-        "_age", "_block", "_fresh_until", "_key", "_made", "_opening", "_second", "_size",
-        "_stands", "_store", "_until", "body", "follows", "what",
+        "_age", "_block", "_cells", "_due", "_form", "_fresh_until", "_generation", "_index",
+        "_key", "_made", "_opening", "_since", "_size", "_store", "_until", "body", "follows",
+        "what",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - it is a record of everything the answer depends on
@@ -65,10 +66,11 @@ class Prepared:
     ) -> None:
         self._store = store
         self._key = key
-        cells, index = store.cell(key)
-        self._stands: tuple[tuple[Cells, int, int], ...] = ((cells, index, generation),)
+        self._cells, self._index = store.cell(key)
+        self._generation = generation
+        self._form: tuple[Cells, int, int] | None = None
         if form[0]:
-            self._stands += ((*store.cell(form[0]), form[1]),)
+            self._form = (*store.cell(form[0]), form[1])
         self._made = made
         self._until = until
         self._fresh_until = terms.fresh_until
@@ -86,21 +88,27 @@ class Prepared:
 
     def block(self, now: float) -> bytes | None:
         """The octets to send first (``follows`` is the rest, if any), None when not valid."""
+        form = self._form
+        if self._cells[self._index] != self._generation:
+            return None
+        if form is not None and form[0][form[1]] != form[2]:
+            return None
+        return self._block if self._since <= now < self._due else self._of_second(now)
+
+    def _of_second(self, now: float) -> bytes | None:
         if not self._made <= now < self._until:
             return None
-        for cells, index, generation in self._stands:
-            if cells[index] != generation:
-                return None
-        if int(now) != self._second:
-            self._rebuild(now)
-            if self._size != self.what.sent:
-                self.what = replace(self.what, sent=self._size)
+        self._rebuild(now)
+        if self._size != self.what.sent:
+            self.what = replace(self.what, sent=self._size)
         return self._block
 
     def _rebuild(self, now: float) -> None:
         """Age and ttl change once a second; recency is noted as often."""
         self._store.touch(self._key)
-        self._second = int(now)
+        second = int(now)
+        self._since = max(self._made, second)
+        self._due = min(self._until, second + 1)
         block = b"%bAge: %d\r\nCache-Status: forecache; hit; ttl=%d\r\n\r\n" % (
             self._opening,
             max(0, self._age + now),

@@ -264,8 +264,8 @@ class Connection(asyncio.Protocol):
         else:
             self.transport.write(block)
         self.since = now
-        start = now if started is None else started
-        self._observe(of_hit(start, self.client, prepared.what, now - start))
+        start, elapsed = (now, 0.0) if started is None else (started, now - started)
+        self._observe(of_hit(start, self.client, prepared.what, elapsed))
         if self._door.draining:
             self.close()
         return True

@@ -33,8 +33,8 @@ def test_close_writes_what_is_buffered(tmp_path: Path) -> None:
     path.write_text("earlier\n")
     log = open_log(LogOptions(access=str(path)))
     assert log
-    log(record(200))
-    log(record(404))
+    log.observe(record(200))
+    log.observe(record(404))
     log.close()
     first, *rest = path.read_text().splitlines(keepends=True)
     assert first == "earlier\n"
@@ -46,7 +46,7 @@ def test_close_writes_what_is_buffered(tmp_path: Path) -> None:
 def test_the_format_is_the_one_asked_for(form: str, tmp_path: Path) -> None:
     path = tmp_path / "access.log"
     log = AccessLog(LogOptions(access=str(path), format=form))  # type: ignore[arg-type]
-    log(record())
+    log.observe(record())
     log.close()
     expected = {"squid": "1700000000.001", "combined": "127.0.0.1 - -", "json": '{"time":'}
     assert path.read_text().startswith(expected[form])
@@ -54,7 +54,7 @@ def test_the_format_is_the_one_asked_for(form: str, tmp_path: Path) -> None:
 
 def test_stdout_stays_open(capfd: pytest.CaptureFixture[str]) -> None:
     log = AccessLog(LogOptions(access="-"))
-    log(record())
+    log.observe(record())
     log.close()
     os.write(1, b"after\n")
     line, after = capfd.readouterr().out.splitlines()
@@ -77,13 +77,13 @@ def test_the_log_is_not_for_everybody(tmp_path: Path) -> None:
 def test_rotation(tmp_path: Path) -> None:
     path, rotated = tmp_path / "access.log", tmp_path / "access.log.1"
     log = AccessLog(LogOptions(access=str(path)))
-    log(record(201))
+    log.observe(record(201))
     path.rename(rotated)
     os.mkfifo(path)
     log.reopen()
     # Opening either end of a FIFO waits for the other: from here on the log has reopened.
     with path.open() as reader:
-        log(record(202))
+        log.observe(record(202))
         log.close()
         assert statuses(reader.read()) == ["202"]
     assert statuses(rotated.read_text()) == ["201"]
@@ -97,7 +97,7 @@ def test_a_failed_rotation_goes_on_with_the_old_file(
     log = AccessLog(LogOptions(access=str(folder / "access.log")))
     folder.rename(tmp_path / "old")
     log.reopen()
-    log(record())
+    log.observe(record())
     log.close()
     assert statuses((tmp_path / "old" / "access.log").read_text()) == ["200"]
     assert "No such file" in caplog.text
@@ -105,7 +105,7 @@ def test_a_failed_rotation_goes_on_with_the_old_file(
 
 def test_a_full_disk_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     log = AccessLog(LogOptions(access="/dev/full"))
-    log(record())
+    log.observe(record())
     log.close()
     assert log.dropped == 1
     assert "No space left on device" in caplog.text
@@ -121,7 +121,7 @@ def test_a_reader_that_does_not_read_blocks_nobody(
     log = AccessLog(LogOptions(access=str(path)))
     total = 2 * BUFFERED
     for _ in range(total):
-        log(record())
+        log.observe(record())
     refused = log.dropped
     assert refused > 0
     os.set_blocking(descriptor, True)
@@ -140,7 +140,7 @@ def test_a_non_blocking_stdout_is_waited_for(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(accesslog, "STDOUT", writing)
     log = AccessLog(LogOptions(access="-"))
     for _ in range(5000):
-        log(record())
+        log.observe(record())
     log.reopen()
     with os.fdopen(reading) as reader:
         lines = [reader.readline() for _ in range(5000)]
@@ -153,7 +153,7 @@ def test_a_non_blocking_stdout_is_waited_for(monkeypatch: pytest.MonkeyPatch) ->
 def test_one_record_costs_the_loop_less_than_two_microseconds(tmp_path: Path) -> None:
     log = AccessLog(LogOptions(access=str(tmp_path / "access.log")))
     one = record()
-    best = min(timeit.repeat(lambda: log(one), number=1000, repeat=10)) / 1000
+    best = min(timeit.repeat(lambda: log.observe(one), number=1000, repeat=10)) / 1000
     log.close()
     assert best < 2e-6
 
@@ -166,8 +166,8 @@ def test_others_get_the_records_whether_or_not_they_are_written(
     access = str(tmp_path / "access.log") if written else "off"
     log = open_log(LogOptions(access=access), [lambda batch: taken.append(len(batch.records))])
     assert log is not None
-    log(record())
-    log(record())
+    log.observe(record())
+    log.observe(record())
     log.reopen()
     log.close()
     assert sum(taken) == 2
@@ -182,7 +182,7 @@ def test_whoever_cannot_count_does_not_end_the_log(
     path = tmp_path / "access.log"
     log = open_log(LogOptions(access=str(path)), [broken])
     assert log is not None
-    log(record())
+    log.observe(record())
     log.close()
     assert "1 records were not counted" in caplog.text
     assert len(path.read_text().splitlines()) == 1
@@ -214,7 +214,7 @@ def test_processes_take_turns_at_a_pipe(
     ) as another:
         assert another.stdout
         another.stdout.readline()
-        log(record(200))
+        log.observe(record(200))
         log.close()  # in vain, where it waits for its turn
         if pipe:
             with pytest.raises(BlockingIOError):
