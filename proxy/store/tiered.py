@@ -248,10 +248,17 @@ class TieredStore:
         body = await spool.whole()
         if isinstance(body, bytes):
             await self._commit(key, stored, body, checksum(body), since)
-        elif await self._commit(key, stored, body, spool.crc, since):
-            spool.adopted()
+            spool.abandon()
             return
-        spool.abandon()
+        try:
+            committed = await self._commit(key, stored, body, spool.crc, since)
+        except asyncio.CancelledError:
+            spool.adopted()  # or will be: nobody waits for the writer any more, but it has it
+            raise
+        if committed:
+            spool.adopted()
+        else:
+            spool.abandon()
 
     async def _commit(
         self, key: str, stored: StoredResponse, body: bytes | SpooledBody, crc: int, since: int

@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import sqlite3
 import threading
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from proxy.store.base import FORMS, BodyLost, Found, Spool, Store, StoredBody, S
 from proxy.store.bodies import LARGEST_INLINE, body_path
 from proxy.store.disk import DATABASE
 from proxy.store.memory import SMALL_BODY
+from proxy.store.operations import Operation
 from proxy.store.packs import is_pack
 from proxy.store.tiered import TieredStore, open_store
 from tests.support.stores import (
@@ -29,6 +32,7 @@ from tests.support.stores import (
     searched,
     spool_files,
 )
+from tests.support.transport import until
 
 SIZES = [
     pytest.param(0, id="empty"),
@@ -313,6 +317,37 @@ async def test_close_commits_what_is_queued(tmp_path: Path) -> None:
     await asyncio.gather(*puts)
     async with opened(tmp_path) as store:
         assert store.usage()[2] == 50
+
+
+async def test_what_is_submitted_is_committed_though_nobody_waits_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(tmp_path) as store:
+        submitted: list[Operation] = []
+        submit = store._writer.submit
+
+        def noted(operation: Operation) -> asyncio.Future[object]:
+            submitted.append(operation)
+            return submit(operation)
+
+        spool = store.spool()
+        await spool.append(b"x" * 1_000_000)
+        monkeypatch.setattr(store._writer, "submit", noted)
+        with closing(sqlite3.connect(tmp_path / DATABASE, isolation_level=None)) as locked:
+            locked.execute("BEGIN IMMEDIATE")
+            adopting = store.adopt(KEY, response("a"), spool, store.removals(KEY))
+            storing = asyncio.ensure_future(adopting)
+            await until(lambda: bool(submitted))
+            storing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await storing
+            spool.abandon()  # as whoever filled it does, whatever has come of it
+            assert await spool.read_at(999_990, 20) == b"x" * 10
+            await store._spoolers.run(lambda: None)  # what was to be removed is
+            locked.execute("COMMIT")
+    async with opened(tmp_path) as store:
+        assert await bodies_of(store, KEY) == [b"x" * 1_000_000]
+        assert store._folder.generations.in_flight() == 0
 
 
 async def test_close_leaves_no_thread_and_no_descriptor(tmp_path: Path) -> None:
