@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from proxy.exchange.record import ExchangeRecord, What
 
-
 _Key = TypeVar("_Key")
 
 # Squid's result codes, which log analysers know; what is not here is TCP_MISS.
@@ -95,39 +94,6 @@ def _target(text: str, refused: bool) -> str:
     return _UNSAFE.sub(_percent, _without_userinfo(text, refused=refused)) or "-"
 
 
-def _field(text: str) -> str:
-    """A value as one unquoted field."""
-    return _short_field(text) if len(text) <= _LONGEST else _escaped_field(text)
-
-
-def _escaped_field(text: str) -> str:
-    return _UNSAFE.sub(_percent, text) or "-"
-
-
-_short_field: Final = lru_cache(maxsize=1024)(_escaped_field)
-
-
-def _quoted(text: str) -> str:
-    """A value between quotes."""
-    return _short_quoted(text) if len(text) <= _LONGEST else _escaped_quoted(text)
-
-
-def _escaped_quoted(text: str) -> str:
-    return _UNSAFE_QUOTED.sub(_backslash, text) or "-"
-
-
-_short_quoted: Final = lru_cache(maxsize=1024)(_escaped_quoted)
-
-
-@lru_cache(maxsize=1024)
-def result(reason: Reason, status: int, aborted: bool) -> str:
-    """Squid's result code."""
-    if reason is Reason.HIT and status == 304:
-        return "TCP_IMS_HIT"
-    code = _RESULTS.get(reason, "TCP_MISS")
-    return f"{code}_ABORTED" if aborted and not code.endswith("ABORTED") else code
-
-
 class _Remembered(dict[_Key, str]):
     """What comes again, made once. A dict, as an ``lru_cache`` takes twice the time of a line."""
 
@@ -143,6 +109,29 @@ class _Remembered(dict[_Key, str]):
                 self.clear()
             self[key] = text
         return text
+
+
+def _escaped_field(text: str) -> str:
+    """A value as one unquoted field."""
+    return _UNSAFE.sub(_percent, text) or "-"
+
+
+def _escaped_quoted(text: str) -> str:
+    """A value between quotes."""
+    return _UNSAFE_QUOTED.sub(_backslash, text) or "-"
+
+
+_field: Final = _Remembered(_escaped_field, 1024).__getitem__
+_quoted: Final = _Remembered(_escaped_quoted, 1024).__getitem__
+
+
+@lru_cache(maxsize=1024)
+def result(reason: Reason, status: int, aborted: bool) -> str:
+    """Squid's result code."""
+    if reason is Reason.HIT and status == 304:
+        return "TCP_IMS_HIT"
+    code = _RESULTS.get(reason, "TCP_MISS")
+    return f"{code}_ABORTED" if aborted and not code.endswith("ABORTED") else code
 
 
 def _squid_time(milliseconds: int) -> str:
