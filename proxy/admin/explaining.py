@@ -169,7 +169,7 @@ def _with(said: Explanation, clause: Clause) -> Explanation:
 
 def _sent(request: Request, stored: StoredResponse, view: View) -> str:
     whole = "range" in request.fields and "range" not in view.request.fields
-    more = ", and all of it, as what is made on the way has no ranges" if whole else ""
+    more = ", and all of it, as the range is not one of these octets" if whole else ""
     return f"{_takes(request)}. {_held(stored)}; it would be sent {_formed(view.form)}{more}."
 
 
@@ -183,8 +183,8 @@ def _unsuitable(request: Request, stored: StoredResponse) -> str:
 def _asked_for(negotiated: bool, value: str | None) -> str:
     if negotiated:
         return (
-            f"The origin is asked for {cut(value or '')}, in the proxy's own words: each client"
-            " gets what comes of that in a coding that it takes."
+            f"The origin is asked for {cut(value or '')}, in the proxy's own words"
+            " (negotiate = true): each client gets what comes of that in a coding that it takes."
         )
     said = "without Accept-Encoding" if value is None else f"for {cut(value)}"
     return f"The origin is asked {said}, as the client says."
@@ -201,13 +201,10 @@ def _takes(request: Request) -> str:
 
 def _held(stored: StoredResponse) -> str:
     codings = chain(stored.head.fields)
-    if codings is None:
-        return f"What is stored is in {cut(stored.head.fields.get('content-encoding') or '')}"
-    return (
-        f"What is stored is in {', '.join(codings)}"
-        if codings
-        else "What is stored is in no coding"
-    )
+    named = cut(stored.head.fields.get("content-encoding") or "")
+    coding = named if codings is None else ", ".join(codings) or "no coding"
+    own = ", which is the object's own and stays for everybody" if stored.verbatim else ""
+    return f"What is stored is in {coding}{own}"
 
 
 def _formed(form: Form) -> str:

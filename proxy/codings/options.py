@@ -43,18 +43,19 @@ _LEVELS: Final = {"gzip_level": (1, 3), "br_level": (0, 11), "zstd_level": (1, 1
 class CodingOptions:
     """How bodies are compressed and decompressed on their way. Raises ValueError for nonsense.
 
-    ``negotiate``: whether origins are asked for codings in the proxy's own words, so that one
-    stored body serves every client. ``encode``: whether plain bodies are compressed for clients
+    ``negotiate``: whether origins are asked for codings in the proxy's own words, and not in those
+    of each client. ``encode``: whether plain bodies are compressed for clients
     that like that ("always", "never"), or only for those on other machines ("auto"). ``types``:
     the media types worth compressing, ``*`` for any part of a name. ``min_size``: the smallest
-    body worth compressing. ``prefer``: the codings asked of origins, the best first, and which of
-    them a client gets that likes several as much. ``gzip_level``: from 1 (fast) to 3 (small).
-    ``br_level``: from 0 (fast) to 11 (small). ``zstd_level``: from 1 (fast) to 19 (small).
+    body worth compressing. ``prefer``: which coding a client gets that likes several as much, the
+    best first, and what origins are asked for where ``negotiate`` says so. ``gzip_level``: from 1
+    (fast) to 3 (small). ``br_level``: from 0 (fast) to 11 (small). ``zstd_level``: from 1 (fast)
+    to 19 (small).
     ``max_ratio``: a body that grows by more than this factor is refused; 0: none is.
     ``max_decoded``: a body that grows beyond this is refused; 0: none is.
     """
 
-    negotiate: bool = True
+    negotiate: bool = False
     encode: Literal["auto", "always", "never"] = "auto"
     types: tuple[str, ...] = TYPES
     min_size: Octets = Octets(2**10)

@@ -18,7 +18,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from proxy.codings.registry import NAMES, Chain, Coding, chain
-from proxy.policy.directives import parse_response_directives
+from proxy.codings.transformable import is_fixed, takes
 from proxy.semantics.negotiation import accepted
 from proxy.semantics.validators import ETag, entity_tag, parse_etag, parse_etags
 
@@ -32,23 +32,6 @@ if TYPE_CHECKING:
 
 MARK: Final = "~forecache."
 
-_READING: Final = frozenset({"GET", "HEAD"})
-# No body, or a part of one.
-_NOT_WHOLE: Final = frozenset({204, 205, 206, 304})
-# RFC 9421, and the drafts before it: signatures may cover what a transformation changes.
-_SIGNED: Final = frozenset({"signature", "signature-input"})
-_EVENT_STREAM: Final = "text/event-stream"
-# Coded files rather than coded transfers: who asks for an archive wants those very octets.
-_ARCHIVES: Final = frozenset(
-    {"application/x-tar", "application/x-gtar", "application/gzip", "application/x-gzip"}
-    | {"application/x-compressed", "application/x-compressed-tar", "application/x-tgz"}
-    | {"application/zstd", "application/x-brotli"}
-)
-_SUFFIXES: Final = {
-    Coding.GZIP: (".gz", ".tgz", ".svgz"),
-    Coding.BR: (".br",),
-    Coding.ZSTD: (".zst", ".tzst"),
-}
 # RFC 9530 and the fields before it say something of the octets as they were.
 _OF_THE_OCTETS: Final = frozenset(
     {"content-encoding", "content-length", "etag"}
@@ -73,9 +56,10 @@ class AsStored:
 
 @dataclass(frozen=True, slots=True)
 class Decode:
-    """The stored octets with the codings of ``chain`` undone."""
+    """The stored octets with the codings of ``chain`` undone; ``length`` of them, if known."""
 
     chain: Chain
+    length: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,59 +85,6 @@ _FOR_ALL: Final = AsStored(negotiated=True, for_all=True)
 _DECODED_AND_KEPT: Final = Kept(Coding.IDENTITY)
 
 
-def negotiable(request: Request, options: CodingOptions) -> bool:
-    """Whether the origin is to be asked for codings in our own words, not in the client's."""
-    fields = request.fields
-    return (
-        options.negotiate
-        and request.method in _READING
-        and "range" not in fields
-        and _EVENT_STREAM not in (fields.get("accept") or "").lower()
-        and not _no_transform(fields)
-    )
-
-
-def is_fixed(request: Request, head: ResponseHead) -> bool:
-    """Whether the response goes to this client in the octets in which it came, or not at all."""
-    fields = head.fields
-    if request.method not in _READING or head.status < 200 or head.status in _NOT_WHOLE:
-        return True
-    if not _SIGNED.isdisjoint(fields.names()):
-        return True
-    if _media_type(fields) == _EVENT_STREAM:
-        return True
-    codings = chain(fields)
-    if codings is None or (codings and _is_coded_file(request, fields, codings)):
-        return True
-    # RFC 9111 §5.2.1.6, §5.2.2.6.
-    return _no_transform(request.fields) or _no_transform(fields)
-
-
-def suits(request: Request, head: ResponseHead) -> bool:
-    """Whether what came in answer to our own words, now or earlier, can go to this client.
-
-    If not, the origin is to be asked again with the client's own Accept-Encoding. An unknown
-    coding suits: the origin uses it unasked.
-    """
-    codings = chain(head.fields)
-    if not codings or head.status in _NOT_WHOLE or not is_fixed(request, head):
-        return True
-    return _takes(accepted(request.fields), codings)
-
-
-def selecting_members(request: Request, head: ResponseHead) -> list[str]:
-    """The members of Vary by which a response to our own words is selected (RFC 9111 §4.1).
-
-    Accept-Encoding is among them only where the octets are fixed: then the client's value, which
-    they suit, selects them like any variant.
-    """
-    fields = head.fields
-    members = [member.lower() for member in fields.members("vary")]
-    others = [member for member in members if member != "accept-encoding"]
-    varies = len(others) < len(members) or "content-encoding" in fields
-    return [*others, "accept-encoding"] if varies and is_fixed(request, head) else others
-
-
 def choose(
     request: Request,
     head: ResponseHead,
@@ -176,7 +107,7 @@ def choose(
     if not codings and not shrinks:
         return _AS_STORED
     wanted = accepted(request.fields)
-    if codings and _takes(wanted, codings):
+    if codings and takes(wanted, codings):
         return _NEGOTIATED
     takes_identity = wanted.q(Coding.IDENTITY) > 0
     # Of a coded body the stored octets count: they are fewer than those to be encoded.
@@ -217,10 +148,17 @@ def sliceable(request: Request, form: Form) -> bool:
     """
     if form == _AS_STORED:
         return True
-    if form not in (_NEGOTIATED, _FOR_ALL, _DECODED_AND_KEPT):
+    if not _stands_still(form):
         return False
     condition = request.fields.get("if-range")
     return condition is None or parse_etag(condition) is not None
+
+
+def _stands_still(form: Form) -> bool:
+    """Whether the octets are the same each time, and their number is known."""
+    if isinstance(form, Decode):
+        return form.length is not None
+    return isinstance(form, AsStored) or form == _DECODED_AND_KEPT
 
 
 def head_of(head: ResponseHead, form: Form) -> Fields:
@@ -228,7 +166,7 @@ def head_of(head: ResponseHead, form: Form) -> Fields:
     if isinstance(form, AsStored):
         return _varying(head.fields) if form.negotiated and not form.for_all else head.fields
     coding = Coding.IDENTITY if isinstance(form, Decode) else form.coding
-    changed = _OF_THE_OCTETS if form == _DECODED_AND_KEPT else _OF_OCTETS_ON_THE_FLY
+    changed = _OF_THE_OCTETS if _stands_still(form) else _OF_OCTETS_ON_THE_FLY
     return _coded(head.fields, coding, changed)
 
 
@@ -265,23 +203,6 @@ def as_held(head: ResponseHead, asked: Fields) -> Fields:
     )
 
 
-def _no_transform(fields: Fields) -> bool:
-    value = fields.get("cache-control")
-    if value is None or "no-transform" not in value.lower():
-        return False
-    return "no-transform" in parse_response_directives(fields).extensions
-
-
-def _media_type(fields: Fields) -> str:
-    return (fields.get("content-type") or "").partition(";")[0].strip(" \t").lower()
-
-
-def _is_coded_file(request: Request, fields: Fields, codings: Chain) -> bool:
-    """Whether the coding is that of the file: many a server says of x.tar.gz that it is gzip."""
-    path = request.uri.path.partition("?")[0].lower()
-    return path.endswith(_SUFFIXES.get(codings[-1], ())) or _media_type(fields) in _ARCHIVES
-
-
 def _shrinks(fields: Fields, options: CodingOptions) -> bool:
     said = fields.get("content-type")
     return said is not None and len(said) <= _WORTH_REMEMBERING and _matches(said, options.types)
@@ -297,11 +218,6 @@ def _matches(content_type: str, types: tuple[str, ...]) -> bool:
 def _matching(globs: tuple[str, ...]) -> re.Pattern[str]:
     texts = ("[^/]*".join(map(re.escape, glob.lower().split("*"))) for glob in globs)
     return re.compile("|".join(texts) or r"(?!)")
-
-
-def _takes(wanted: Accepted, codings: Chain) -> bool:
-    """Whether the client can be sent these; one that says nothing often decodes nothing."""
-    return wanted.stated and all(wanted.q(coding) > 0 for coding in codings)
 
 
 def _liked(wanted: Accepted, options: CodingOptions) -> list[Coding]:

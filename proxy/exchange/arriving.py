@@ -6,15 +6,13 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from proxy.codings.registry import chain
-from proxy.codings.transform import is_fixed, selecting_members
+from proxy.codings.transformable import is_verbatim, selecting
 from proxy.exchange import echo, errors
 from proxy.exchange.answer import Outcome
 from proxy.exchange.flights import Uncacheable
 from proxy.exchange.names import body_id
-from proxy.exchange.transcoding import Checked
 from proxy.exchange.voice import Forwarded
-from proxy.policy import keys, storing
+from proxy.policy import storing
 from proxy.policy.reasons import Reason
 from proxy.semantics import ranges
 from proxy.store.base import StoreFailed, TooLarge
@@ -25,11 +23,10 @@ if TYPE_CHECKING:
     from proxy.exchange.fill import Fill
     from proxy.exchange.flights import Flights
     from proxy.exchange.forms import Formed
-    from proxy.exchange.keeping import Keeping, Source
+    from proxy.exchange.keeping import Keeping
     from proxy.exchange.origin import Asked
     from proxy.exchange.validating import Validating
     from proxy.policy.options import Options
-    from proxy.policy.stored import StoredResponse
     from proxy.semantics.fields import Fields
     from proxy.semantics.messages import Request
     from proxy.upstream.base import UpstreamError
@@ -102,7 +99,8 @@ class Arriving:
         return self._passed(asked, self._formed(request, asked), why, reason)
 
     def _formed(self, request: Request, asked: Asked) -> Formed:
-        return self._delivery.forms.of_passing(request, asked.head, asked.response.length)
+        length, negotiated = asked.response.length, asked.negotiated
+        return self._delivery.forms.of_passing(request, asked.head, length, negotiated=negotiated)
 
     def _passed(self, asked: Asked, formed: Formed, why: Reason, reason: Reason) -> Outcome:
         status = asked.head.status
@@ -120,26 +118,19 @@ class Arriving:
             asked.request_time,
             asked.response_time,
         )
-        source: Source = asked.response
-        if "content-encoding" in asked.head.fields:
-            stored, source = self._coded(request, asked, stored)
-        elif asked.negotiated and stored.selecting:
-            stored = _selected_by_others(request, asked, stored)
+        if is_verbatim(request, asked.head, asked.outgoing.fields):
+            stored = replace(stored, verbatim=True)
+        elif stored.selecting or "content-encoding" in asked.head.fields:
+            stored = replace(stored, selecting=selecting(request, stored))
         fill = self._keeping.begin(
-            errand.key, stored, source, errand.since, errand.flight, verdict.max_object_size
+            errand.key,
+            stored,
+            asked.response,
+            errand.since,
+            errand.flight,
+            verdict.max_object_size,
         )
         return self.filled(errand, fill, asked.head.status, asked.head.fields)
-
-    def _coded(
-        self, request: Request, asked: Asked, stored: StoredResponse
-    ) -> tuple[StoredResponse, Source]:
-        """What selects a coded response, and its body, which has to prove that it is whole."""
-        if asked.negotiated:
-            stored = _selected_by_others(request, asked, stored)
-        codings = chain(asked.head.fields)
-        if not codings or stored.part is not None or is_fixed(request, asked.head):
-            return stored, asked.response
-        return stored, Checked(self._delivery.shop, asked.response, codings)
 
     def filled(
         self, errand: Errand, fill: Fill, status: int, mine: Fields | None = None
@@ -154,12 +145,6 @@ class Arriving:
         """Our own answer for an error on the way to the origin."""
         reason = errors.reason_of(error)
         return self._delivery.own(errors.from_upstream(error), reason)
-
-
-def _selected_by_others(request: Request, asked: Asked, stored: StoredResponse) -> StoredResponse:
-    """Not by an Accept-Encoding that the origin has never seen."""
-    members = selecting_members(request, asked.head)
-    return replace(stored, selecting=keys.selecting(members, request.fields) or ())
 
 
 def content_range(asked: Asked) -> tuple[int, int] | None:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import structs
 
+from proxy.codings.streams import Undecodable
 from proxy.exchange import errors, respond
-from proxy.exchange.answer import Answer, FileSpan, Flow, Inline, Outcome
-from proxy.exchange.fill import FillState
+from proxy.exchange.answer import Answer, FileSpan, Flow, Inline, Outcome, release
 from proxy.exchange.names import body_id
 from proxy.exchange.respond import Slice
-from proxy.exchange.transcoding import SMALL, Ready, Transcoded
+from proxy.exchange.transcoding import SMALL, Ready, Transcoded, undecodable
 from proxy.policy import freshness
 from proxy.policy.standing import standing
 from proxy.store.base import BodyLost, StoreFailed, TooLarge
@@ -141,28 +141,34 @@ class Delivery:
         return Flow(Assembled(body, shaped.pieces), shaped.length)
 
     async def _made(self, view: View, coders: Coders, now: float) -> tuple[Shape, Body]:
-        """In another coding than it is stored in; kept when it is asked for again."""
+        """In another coding than it is stored in; kept when it is asked for again, or in parts."""
         key = view.kept_key
         fill = self._keeping.latest(key)
-        if fill is not None:
-            length = fill.received if fill.state is FillState.WHOLE else None
-            shaped = respond.shape(view.request, view.stored, length, now)
-            return shaped, Flow(fill.reader(), length) if shaped.pieces else Inline(b"")
-        again = self.forms.is_asked_for_again(key, now)
-        octets = await self._small(view, coders)
+        octets = await self._small(view, coders) if fill is None else fill.at_hand
+        length = view.length if octets is None else len(octets)
+        shaped = one_piece(view, octets, length, now)
+        again = fill is None and (self.forms.is_asked_for_again(key, now) or shaped.status == 206)
         if octets is not None:
-            shaped = respond.shape(view.request, view.stored, len(octets), now)
             if again:
                 self._keep(view, key, Ready(octets))
             return shaped, Inline(respond.cut(shaped.pieces, octets))
-        shaped = respond.shape(view.request, view.stored, None, now)
         if not shaped.pieces:
             return shaped, Inline(b"")
+        (piece,) = shaped.pieces
+        assert isinstance(piece, Slice)
+        if again:
+            fill = self._keep(view, key, await self._transcoded(view, coders, (0, view.length)))
+        if fill is not None:
+            return shaped, Flow(fill.reader(piece.offset, shaped.length), shaped.length)
+        span = (piece.offset, shaped.length)
+        return shaped, Flow(await self._transcoded(view, coders, span), shaped.length)
+
+    async def _transcoded(
+        self, view: View, coders: Coders, span: tuple[int, int | None]
+    ) -> Transcoded:
         stored = await self._store.open(view.key, view.stored)
         whole = Assembled(stored, (Slice(0, stored.length),))
-        made = Transcoded(self.shop, whole, *coders, live=False)
-        fill = self._keep(view, key, made) if again else None
-        return shaped, Flow(made if fill is None else fill.reader(), None)
+        return Transcoded(self.shop, whole, coders, live=False, span=span)
 
     async def _small(self, view: View, coders: Coders) -> bytes | None:
         """The whole of it if it is soon made. Raises BodyLost, BadResponse."""
@@ -173,11 +179,19 @@ class Delivery:
             body = await self._store.open(view.key, view.stored)
             held = await body.read_at(0, body.length)
             body.close()
-        return self.shop.at_once(held, *coders)
+        return self._at_once(held, coders)
+
+    def _at_once(self, octets: bytes, coders: Coders) -> bytes | None:
+        try:
+            return self.shop.at_once(octets, *coders)
+        except Undecodable as error:
+            raise undecodable(error) from None
 
     def _keep(self, view: View, key: str, source: Source) -> Fill | None:
         """Store this form beside what it is made of; None: the store does not take it."""
-        stored = replace(view.stored, id=body_id(), selecting=(), length=0, checksum=b"")
+        stored = replace(
+            view.stored, id=body_id(), selecting=(), length=0, checksum=b"", verbatim=True
+        )
         try:
             fill = self._keeping.begin(
                 key, stored, source, self._store.removals(key), None, _largest(view.stored.length)
@@ -217,22 +231,17 @@ class Delivery:
         return Answer(head, body)
 
     def _flowing(self, view: View, fill: Fill, now: float) -> tuple[Shape, Body]:
-        request, octets, length = view.request, fill.at_hand, fill.length
+        octets, length = fill.at_hand, fill.length
         if view.coders is not None:
-            octets = None if octets is None else self.shop.at_once(octets, *view.coders)
+            octets = None if octets is None else self._at_once(octets, view.coders)
             length = None if octets is None else len(octets)
-        shaped = respond.shape(request, view.stored, length, now)
-        if octets is None and len(shaped.pieces) > 1:
-            # Several ranges would have to be read in their order, not in that of the fill.
-            request = replace(request, fields=request.fields.without({"range"}))
-            shaped = respond.shape(request, view.stored, length, now)
+        shaped = one_piece(view, octets, length, now)
         if not shaped.pieces:
             return shaped, Inline(b"")
         if octets is not None:
             return shaped, Inline(respond.cut(shaped.pieces, octets))
         if view.coders is not None:
-            made = Transcoded(self.shop, fill.reader(), *view.coders, live=True)
-            return shaped, Flow(made, None)
+            return shaped, Flow(Transcoded(self.shop, fill.reader(), view.coders, live=True), None)
         (piece,) = shaped.pieces
         assert isinstance(piece, Slice)
         length = piece.length if shaped.length is not None else None
@@ -250,11 +259,11 @@ class Delivery:
             body: Body = Flow(response, response.length) if octets is None else Inline(octets)
             return Answer(signed, body)
         if octets is not None:
-            made = self.shop.at_once(octets, *coders)
+            made = self._at_once(octets, coders)
             if made is not None:
                 return Answer(signed, Inline(made))
         source = response if octets is None else Ready(octets)
-        return Answer(signed, Flow(Transcoded(self.shop, source, *coders, live=True), None))
+        return Answer(signed, Flow(Transcoded(self.shop, source, coders, live=True), None))
 
     def own(self, answer: Answer, reason: Reason) -> Outcome:
         """An answer of our own, signed with Cache-Status; an error has a name to ask about."""
@@ -266,6 +275,30 @@ class Delivery:
 def _largest(length: int) -> int:
     """Octets of a form that is worth keeping: a body that swells by more is best made anew."""
     return max(_ALWAYS_KEPT, _SWELLING * length)
+
+
+def one_piece(view: View, octets: bytes | None, length: int | None, now: float) -> Shape:
+    """What is sent; several ranges only of what is at hand, as they may be in any order."""
+    shaped = respond.shape(view.request, view.stored, length, now)
+    if octets is None and len(shaped.pieces) > 1:
+        fields = view.request.fields.without({"range"})
+        shaped = respond.shape(replace(view.request, fields=fields), view.stored, length, now)
+    return shaped
+
+
+async def begun(outcome: Outcome) -> Outcome:
+    """Make the first octets of what is decoded for the client before it gets the head.
+
+    Raises BadResponse where the body is not in its coding; then nothing is left open.
+    """
+    body = outcome.answer.body
+    if isinstance(body, Flow) and isinstance(body.reader, Transcoded):
+        try:
+            await body.reader.begin()
+        except BaseException:
+            release(body)
+            raise
+    return outcome
 
 
 def lengthy(request: Request, shaped: Shape) -> tuple[tuple[str, str], ...]:

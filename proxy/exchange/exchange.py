@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 from proxy.access.rules import Denied
 from proxy.codings.options import CodingOptions
-from proxy.codings.transform import suits
+from proxy.codings.transformable import can_receive
 from proxy.exchange import errors
 from proxy.exchange.answer import Answer, Outcome, Tunnel
 from proxy.exchange.delivery import Delivery
@@ -73,7 +73,7 @@ class Exchange:
         self._options = options
         self._voice = voice
         self._asking = Asking(fetcher, voice, options, coding)
-        self._keeping = Keeping(store, self.flights, own.finish_fill)
+        self._keeping = Keeping(store, self.flights, own.finish_fill, self.shop)
         self._delivery = Delivery(
             store, options, voice, self._keeping, forms=self.forms, shop=self.shop
         )
@@ -166,8 +166,9 @@ class Exchange:
         """
         now = time.time()
         decision = reuse.decide(request, (fill.stored,), now, self._options)
-        if not isinstance(decision, reuse.Serve) or not self.suits(request, fill.stored):
-            await fill.settled()
+        made = self.forms.passing(request, fill.stored, fill.length).coders is not None
+        if made or not isinstance(decision, reuse.Serve) or not self.suits(request, fill.stored):
+            await fill.settled()  # also for what is decoded: it is just being looked at
             return None
         answer = self._delivery.filling(request, fill, now, decision.reason, None)
         return Outcome(answer, decision.reason)
@@ -214,7 +215,7 @@ class Exchange:
     def suits(self, request: Request, stored: StoredResponse) -> bool:
         """Whether this client can have it, in the coding in which it is stored or another."""
         only_if_cached = standing(request, self._options).directives.only_if_cached
-        return only_if_cached or suits(request, stored.head)
+        return only_if_cached or can_receive(request, stored)
 
     async def _uncached(self, inbound: Inbound) -> Outcome:
         """A method or a body that the cache does not answer (RFC 9111 §4.4)."""

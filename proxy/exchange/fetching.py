@@ -7,10 +7,11 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, assert_never
 
-from proxy.codings.transform import suits
+from proxy.codings.transformable import can_receive, suits
 from proxy.exchange import echo, elsewhere
 from proxy.exchange.answer import Outcome, release
 from proxy.exchange.arriving import Arriving, content_range
+from proxy.exchange.delivery import begun
 from proxy.exchange.fill import FillState
 from proxy.exchange.flights import (
     Alone,
@@ -36,7 +37,7 @@ from proxy.policy import keys, partial, reuse, storing
 from proxy.policy.reasons import Reason
 from proxy.semantics.fields import NO_FIELDS
 from proxy.store.base import BodyLost, StoreFailed, TooLarge
-from proxy.upstream.base import NotReached, UpstreamError
+from proxy.upstream.base import BadResponse, NotReached, UpstreamError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -175,7 +176,7 @@ class Fetching:
     ) -> Outcome | None:
         request, now, why = errand.inbound.request, time.time(), Reason.COLLAPSED
         decision = reuse.decide(request, found, now, self._options)
-        if not isinstance(decision, reuse.Serve) or not suits(request, decision.stored.head):
+        if not isinstance(decision, reuse.Serve) or not can_receive(request, decision.stored):
             return None
         stored = decision.stored
         asked = Forwarded(errand.wanted.reason, stored.head.status, collapsed=True)
@@ -230,12 +231,20 @@ class Fetching:
         now = time.time()
         if self._fitting((fill.stored,), request, now, role) is None:
             return await self.fetch(errand)
-        if not suits(request, fill.stored.head):
-            errand.as_asked = True
+        made = self._delivery.forms.passing(request, fill.stored, fill.length).coders is not None
+        if made and fill.state is FillState.WHOLE:
+            await fill.settled()  # whether it can be decoded is just being looked at
+            return None
+        errand.as_asked = True
+        if not can_receive(request, fill.stored) or (made and "range" in request.fields):
             return await self.fetch(errand)
         reason, asked = _told(role, wanted, fill.stored.head.status)
-        answer = self._delivery.filling(request, fill, now, reason, asked)
-        return Outcome(answer, reason, asked.status if asked is not None else 0)
+        status = asked.status if asked is not None else 0
+        try:
+            answer = self._delivery.filling(request, fill, now, reason, asked)
+            return await begun(Outcome(answer, reason, status))
+        except BadResponse:
+            return await self.fetch(errand)  # it cannot be decoded for this client
 
     async def _refreshed(
         self, errand: Errand, role: Follow, validated: tuple[StoredResponse, ...]
@@ -309,7 +318,13 @@ class Fetching:
                 if errand.flight is not None:
                     self._flights.over(errand.flight, Failing(status))
                 return stale._replace(asked=asked.elapsed)
-        return await self.arriving.final(errand, asked)
+        try:
+            return await begun(await self.arriving.final(errand, asked))
+        except BadResponse:
+            if errand.as_asked or not asked.negotiated:
+                raise
+            errand.as_asked, errand.flight = True, None
+            return await self.fetch(errand)
 
     async def _validated(self, errand: Errand, asked: Asked) -> Outcome | None:
         """A 304 to our own preconditions (RFC 9111 §4.3.4)."""

@@ -9,13 +9,16 @@ read yet stays in memory, and the slowest reader sets the pace.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from proxy.codings.streams import Undecodable
 from proxy.store.base import StoreFailed, TooLarge
 from proxy.upstream.base import BadResponse, Lost, UpstreamError
 
 if TYPE_CHECKING:
+    from proxy.exchange.transcoding import Verifier
     from proxy.policy.stored import StoredResponse
     from proxy.store.base import Spool, Store
 
@@ -36,11 +39,17 @@ class Fill:
 
     __slots__ = (
         "_abandoned", "_chunks", "_largest", "_readers", "_settled", "_spool", "_store",
-        "_waiting", "base", "error", "length", "received", "state", "stored", "storing",
+        "_unverified", "_verifier", "_waiting", "base", "error", "length", "received", "state",
+        "stored", "storing",
     )  # fmt: skip
 
     def __init__(
-        self, store: Store, stored: StoredResponse, length: int | None, largest: int | None = None
+        self,
+        store: Store,
+        stored: StoredResponse,
+        length: int | None,
+        largest: int | None = None,
+        verifier: Verifier | None = None,
     ) -> None:
         self.stored = stored  # its length and checksum are known only when it is stored
         self.length = length  # octets announced, None if unknown
@@ -51,6 +60,8 @@ class Fill:
         self.storing = True
         self._store = store
         self._largest = largest  # octets that a rule lets be stored, None for the store's limit
+        self._verifier = verifier  # looks whether others could decode the body
+        self._unverified = False  # it has not seen the body, which is all here
         self._spool: Spool | None = None
         self._abandoned = False
         self._chunks: list[bytes] = []
@@ -59,15 +70,20 @@ class Fill:
         self._waiting: list[asyncio.Future[None]] = []
 
     async def feed(self, chunk: bytes) -> None:
-        """Take a chunk; returns when there is room for the next. Raises StoreFailed, TooLarge
+        """Take a chunk; returns when there is room for the next. Raises StoreFailed, TooLarge,
 
-        once, when storing ended: the fill goes on as a window for the readers it has."""
+        Undecodable once, when storing ended: it goes on as a window for the readers it has."""
         self._chunks.append(chunk)
         self.received += len(chunk)
         self._wake()
-        if self.storing and self._is_over_limit():
-            self.storing = False
-            raise TooLarge(f"more than the rule's {self._largest} octets")
+        if self.storing:
+            try:
+                self._check_limit()
+                if self._verifier is not None:
+                    await self._verifier.feed(chunk)
+            except (TooLarge, Undecodable):
+                self.storing = False
+                raise
         if self.received - self.base <= WINDOW:
             return
         if self.storing:
@@ -75,8 +91,9 @@ class Fill:
         else:
             await self._slowest()
 
-    def _is_over_limit(self) -> bool:
-        return self._largest is not None and self.received > self._largest
+    def _check_limit(self) -> None:
+        if self._largest is not None and self.received > self._largest:
+            raise TooLarge(f"more than the rule's {self._largest} octets")
 
     async def _flush(self) -> None:
         pending = b"".join(self._chunks)
@@ -103,7 +120,11 @@ class Fill:
         raise Lost(502, "connection_terminated", "Nobody reads this response any more.")
 
     async def store_as(self, key: str, since: int) -> None:
-        """The body is whole: commit it. Raises StoreFailed, TooLarge."""
+        """The body is whole: commit it. Raises StoreFailed, TooLarge, Undecodable."""
+        if self._verifier is not None:
+            if self._unverified:
+                await self._verifier.feed(self.at_hand or b"")
+            self.stored = replace(self.stored, decoded_length=await self._verifier.end())
         if self._spool is None:
             await self._store.put(key, self.stored, self.at_hand or b"", since)
             return
@@ -148,11 +169,16 @@ class Fill:
         return None
 
     def take_whole(self, body: bytes) -> None:
-        """The whole body came at once."""
+        """The whole body came at once. Raises TooLarge, Undecodable if it is not to be stored."""
         self._chunks = [body] if body else []
         self.received = len(body)
-        self.storing = not self._is_over_limit()
         self.end()
+        try:
+            self._check_limit()
+            self._unverified = self._verifier is not None and not self._verifier.take(body)
+        except (TooLarge, Undecodable):
+            self.storing = False
+            raise
 
     @property
     def readers(self) -> int:

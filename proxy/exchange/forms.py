@@ -20,6 +20,7 @@ from proxy.codings.transform import (
     head_of,
     sliceable,
 )
+from proxy.codings.transformable import is_verbatim
 from proxy.exchange.lately import Lately
 from proxy.semantics.messages import ResponseHead
 from proxy.store.base import FORMS
@@ -56,6 +57,17 @@ class View(NamedTuple):
     decided_by: tuple[str, int] = ("", 0)
 
     @property
+    def length(self) -> int | None:
+        """The octets of the form; None: it has to be made to know."""
+        match self.form:
+            case Decode(length=length):
+                return length
+            case Encode():
+                return None
+            case AsStored() | Kept():
+                return self.stored.length
+
+    @property
     def coders(self) -> Coders | None:
         """What is to be undone and applied; None: the body is as it is stored."""
         return _coders(self.form)
@@ -75,21 +87,29 @@ class Forms:
         self._options = options
         self._asked_for = Lately(_ASKED_FOR)
 
-    def of_passing(self, request: Request, head: ResponseHead, length: int | None) -> Formed:
-        """The head and what is to be done to the body of a response that is not stored."""
+    def of_passing(
+        self, request: Request, head: ResponseHead, length: int | None, *, negotiated: bool
+    ) -> Formed:
+        """The head and what is to be done to the body of a response that is not stored.
+
+        Nothing, unless a person has asked for that: it came in the client's own words.
+        """
         if head.status == 304:
             return _with(head, as_held(head, request.fields)), None
+        asked = negotiated or self._options.encode == "always"
+        if not asked or is_verbatim(request, head, None if negotiated else request.fields):
+            return head, None
         if request.method == "HEAD":
             said = head.fields.get("content-length")
-            form = choose(request, head, int(said) if said else None, self._options, request.local)
-            return _with(head, head_of(head, form)), None
+            length = int(said) if said else None
         form = choose(request, head, length, self._options, request.local)
-        return _with(head, head_of(head, form)), _coders(form)
+        formed = _with(head, head_of(head, form))
+        return formed, None if request.method == "HEAD" else _coders(form)
 
     def passing(self, request: Request, stored: StoredResponse, length: int | None) -> View:
         """Of a response on its way into the store: nothing is kept beside it yet."""
         form: Form = _PLAIN
-        if stored.part is None:
+        if stored.part is None and not stored.verbatim:
             form = choose(request, stored.head, length, self._options, request.local)
         return self._view(request, form, stored, "", None)
 
@@ -131,9 +151,12 @@ class Forms:
     def _chosen(
         self, request: Request, stored: StoredResponse, kept: frozenset[Coding] = frozenset()
     ) -> Form:
-        if stored.part is not None:
+        if stored.part is not None or stored.verbatim:
             return _PLAIN
-        return choose(request, stored.head, stored.length, self._options, request.local, kept)
+        form = choose(request, stored.head, stored.length, self._options, request.local, kept)
+        if isinstance(form, Decode):
+            return Decode(form.chain, stored.decoded_length)
+        return form
 
     def _view(
         self,

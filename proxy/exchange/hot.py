@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
-from proxy.codings.transform import suits
+from proxy.codings.transformable import can_receive
 from proxy.exchange import respond
 from proxy.exchange.record import What
 from proxy.policy import freshness, reuse
@@ -149,7 +149,7 @@ class Hot:
             return None
         stored = decision.stored
         view = self._forms.at_hand(request, key, stored)
-        if view is None or view.coders is not None or not suits(request, stored.head):
+        if view is None or view.coders is not None or not can_receive(request, stored):
             return None
         body = self.store.held(view.stored)
         if body is None:

@@ -7,6 +7,7 @@ import time
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Protocol
 
+from proxy.codings.streams import Undecodable
 from proxy.exchange.fill import Fill, FillState
 from proxy.exchange.flights import Filling, Uncacheable
 from proxy.exchange.tasks import launch
@@ -15,6 +16,7 @@ from proxy.upstream.base import Lost, UpstreamError
 
 if TYPE_CHECKING:
     from proxy.exchange.flights import Flight, Flights
+    from proxy.exchange.transcoding import Workshop
     from proxy.policy.stored import StoredResponse
     from proxy.store.base import Store
 
@@ -33,6 +35,7 @@ class Source(Protocol):
 
 
 log = logging.getLogger("forecache")
+NOT_STORED: Final = (StoreFailed, TooLarge, Undecodable)
 PUMP: Final = "fill "  # names of the tasks that a shutdown waits for begin so
 _DESERTED: Final = "No client reads this response any more."
 
@@ -43,6 +46,7 @@ class Ended(StrEnum):
     STORED = "stored"
     REMOVED = "removed"  # while it was on its way
     TOO_LARGE = "too-large"
+    UNDECODABLE = "undecodable"  # it is not what its Content-Encoding says
     FAILED = "failed"
     INCOMPLETE = "incomplete"
 
@@ -50,9 +54,10 @@ class Ended(StrEnum):
 class Keeping:
     """Begins fills and sees them through; counts in ``ended`` what came of them."""
 
-    def __init__(self, store: Store, flights: Flights, finish_fill: float) -> None:
+    def __init__(self, store: Store, flights: Flights, finish_fill: float, shop: Workshop) -> None:
         self._store = store
         self._flights = flights
+        self._shop = shop
         self._finish_fill = finish_fill  # seconds that a fill may go on without a client
         self._fills: dict[str, tuple[Fill, int]] = {}  # the latest by key, and ``since``
         self.ended: dict[str, int] = dict.fromkeys(Ended, 0)
@@ -76,12 +81,14 @@ class Keeping:
         except (StoreFailed, TooLarge) as failure:
             self._refused(failure)
             raise
-        fill = Fill(self._store, stored, _expected(stored, response), largest)
+        verifier = self._shop.verifier(stored)
+        fill = Fill(self._store, stored, _expected(stored, response), largest, verifier)
         octets = response.at_hand()
         if octets is not None:
-            fill.take_whole(octets)
-            if not fill.storing:
-                self.ended[Ended.TOO_LARGE] += 1
+            try:
+                fill.take_whole(octets)
+            except NOT_STORED as failure:
+                self._refused(failure)
             work = self._finish(key, fill, since, flight)
         else:
             work = self._pump(key, fill, response, since, flight)
@@ -141,7 +148,7 @@ class Keeping:
         while chunk := await response.read():
             try:
                 await fill.feed(chunk)
-            except (StoreFailed, TooLarge) as failure:
+            except NOT_STORED as failure:
                 log.info("%s is not stored: %s", key, failure)
                 self._refused(failure)
                 self._over(flight)
@@ -163,7 +170,7 @@ class Keeping:
                 self.ended[Ended.REMOVED if removed else Ended.STORED] += 1
             elif fill.storing:
                 self.ended[Ended.INCOMPLETE] += 1
-        except (StoreFailed, TooLarge) as failure:
+        except NOT_STORED as failure:
             log.info("%s is not stored: %s", key, failure)
             self._refused(failure)
         finally:
@@ -172,8 +179,10 @@ class Keeping:
                 del self._fills[key]
             fill.settle()
 
-    def _refused(self, failure: StoreFailed | TooLarge) -> None:
-        self.ended[Ended.TOO_LARGE if isinstance(failure, TooLarge) else Ended.FAILED] += 1
+    def _refused(self, failure: Exception) -> None:
+        coded = isinstance(failure, Undecodable)
+        other = Ended.TOO_LARGE if isinstance(failure, TooLarge) else Ended.FAILED
+        self.ended[Ended.UNDECODABLE if coded else other] += 1
 
     def _over(self, flight: Flight | None) -> None:
         if flight is not None:

@@ -6,7 +6,8 @@ import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from proxy.codings.registry import accept_encoding
-from proxy.codings.transform import negotiable, unmarked
+from proxy.codings.transform import unmarked
+from proxy.codings.transformable import negotiable
 from proxy.policy.standing import standing
 from proxy.semantics import dates, forwarding
 from proxy.semantics.fields import Fields
@@ -149,12 +150,12 @@ class Asking:
     def fields(self, request: Request, *, as_asked: bool) -> tuple[bool, Fields]:
         """Of the request as the origin gets it; and whether it asks for codings in our words."""
         fields, rule = request.fields, standing(request, self._options).rule
-        how = (request.method, request.uri.origin, request.minor, rule, as_asked, self)
-        known: tuple[object, bool, Fields] | None = getattr(fields, "_onward", None)
+        negotiated = not as_asked and self._negotiates(request, rule)
+        how = (request.uri.origin, request.minor, negotiated, self)
+        known: tuple[object, Fields] | None = getattr(fields, "_onward", None)
         if known is None or known[0] != how:
-            negotiated = not as_asked and self._is_negotiable(request, rule)
-            known = fields._onward = (how, negotiated, self._onward(request, negotiated))
-        return known[1], known[2]
+            known = fields._onward = (how, self._onward(request, negotiated))
+        return negotiated, known[1]
 
     def _onward(self, request: Request, negotiated: bool) -> Fields:
         fields = unmarked(request.fields)
@@ -163,8 +164,11 @@ class Asking:
         uri, via = request.uri, self._voice.pseudonym
         return forwarding.request_fields(fields, uri, via, request.minor)
 
-    def _is_negotiable(self, request: Request, rule: Rule | None) -> bool:
-        return (rule is None or rule.negotiate) and negotiable(request, self._coding)
+    def _negotiates(self, request: Request, rule: Rule | None) -> bool:
+        wanted = (
+            self._coding.negotiate if rule is None or rule.negotiate is None else rule.negotiate
+        )
+        return wanted and negotiable(request, self._coding)
 
     def _received(self, request: Request, head: ResponseHead, now: float) -> ResponseHead:
         keep_length = request.method == "HEAD" or head.status == 304

@@ -1,7 +1,7 @@
 """Bodies in another coding, made as they are read: a little at a time, large pieces off the loop.
 
-``Transcoded`` reads another body and is read like one; ``Checked`` passes a coded body on as it
-comes, and breaks it off where it turns out not to be whole.
+``Transcoded`` reads another body and is read like one; ``Verifier`` decodes what goes into the
+store as it came, to see whether others can be served from it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from proxy.codings.registry import chain
 from proxy.codings.streams import Decoder, Encoder, Undecodable
 from proxy.store.base import BodyLost
 from proxy.upstream.base import BadResponse, Lost
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from proxy.codings.options import CodingOptions
     from proxy.codings.registry import Chain, Coding
     from proxy.exchange.answer import BodyReader
-    from proxy.exchange.keeping import Source
+    from proxy.exchange.forms import Coders
+    from proxy.policy.stored import StoredResponse
 
 SMALL: Final = 16 * 1024  # octets for which a turn in a thread costs more than the work
 PIECE: Final = 64 * 1024  # octets given to a coder at a time: a millisecond or so
@@ -58,19 +60,19 @@ class Workshop:
         self.counts = Counts()
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="coding")
 
-    def decoder(self, chain: Chain) -> Decoder:
+    def decoder(self, codings: Chain) -> Decoder:
         """One that keeps to the limits."""
-        return Decoder(chain, most=self.options.max_decoded, ratio=self.options.max_ratio)
+        return Decoder(codings, most=self.options.max_decoded, ratio=self.options.max_ratio)
 
-    def at_once(self, octets: bytes, chain: Chain, coding: Coding | None) -> bytes | None:
-        """A small body with the codings of ``chain`` undone and ``coding`` applied.
+    def at_once(self, octets: bytes, codings: Chain, coding: Coding | None) -> bytes | None:
+        """A small body with ``codings`` undone and ``coding`` applied.
 
-        None if it is not small, one way or the other. Raises BadResponse.
+        None if it is not small, one way or the other. Raises Undecodable.
         """
         if len(octets) > SMALL:
             return None
-        if chain:
-            decoder = self.decoder(chain)
+        if codings:
+            decoder = self.decoder(codings)
             octets = self.work(decoder.feed, octets)
             if decoder.pending or len(octets) > PIECE:
                 return None
@@ -81,28 +83,35 @@ class Workshop:
             self.encoded(encoder)
         return octets
 
+    def verifier(self, stored: StoredResponse) -> Verifier | None:
+        """For a body that may have to be decoded for others; None for any other."""
+        codings = chain(stored.head.fields)
+        if not codings or stored.verbatim or stored.part is not None:
+            return None
+        return Verifier(self, codings)
+
     def work(self, step: Callable[..., T], *octets: bytes) -> T:
-        """One step, and what it took. Raises BadResponse."""
+        """One step, and what it took. Raises Undecodable."""
         began = time.thread_time()
         try:
             return step(*octets)
-        except Undecodable as error:
+        except Undecodable:
             self.counts.refused += 1
-            # RFC 9209 §2.3.23.
-            sentence = f"The response cannot be decoded: {error}."
-            raise BadResponse(502, "http_response_content_coding", sentence) from None
+            raise
         finally:
             self.counts.seconds += time.thread_time() - began
 
     async def work_apart(self, step: Callable[..., T], *octets: bytes) -> T:
-        """The same, in a thread."""
+        """The same, in a thread if it is more than a little."""
+        if octets and len(octets[0]) <= SMALL:
+            return self.work(step, *octets)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, self.work, step, *octets)
 
     def ended(self, decoder: Decoder) -> None:
         """The body ended here: whole, or never begun, as a HEAD or a length of 0 has it.
 
-        Raises BadResponse.
+        Raises Undecodable.
         """
         if decoder.octets_in:
             self.work(decoder.end)
@@ -119,41 +128,76 @@ class Workshop:
 
 
 class Transcoded:
-    """A ``BodyReader`` and ``Source``: ``source`` decoded by ``chain``, encoded by ``coding``.
+    """A ``BodyReader`` and ``Source``: ``source`` with ``coders`` applied.
 
-    ``live``: what is fed is not held back for the sake of smaller octets.
+    ``live``: what is fed is not held back for the sake of smaller octets. ``span``: offset and
+    number of the octets that are wanted of what is made.
     """
 
-    __slots__ = ("_decoder", "_encoder", "_live", "_over", "_rest", "_shop", "_source", "length")
-
-    length: int | None
+    __slots__ = (
+        "_decoder", "_encoder", "_first", "_left", "_live", "_over", "_rest", "_shop", "_skip",
+        "_source", "length",
+    )  # fmt: skip
 
     def __init__(
-        self, shop: Workshop, source: BodyReader, chain: Chain, coding: Coding | None, *, live: bool
+        self,
+        shop: Workshop,
+        source: BodyReader,
+        coders: Coders,
+        *,
+        live: bool,
+        span: tuple[int, int | None] = (0, None),
     ) -> None:
+        codings, coding = coders
         self._shop = shop
         self._source = source
-        self._decoder = shop.decoder(chain) if chain else None
+        self._decoder = shop.decoder(codings) if codings else None
         self._encoder = Encoder(coding, shop.options) if coding is not None else None
         self._live = live
         self._rest = b""  # of what was read, not yet given to a coder
+        self._first: bytes | None = None  # read before it was wanted
         self._over = False
-        self.length = None
+        self._skip, self._left = span
+        self.length: int | None = self._left
 
     def at_hand(self) -> bytes | None:
         """Never: it has to be made first."""
         return None
 
+    async def begin(self) -> None:
+        """Make the first octets, which shows whether the body is in its coding at all.
+
+        Raises UpstreamError.
+        """
+        self._first = await self.read()
+
     async def read(self) -> bytes:
         """What comes next; b"" at the end. Raises UpstreamError."""
-        while not self._over:
-            octets = await self._decoded()
-            if octets is None:
-                return self._end()
-            if self._encoder is not None:
-                octets = await self._encoded(self._encoder, octets)
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
+        while self._left != 0 and (octets := await self._made()):
+            skipped = min(self._skip, len(octets))
+            self._skip -= skipped
+            octets = octets[skipped:] if self._left is None else octets[skipped:][: self._left]
+            if self._left is not None:
+                self._left -= len(octets)
             if octets:
                 return octets
+        return b""
+
+    async def _made(self) -> bytes:
+        try:
+            while not self._over:
+                octets = await self._decoded()
+                if octets is None:
+                    return self._end()
+                if self._encoder is not None:
+                    octets = await self._encoded(self._encoder, octets)
+                if octets:
+                    return octets
+        except Undecodable as error:
+            raise undecodable(error) from None
         return b""
 
     async def _decoded(self) -> bytes | None:
@@ -165,7 +209,7 @@ class Transcoded:
         if not octets:
             return None
         octets, self._rest = octets[:PIECE], octets[PIECE:]
-        return octets if decoder is None else await self._step(decoder.feed, octets)
+        return octets if decoder is None else await self._shop.work_apart(decoder.feed, octets)
 
     async def _read(self) -> bytes:
         try:
@@ -175,15 +219,10 @@ class Transcoded:
 
     async def _encoded(self, encoder: Encoder, octets: bytes) -> bytes:
         if octets:
-            octets = await self._step(encoder.feed, octets)
-        if self._live and not self._rest and not octets:
-            octets = self._shop.work(encoder.flush)
+            octets = await self._shop.work_apart(encoder.feed, octets)
+        if self._live and not self._rest:
+            octets += self._shop.work(encoder.flush)
         return octets
-
-    async def _step(self, step: Callable[[bytes], bytes], octets: bytes) -> bytes:
-        if len(octets) <= SMALL:
-            return self._shop.work(step, octets)
-        return await self._shop.work_apart(step, octets)
 
     def _end(self) -> bytes:
         self._over = True
@@ -222,55 +261,39 @@ class Ready:
         self._octets = b""
 
 
-class Checked:
-    """A ``Source`` that says of a coded body whether it is whole, at its end at the latest."""
+class Verifier:
+    """Decodes a coded body on its way into the store: whole or not, and how long it is decoded."""
 
-    __slots__ = ("_decoder", "_fed", "_held", "_shop", "_source", "length")
+    __slots__ = ("_decoder", "_shop")
 
-    length: int | None
-
-    def __init__(self, shop: Workshop, source: Source, chain: Chain) -> None:
+    def __init__(self, shop: Workshop, codings: Chain) -> None:
         self._shop = shop
-        self._source = source
-        self._decoder = shop.decoder(chain)
-        self._held: bytes | None = None  # all of it, read but not checked to its end
-        self._fed = 0  # of what was read last
-        self.length = source.length
+        self._decoder = shop.decoder(codings)
 
-    def at_hand(self) -> bytes | None:
-        """The whole body if it is here, and small enough to be checked at once.
-
-        Raises BadResponse if it is not whole.
-        """
-        octets = self._source.at_hand()
-        if octets is None:
-            return None
+    def take(self, octets: bytes) -> bool:
+        """Look at a small body at once; False if it is not small. Raises Undecodable."""
         if len(octets) <= SMALL:
             self._shop.work(self._decoder.feed, octets)
-            if not self._decoder.pending:
-                self._shop.ended(self._decoder)
-                return octets
-            self._fed = len(octets)
-        self._held = octets
-        return None
+        return len(octets) <= SMALL
 
-    async def read(self) -> bytes:
-        """The next octets as they came; b"" at the end. Raises UpstreamError."""
-        if self._held is None:
-            octets = await self._source.read()
-        else:
-            octets, self._held = self._held, b""
-        while self._fed < len(octets) or self._decoder.pending:
-            piece = b"" if self._decoder.pending else octets[self._fed : self._fed + PIECE]
-            self._fed += len(piece)
-            if piece and len(piece) <= SMALL:
-                self._shop.work(self._decoder.feed, piece)
-            else:
-                await self._shop.work_apart(self._decoder.feed, piece)
-        self._fed = 0
-        if not octets:
-            self._shop.ended(self._decoder)
-        return octets
+    async def feed(self, octets: bytes) -> None:
+        """Look at more of the body. Raises Undecodable."""
+        for start in range(0, len(octets), PIECE):
+            await self._drained()
+            await self._shop.work_apart(self._decoder.feed, octets[start : start + PIECE])
 
-    def close(self) -> None:
-        self._source.close()
+    async def end(self) -> int:
+        """The octets of the decoded body, which ends here. Raises Undecodable if it does not."""
+        await self._drained()
+        self._shop.ended(self._decoder)
+        return self._decoder.octets_out
+
+    async def _drained(self) -> None:
+        while self._decoder.pending:
+            await self._shop.work_apart(self._decoder.feed)
+
+
+def undecodable(error: Undecodable) -> BadResponse:
+    """For a client for whom it had to be decoded (RFC 9209 §2.3.23)."""
+    sentence = f"The response cannot be decoded: {error}."
+    return BadResponse(502, "http_response_content_coding", sentence)

@@ -80,6 +80,8 @@ class Validating:
         stored = selected(found.variants, request)
         if stored is None or asked.head.status != 200:
             return
+        if asked.head.fields.get("content-encoding") != stored.head.fields.get("content-encoding"):
+            return  # this client's coding is another: not a word about the representation held
         times = (asked.request_time, asked.response_time)
         changed = revalidation.head_update(stored, asked.head, request, self._options, *times)
         if changed.invalid:

@@ -146,6 +146,8 @@ def freshened(
         checksum=stored.checksum,
         personal=stored.personal,
         part=stored.part,
+        verbatim=stored.verbatim,
+        decoded_length=stored.decoded_length,
     )
 
 

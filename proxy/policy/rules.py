@@ -38,7 +38,7 @@ class Rule(_Compiled):
     protects clients from one another: no-store, private, ``Vary: *``, Authorization. ``cache``
     False: neither read nor write. ``ignore_query``: globs over names of query parameters that do
     not belong to the key. ``max_object_size`` and ``stale_if_error`` replace the general ones.
-    ``negotiate`` False: origins get the client's own Accept-Encoding. ``where`` it was written, as
+    ``negotiate`` replaces the one under ``[coding]``. ``where`` it was written, as
     ``config.toml:31``, is no setting.
     Raises ValueError with one sentence when a pattern cannot be meant.
     """
@@ -51,7 +51,7 @@ class Rule(_Compiled):
     ignore_query: tuple[str, ...] = ()
     max_object_size: Octets | None = None
     stale_if_error: Seconds | None = None
-    negotiate: bool = True
+    negotiate: bool | None = None
     where: str = field(default="", compare=False, repr=False)
 
     def __post_init__(self) -> None:

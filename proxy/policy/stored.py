@@ -43,6 +43,9 @@ class StoredResponse(_Assessed):
     ``checksum`` is over the body bytes held. ``personal``: the request carried Cookie or
     Authorization, so there is no heuristic freshness. ``invalid``: it must be validated before
     reuse, whatever its freshness (§4.4, soft purge). ``part`` is set for incomplete responses.
+    ``verbatim``: the body goes as it is to everybody, whatever its content coding.
+    ``decoded_length``: octets of the body without its content codings; None where it has none, or
+    was not decoded to see.
     """
 
     id: str
@@ -55,3 +58,5 @@ class StoredResponse(_Assessed):
     personal: bool = False
     invalid: bool = False
     part: Part | None = None
+    verbatim: bool = False
+    decoded_length: int | None = None

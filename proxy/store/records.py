@@ -40,6 +40,9 @@ class _Variant(msgspec.Struct, array_like=True, frozen=True, gc=False):
     personal: bool
     invalid: bool
     part: tuple[int, int, int] | None
+    # Absent in records of earlier versions.
+    verbatim: bool = False
+    decoded_length: int | None = None
 
 
 class _Record(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -102,6 +105,8 @@ def sized(stored: StoredResponse, length: int, checksum: bytes) -> StoredRespons
         stored.personal,
         stored.invalid,
         stored.part,
+        stored.verbatim,
+        stored.decoded_length,
     )
 
 
@@ -136,6 +141,8 @@ def _flattened(stored: StoredResponse) -> tuple[object, ...]:
         stored.personal,
         stored.invalid,
         part and (part.first, part.last, part.complete),
+        stored.verbatim,
+        stored.decoded_length,
     )
 
 
@@ -151,4 +158,6 @@ def _stored(variant: _Variant) -> StoredResponse:
         variant.personal,
         variant.invalid,
         variant.part and Part(*variant.part),
+        variant.verbatim,
+        variant.decoded_length,
     )

@@ -30,9 +30,10 @@ async def test_an_entry_with_its_variants_and_forms(admin: Admin, origin: Origin
     lines = (FRESH, 'ETag: "1"', "Vary: Accept-Language", "Content-Encoding: gzip", *tags)
     origin.serve("/a", reply(200, *lines, body=gzip.compress(b"hello")))
     url = origin.url("/a")
-    for _ in range(3):
+    for accept in ("gzip", "identity", "identity", "identity"):
         for language in ("de", "fr"):
-            await admin.house.get(url, f"Accept-Language: {language}")
+            said = (f"Accept-Language: {language}", f"Accept-Encoding: {accept}")
+            await admin.house.get(url, *said)
         await admin.get("/api/entry", url=url)  # waits until it is stored
     entry = await admin.get("/api/entry", url=url)
     assert (entry["url"], entry["tags"]) == (url, ["group, all", "news"])

@@ -20,14 +20,9 @@ from proxy.codings.transform import (
     as_held,
     choose,
     head_of,
-    is_fixed,
-    negotiable,
-    selecting_members,
     sliceable,
-    suits,
     unmarked,
 )
-from proxy.policy import keys
 from proxy.semantics import preconditions, ranges
 from proxy.semantics.messages import ResponseHead
 from proxy.semantics.negotiation import accepted
@@ -64,108 +59,6 @@ def stored(*lines: str, coding: str = "", status: int = 200) -> ResponseHead:
     for name, value in fields(*lines):
         found = found.replacing(name, value)
     return ResponseHead(status, "", found)
-
-
-# Asking the origin.
-
-
-@pytest.mark.parametrize(
-    ("request_", "options", "own"),
-    [
-        pytest.param(get(), AUTO, True, id="GET"),
-        pytest.param(get(accept="identity"), AUTO, True, id="whatever the client says"),
-        pytest.param(get(method="HEAD"), AUTO, True, id="HEAD"),
-        pytest.param(get(method="POST"), AUTO, False, id="other methods"),
-        pytest.param(get(), CodingOptions(negotiate=False), False, id="negotiate = false"),
-        pytest.param(get("Range: bytes=0-1"), AUTO, False, id="9110 14.2 Range"),
-        pytest.param(
-            get("Cache-Control: max-age=0, No-Transform"),
-            AUTO,
-            False,
-            id="9111 5.2.1.6 no-transform",
-        ),
-        pytest.param(get("Cache-Control: no-transform=1"), AUTO, False, id="9111 5.2 in any form"),
-        pytest.param(get("Cache-Control: x-no-transform"), AUTO, True, id="9111 5.2 another name"),
-        pytest.param(get('Cache-Control: x="no-transform"'), AUTO, True, id="9111 5.2 a value"),
-        pytest.param(get("Cache-Control: no-cache"), AUTO, True, id="other directives"),
-        pytest.param(get("Accept: Text/Event-Stream"), AUTO, False, id="an event stream"),
-        pytest.param(get("Accept: text/*"), AUTO, True, id="another type"),
-    ],
-)
-def test_negotiable(request_: Request, options: CodingOptions, *, own: bool) -> None:
-    assert negotiable(request_, options) is own
-
-
-# What is never transformed: the request refuses the coding in which the response came.
-
-FIXED_CASES = [
-    pytest.param(get(accept=""), stored(coding="gzip"), False, id="decoded"),
-    pytest.param(get(accept=""), stored(coding="gzip, br"), False, id="decoded twice"),
-    pytest.param(get(accept=""), stored(coding="gzip", status=404), False, id="any status"),
-    pytest.param(
-        get(accept=""),
-        stored("Cache-Control: no-transform", coding="gzip"),
-        True,
-        id="9111 5.2.2.6",
-    ),
-    pytest.param(
-        get("Cache-Control: no-transform", accept=""),
-        stored(coding="gzip"),
-        True,
-        id="9111 5.2.1.6",
-    ),
-    pytest.param(
-        get(accept=""),
-        stored("Content-Type: text/event-stream; x=y", coding="gzip"),
-        True,
-        id="SSE",
-    ),
-    pytest.param(
-        get(accept=""), stored("Signature-Input: s=()", coding="gzip"), True, id="9421 signed"
-    ),
-    pytest.param(get(accept=""), stored("Signature: x", coding="gzip"), True, id="signed, draft"),
-    pytest.param(get(accept=""), stored(coding="compress"), True, id="unknown coding"),
-    pytest.param(get(accept=""), stored(coding="br, dcb"), True, id="unknown among known"),
-    pytest.param(get(accept="", method="POST"), stored(coding="gzip"), True, id="POST"),
-    pytest.param(get(accept="", method="HEAD"), stored(coding="gzip"), False, id="HEAD"),
-    *(
-        pytest.param(get(accept=""), stored(coding="gzip", status=status), True, id=f"{status}")
-        for status in (103, 204, 205, 206, 304)
-    ),
-    *(
-        pytest.param(get(accept="", url=URL + path), stored(coding=coding), fixed, id=path)
-        for path, coding, fixed in [
-            (".tar.gz", "gzip", True),
-            (".TGZ", "x-gzip", True),
-            ("/Packages.gz?a=b", "gzip", True),
-            (".svgz", "gzip", True),
-            (".js.br", "br", True),
-            (".zst", "zstd", True),
-            (".json.gz", "br", False),
-            ("?a=b.gz", "gzip", False),
-            (".z", "deflate", False),
-        ]
-    ),
-    *(
-        pytest.param(get(accept=""), stored(f"Content-Type: {kind}", coding="gzip"), fixed, id=kind)
-        for kind, fixed in [
-            ("application/x-tar", True),
-            ("Application/X-GZIP; q=1", True),
-            ("application/octet-stream", False),
-            ("image/png", False),
-            ("", False),
-        ]
-    ),
-]
-
-
-@pytest.mark.parametrize(("request_", "head", "fixed"), FIXED_CASES)
-def test_fixed(request_: Request, head: ResponseHead, *, fixed: bool) -> None:
-    assert is_fixed(request_, head) is fixed
-    form = choose(request_, head, 5000, ALWAYS, False, {IDENTITY, GZIP, BR})
-    assert (form == FIXED) is fixed
-    if fixed:
-        assert head_of(head, form) == head.fields
 
 
 # Which form: what is stored, what the client accepts, and what it gets with encode = "always".
@@ -611,79 +504,6 @@ def test_only_the_form_that_a_tag_names_is_not_modified(accept: str | None, codi
         request = get(f"If-None-Match: {tag}", accept=accept)
         found = preconditions.evaluate(request, out, 0.0)
         assert (found == preconditions.NotModified()) is (named == form)
-
-
-# What came in answer to our own words.
-
-OWN_WORDS = [
-    pytest.param(stored(VARY, coding="gzip"), "identity", True, [], id="decoded for who refuses"),
-    pytest.param(stored(VARY, coding="gzip"), "gzip", True, [], id="as it is"),
-    pytest.param(stored(VARY), "br", True, [], id="identity"),
-    pytest.param(
-        stored("Vary: Origin, Accept-Encoding"), "br", True, ["origin"], id="other members"
-    ),
-    pytest.param(stored("Vary: *"), "br", True, ["*"], id="4.1 asterisk"),
-    pytest.param(
-        stored(VARY, "Cache-Control: no-transform", coding="gzip"),
-        "identity",
-        False,
-        ["accept-encoding"],
-        id="no-transform: who refuses asks again",
-    ),
-    pytest.param(
-        stored(VARY, "Cache-Control: no-transform", coding="gzip"),
-        None,
-        False,
-        ["accept-encoding"],
-        id="no-transform: who says nothing, too",
-    ),
-    pytest.param(
-        stored("Vary: Origin", "Cache-Control: no-transform", coding="gzip"),
-        "gzip",
-        True,
-        ["origin", "accept-encoding"],
-        id="no-transform: for those who take it",
-    ),
-    pytest.param(
-        stored(VARY, "Cache-Control: no-transform"),
-        "identity;q=0",
-        True,
-        ["accept-encoding"],
-        id="no-transform: identity",
-    ),
-    pytest.param(
-        stored("Cache-Control: no-transform"), "gzip", True, [], id="no-transform: never coded"
-    ),
-    pytest.param(
-        stored(VARY, coding="compress"), "gzip", True, ["accept-encoding"], id="unknown: unasked"
-    ),
-    pytest.param(
-        stored("Content-Type: application/x-tar", coding="gzip"),
-        "identity",
-        False,
-        ["accept-encoding"],
-        id="a coded file",
-    ),
-    pytest.param(
-        stored(coding="gzip", status=304), "identity", True, ["accept-encoding"], id="304"
-    ),
-]
-
-
-@pytest.mark.parametrize(("head", "accept", "suited", "members"), OWN_WORDS)
-def test_what_came_in_our_own_words(
-    head: ResponseHead, accept: str | None, members: list[str], *, suited: bool
-) -> None:
-    request = get(accept=accept)
-    assert suits(request, head) is suited
-    assert selecting_members(request, head) == members
-
-
-def test_one_stored_response_is_selected_by_every_accept_encoding() -> None:
-    head = stored("Vary: Accept-Encoding, Accept", coding="gzip")
-    asked = get("Accept: a/b", accept="identity")
-    found = keys.selecting(selecting_members(asked, head), asked.fields)
-    assert found == (("accept", "a/b"),)
 
 
 def test_the_mark_is_part_of_a_valid_tag() -> None:

@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from proxy.codings.options import CodingOptions
 from proxy.exchange import tasks
 from proxy.exchange.fill import WINDOW, Fill, FillState
 from proxy.exchange.flights import Filling, Flights, Lead
 from proxy.exchange.keeping import PUMP, Keeping
+from proxy.exchange.transcoding import Workshop
 from proxy.policy.stored import Part
 from proxy.store.base import StoreFailed, TooLarge
 from proxy.upstream.base import Lost
@@ -30,7 +32,7 @@ class Place:
     def __init__(self, finish_fill: float = 600.0) -> None:
         self.store = FakeStore()
         self.flights = Flights()
-        self.keeping = Keeping(self.store, self.flights, finish_fill)
+        self.keeping = Keeping(self.store, self.flights, finish_fill, Workshop(CodingOptions()))
         role = self.flights.join(KEY, 0.0, 0)
         assert isinstance(role, Lead)
         self.flight = role.flight

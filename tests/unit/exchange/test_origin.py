@@ -162,6 +162,7 @@ async def test_marks_are_ours_alone() -> None:
 
 
 RULE = Rule(match="http://*/plain/**", negotiate=False)
+NEGOTIATE = CodingOptions(negotiate=True)
 
 
 @pytest.mark.parametrize(
@@ -173,6 +174,7 @@ RULE = Rule(match="http://*/plain/**", negotiate=False)
         pytest.param({"minor": 0}, True, id="7.6.3 another version"),
         pytest.param({"as_asked": True}, True, id="in the client's words"),
         pytest.param({"url": "http://a.example/plain/"}, True, id="another rule"),
+        pytest.param({"url": f"{URL}?sig=x"}, True, id="a signature in the query"),
         pytest.param({"via": "other"}, True, id="7.6.3 by another proxy"),
     ],
 )
@@ -180,7 +182,7 @@ def test_fields_that_came_before_go_out_as_this_request_needs(
     other: dict[str, Any], differs: bool
 ) -> None:
     speakers = {
-        via: Asking(FakeFetcher(), Voice(via), Options(rules=(RULE,)), CodingOptions())
+        via: Asking(FakeFetcher(), Voice(via), Options(rules=(RULE,)), NEGOTIATE)
         for via in (PSEUDONYM, "other")
     }
 

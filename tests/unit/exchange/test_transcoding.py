@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import gzip
 import random
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from proxy.codings.options import CodingOptions
 from proxy.codings.registry import Coding
-from proxy.exchange.transcoding import PIECE, SMALL, Checked, Ready, Transcoded, Workshop
+from proxy.codings.streams import Undecodable
+from proxy.exchange.transcoding import PIECE, SMALL, Ready, Transcoded, Verifier, Workshop
 from proxy.semantics.units import Octets
 from proxy.store.base import BodyLost
 from proxy.upstream.base import BadResponse, Lost
 from tests.support.build import resp
 from tests.support.fakes import FakeResponse
+from tests.support.stored import stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,19 +57,19 @@ def in_pieces(octets: bytes, size: int) -> FakeResponse:
 @pytest.mark.parametrize("live", [True, False], ids=["live", "stored"])
 async def test_decoded_and_encoded(shop: Workshop, text: bytes, size: int, *, live: bool) -> None:
     coded = gzip.compress(text)
-    decoded = Transcoded(shop, in_pieces(coded, size), GZIP, None, live=live)
+    decoded = Transcoded(shop, in_pieces(coded, size), (GZIP, None), live=live)
     assert await whole(decoded) == text
-    encoded = Transcoded(shop, in_pieces(text, size), (), Coding.GZIP, live=live)
+    encoded = Transcoded(shop, in_pieces(text, size), ((), Coding.GZIP), live=live)
     assert gzip.decompress(await whole(encoded)) == text
-    both = Transcoded(shop, in_pieces(coded, size), GZIP, Coding.ZSTD, live=live)
-    assert await whole(Transcoded(shop, both, (Coding.ZSTD,), None, live=live)) == text
+    both = Transcoded(shop, in_pieces(coded, size), (GZIP, Coding.ZSTD), live=live)
+    assert await whole(Transcoded(shop, both, ((Coding.ZSTD,), None), live=live)) == text
     assert (decoded.length, decoded.at_hand()) == (None, None)
 
 
 async def test_it_is_counted(shop: Workshop) -> None:
     coded = gzip.compress(NOISE)
-    await whole(Transcoded(shop, flowing(coded), GZIP, None, live=False))
-    made = await whole(Transcoded(shop, flowing(NOISE), (), Coding.GZIP, live=False))
+    await whole(Transcoded(shop, flowing(coded), (GZIP, None), live=False))
+    made = await whole(Transcoded(shop, flowing(NOISE), ((), Coding.GZIP), live=False))
     counts = shop.counts
     assert (counts.decoded_in, counts.decoded_out) == (len(coded), len(NOISE))
     assert (counts.encoded_in, counts.encoded_out) == (len(NOISE), len(made))
@@ -75,14 +78,14 @@ async def test_it_is_counted(shop: Workshop) -> None:
 
 
 async def test_what_is_live_is_not_held_back(shop: Workshop) -> None:
-    encoded = Transcoded(shop, flowing(b"first", b"second"), (), Coding.GZIP, live=True)
-    decoded = Transcoded(shop, encoded, GZIP, None, live=True)
+    encoded = Transcoded(shop, flowing(b"first", b"second"), ((), Coding.GZIP), live=True)
+    decoded = Transcoded(shop, encoded, (GZIP, None), live=True)
     assert await decoded.read() == b"first"
 
 
 @pytest.mark.parametrize("cut", [1, 20, 100])
 async def test_what_is_cut_never_ends(shop: Workshop, cut: int) -> None:
-    reader = Transcoded(shop, flowing(gzip.compress(NOISE)[:-cut]), GZIP, None, live=False)
+    reader = Transcoded(shop, flowing(gzip.compress(NOISE)[:-cut]), (GZIP, None), live=False)
     with pytest.raises(BadResponse) as caught:
         await whole(reader)
     assert (caught.value.status, caught.value.word) == (502, "http_response_content_coding")
@@ -90,8 +93,7 @@ async def test_what_is_cut_never_ends(shop: Workshop, cut: int) -> None:
 
 
 async def test_a_body_of_nothing_ends(shop: Workshop) -> None:
-    assert await whole(Transcoded(shop, flowing(), GZIP, None, live=False)) == b""
-    assert await whole(Checked(shop, flowing(), GZIP)) == b""
+    assert await whole(Transcoded(shop, flowing(), (GZIP, None), live=False)) == b""
 
 
 async def test_a_stored_body_that_is_lost_is_cut(shop: Workshop) -> None:
@@ -103,12 +105,12 @@ async def test_a_stored_body_that_is_lost_is_cut(shop: Workshop) -> None:
             """Nothing is open."""
 
     with pytest.raises(Lost):
-        await whole(Transcoded(shop, Gone(), (), Coding.GZIP, live=False))
+        await whole(Transcoded(shop, Gone(), ((), Coding.GZIP), live=False))
 
 
 async def test_closed_it_ends_and_closes_its_source(shop: Workshop) -> None:
     source = flowing(NOISE)
-    reader = Transcoded(shop, source, (), Coding.GZIP, live=False)
+    reader = Transcoded(shop, source, ((), Coding.GZIP), live=False)
     reader.close()
     assert source.closed == 1
     assert await reader.read() == b""
@@ -136,46 +138,82 @@ def test_at_once_encoded(shop: Workshop) -> None:
 
 
 def test_at_once_cut(shop: Workshop) -> None:
-    with pytest.raises(BadResponse):
+    with pytest.raises(Undecodable):
         shop.at_once(gzip.compress(b"hello")[:-1], GZIP, None)
 
 
+SIZES = {"small": b"hello", "noise": NOISE, "blanks": BLANKS}
+
+
 @pytest.mark.parametrize("size", [100, SMALL, PIECE, 10**7])
-@pytest.mark.parametrize("text", [b"hello", NOISE, BLANKS], ids=["small", "noise", "blanks"])
-async def test_checked_octets_come_as_they_are(shop: Workshop, text: bytes, size: int) -> None:
-    octets = gzip.compress(text)
-    assert await whole(Checked(shop, in_pieces(octets, size), GZIP)) == octets
+@pytest.mark.parametrize("text", SIZES.values(), ids=SIZES)
+async def test_verified_in_pieces(shop: Workshop, text: bytes, size: int) -> None:
+    octets, verifier = gzip.compress(text), Verifier(shop, GZIP)
+    for n in range(0, len(octets), size):
+        await verifier.feed(octets[n : n + size])
+    assert await verifier.end() == len(text)
 
 
-@pytest.mark.parametrize("text", [b"hello", NOISE, BLANKS], ids=["small", "large", "swells"])
-async def test_checked_at_hand(shop: Workshop, text: bytes) -> None:
-    octets = gzip.compress(text)
-    checked = Checked(shop, Ready(octets), GZIP)
-    assert checked.length == len(octets)
-    at_hand = checked.at_hand()
-    assert at_hand == (octets if text == b"hello" else None)
-    if at_hand is None:
-        assert await whole(checked) == octets
+@pytest.mark.parametrize("text", SIZES.values(), ids=SIZES)
+async def test_verified_at_once(shop: Workshop, text: bytes) -> None:
+    octets, verifier = gzip.compress(text), Verifier(shop, GZIP)
+    assert verifier.take(octets) is (len(octets) <= SMALL)
+    if len(octets) > SMALL:
+        await verifier.feed(octets)
+    assert await verifier.end() == len(text)
 
 
-@pytest.mark.parametrize("text", [b"hello", NOISE, BLANKS], ids=["small", "large", "swells"])
-async def test_checked_and_cut(shop: Workshop, text: bytes) -> None:
-    octets = gzip.compress(text)[:-3]
-    checked = Checked(shop, Ready(octets), GZIP)
+@pytest.mark.parametrize("end", [b"", b"more"], ids=["cut", "more than its end"])
+@pytest.mark.parametrize("text", SIZES.values(), ids=SIZES)
+async def test_not_whole(shop: Workshop, text: bytes, end: bytes) -> None:
+    coded = gzip.compress(text)
+    octets = coded + end if end else coded[:-3]
+    with pytest.raises(Undecodable):
+        await _verified(Verifier(shop, GZIP), octets)
+    assert shop.counts.refused == 1
+
+
+async def _verified(verifier: Verifier, octets: bytes) -> None:
+    if not verifier.take(octets):
+        await verifier.feed(octets)
+    await verifier.end()
+
+
+@pytest.mark.parametrize(
+    ("line", "verbatim", "verified"),
+    [
+        pytest.param("Content-Encoding: gzip", False, True, id="coded"),
+        pytest.param("Content-Encoding: gzip", True, False, id="its own coding"),
+        pytest.param("Content-Encoding: unheard-of", False, False, id="unknown"),
+        pytest.param("X: y", False, False, id="in no coding"),
+    ],
+)
+def test_what_others_may_need_decoded_is_verified(
+    shop: Workshop, line: str, *, verbatim: bool, verified: bool
+) -> None:
+    response = replace(stored("max-age=60", line), verbatim=verbatim)
+    assert (shop.verifier(response) is not None) is verified
+
+
+@pytest.mark.parametrize("span", [(0, 5), (7, 20), (199_990, 10), (5, None), (0, None)])
+async def test_a_span_of_what_is_made(shop: Workshop, span: tuple[int, int | None]) -> None:
+    coded, (first, size) = gzip.compress(NOISE), span
+    made = Transcoded(shop, in_pieces(coded, 3000), (GZIP, None), live=False, span=span)
+    await made.begin()
+    assert await whole(made) == NOISE[first:][:size]
+    assert made.length == size
+
+
+async def test_begun_on_what_is_no_coding(shop: Workshop) -> None:
+    made = Transcoded(shop, flowing(NOISE), (GZIP, None), live=False)
     with pytest.raises(BadResponse):
-        await _taken(checked)
-    checked.close()
-
-
-async def _taken(checked: Checked) -> bytes:
-    octets = checked.at_hand()
-    return await whole(checked) if octets is None else octets
+        await made.begin()
 
 
 async def test_limits_refuse() -> None:
     shop = Workshop(CodingOptions(max_decoded=Octets(1000)))
     with pytest.raises(BadResponse):
-        await whole(Transcoded(shop, flowing(gzip.compress(NOISE)), GZIP, None, live=False))
+        await whole(Transcoded(shop, flowing(gzip.compress(NOISE)), (GZIP, None), live=False))
     shop.close()
 
 
