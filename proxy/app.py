@@ -154,7 +154,7 @@ async def start(settings: Settings, post: Post | None = None) -> Running:
         await running.join(post, everywhere)
     catalogue = Catalogue(settings.store.dir, settings.cache)
     looking = running.looking = Looking(catalogue, everywhere.uses)
-    exchange.removing.tagged = looking.tagged
+    exchange.removing.tagged, door.stored = looking.tagged, looking.stored
     loop = asyncio.get_running_loop()
     for sock, (host, port) in zip(post.listeners, addresses, strict=True):
         server = await loop.create_server(lambda: Connection(door), sock=sock, backlog=BACKLOG)

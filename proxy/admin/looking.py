@@ -61,6 +61,10 @@ class Looking:
                 yield key
             after = keys[-1]
 
+    async def stored(self, prefix: str) -> bool:
+        """Whether there is a key that begins so. Raises StoreFailed."""
+        return await self._run(self._catalogue.stored, prefix)
+
     def tagged(self, tag: str, origin: str) -> AsyncIterator[str]:
         """The keys of what that origin has stored here with one of ``policy.tags``."""
         return self.keys(Tag(tag, origin))

@@ -225,7 +225,7 @@ class Exchange:
         asked = await self._asking.ask(inbound, None)
         why = Reason.REQUEST_BODY if request.method in {"GET", "HEAD"} else Reason.METHOD
         try:
-            unsafe = request.method not in SAFE_METHODS
+            unsafe = request.method not in SAFE_METHODS and not request.host
             if unsafe and await self.removing.invalidate(request, asked.head):
                 since = self._store.removals(key)
         except BaseException:

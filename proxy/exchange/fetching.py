@@ -35,8 +35,9 @@ from proxy.exchange.validating import Validating, selected
 from proxy.exchange.voice import Forwarded
 from proxy.policy import keys, partial, reuse, storing
 from proxy.policy.reasons import Reason
+from proxy.policy.standing import standing
 from proxy.semantics.fields import NO_FIELDS
-from proxy.store.base import BodyLost, StoreFailed, TooLarge
+from proxy.store.base import BodyLost, Found, StoreFailed, TooLarge
 from proxy.upstream.base import BadResponse, NotReached, UpstreamError
 
 if TYPE_CHECKING:
@@ -55,8 +56,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("forecache")
 
-# These neither read what others fetch nor fetch for them.
-_APART: Final = frozenset({Reason.REQUEST_NO_STORE, Reason.REQUEST_REFLECTED, Reason.RULE_NO_CACHE})
 # What the origin answers to these may be for this request alone.
 _OWN_VIEW: Final = frozenset(
     {"range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since"}
@@ -98,7 +97,8 @@ class Fetching:
 
     def ask(self, errand: Errand) -> Awaitable[Outcome | None]:
         """Fetch, alone or as one of many."""
-        if errand.wanted.reason in _APART:
+        if standing(errand.inbound.request, self._options).passes_by is not None:
+            errand.found = Found((), 0)  # what is stored learns nothing from the answer
             return self.fetch(errand)
         if _is_own_view(errand.inbound.request, errand.wanted):
             return self._ask_for_one(errand)

@@ -151,7 +151,7 @@ class Asking:
         """Of the request as the origin gets it; and whether it asks for codings in our words."""
         fields, rule = request.fields, standing(request, self._options).rule
         negotiated = not as_asked and self._negotiates(request, rule)
-        how = (request.uri.origin, request.minor, negotiated, self)
+        how = (request.host or request.uri.origin, request.minor, negotiated, self)
         known: tuple[object, Fields] | None = getattr(fields, "_onward", None)
         if known is None or known[0] != how:
             known = fields._onward = (how, self._onward(request, negotiated))
@@ -162,7 +162,7 @@ class Asking:
         if negotiated:
             fields = fields.replacing("Accept-Encoding", accept_encoding(self._coding))
         uri, via = request.uri, self._voice.pseudonym
-        return forwarding.request_fields(fields, uri, via, request.minor)
+        return forwarding.request_fields(fields, uri, via, request.minor, request.host)
 
     def _negotiates(self, request: Request, rule: Rule | None) -> bool:
         wanted = (

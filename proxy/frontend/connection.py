@@ -16,6 +16,7 @@ from proxy.exchange import errors
 from proxy.exchange.echo import is_remembered
 from proxy.exchange.record import ExchangeRecord, What, of_hit
 from proxy.frontend.awaited import Awaited
+from proxy.frontend.connect import ConnectTask
 from proxy.frontend.conversation import Conversation
 from proxy.frontend.inbound import InboundBody
 from proxy.frontend.phase import Phase
@@ -23,7 +24,7 @@ from proxy.frontend.reception import LATE, Connect, Exchanged, Own, unreadable
 from proxy.frontend.sender import Sender, reset
 from proxy.policy.reasons import Reason
 from proxy.semantics.messages import RequestHead
-from proxy.wire.framing import NO_BODY, NoBody
+from proxy.wire.framing import NoBody
 from proxy.wire.heads import BadMessage, check_partial, head_end
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from proxy.frontend.heard import Heard
     from proxy.semantics.messages import Request
     from proxy.semantics.targets import Origin
-    from proxy.wire.framing import Framing
 
 LINGER: Final = 2.0  # seconds to let the client read a refusal before the connection is cut
 AHEAD: Final = 64 * 1024  # octets of pipelined requests that are read ahead
@@ -63,7 +63,7 @@ class Connection(asyncio.Protocol):
         # for one request
         self.phase = Phase.HEAD
         self.since = 0.0  # when this phase last saw progress, epoch seconds
-        self.conversation: Conversation | Awaited | None = None
+        self.conversation: Conversation | ConnectTask | Awaited | None = None
         self._body: InboundBody | None = None
         self._buffer = bytearray()
         self._searched = 0
@@ -108,9 +108,6 @@ class Connection(asyncio.Protocol):
             self._body.lost()
         if self.conversation is not None:
             self.conversation.cancel()
-        self._left()
-
-    def _left(self) -> None:
         self._door.connections.discard(self)
         self._door.leave(self.client)
 
@@ -128,7 +125,11 @@ class Connection(asyncio.Protocol):
         if self._body is not None and not self._body.complete:
             self._body.lost()
         self.half_closed = True
-        return self.phase is Phase.BUSY or (self.phase is Phase.HEAD and self.sender.paused)
+        if self.phase is Phase.SNIFF and self._buffer:
+            self._sniffed()  # nothing more will tell what it is
+        if self.phase is Phase.BUSY or self.phase is Phase.GONE:
+            return True
+        return self.phase is Phase.HEAD and self.sender.paused
 
     def sweep(self, now: float) -> None:
         """Called once a second: end what has waited too long."""
@@ -227,11 +228,16 @@ class Connection(asyncio.Protocol):
             case Own():
                 self._answer_own(reception, head, keep and bodiless and not self._door.draining)
             case Connect():
-                self._begin(head, NO_BODY, keep).connect(reception)
+                self._connect(head, reception, keep and not self._door.draining)
             case Exchanged(request):
                 plain = bodiless and keep and head.minor and head.method in _READING
                 if not plain or not self._hot(raw, heard, request):
                     self.converse(heard, request)
+
+    def _connect(self, head: RequestHead, wanted: Connect, keep: bool) -> None:
+        self.phase, self.since = Phase.BUSY, time.time()
+        self.conversation = task = ConnectTask(self, self._door, head, wanted, keep=keep)
+        task.begin()
 
     # Answers without a task.
 
@@ -300,19 +306,16 @@ class Connection(asyncio.Protocol):
 
     def converse(self, heard: Heard, request: Request) -> None:
         """Let the exchange answer it."""
-        self._begin(heard.head, heard.framing, heard.keep).exchange(request, heard.framing)
-
-    def _begin(self, head: RequestHead, framing: Framing, keep: bool) -> Conversation:
-        keep = keep and not self._door.draining
+        head, framing, _, keep = heard
         self.phase, self.since = Phase.BUSY, time.time()
         if not isinstance(framing, NoBody):
             window = self._door.options.limits.buffer
             self._body = InboundBody(self.transport, framing, self._door.limits, window)
             rest = self._body.feed(bytes(self._buffer))
             self._buffer[:] = rest
-        begun = Conversation(self, self._door, head, self._body, keep)
-        self.conversation = begun
-        return begun
+        keep = keep and not self._door.draining
+        self.conversation = begun = Conversation(self, self._door, head, self._body, keep)
+        begun.exchange(request, framing)
 
     def answered(self, keep: bool) -> None:
         """The conversation is over: on to the next request, or to the end."""
@@ -371,9 +374,8 @@ class Connection(asyncio.Protocol):
             self._sniffed()
 
     def _sniffed(self) -> None:
-        conversation = self.conversation
-        assert isinstance(conversation, Conversation)
-        conversation.sniffed(bytes(self._buffer))
+        assert isinstance(self.conversation, ConnectTask)
+        self.conversation.sniffed(bytes(self._buffer))
 
     def speak_http(self, inside: Origin) -> None:
         """Inside the CONNECT is plain HTTP: serve it like any other."""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
-from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from proxy.exchange import errors
 from proxy.exchange.answer import Inbound, Inline, Outcome, Tunnel, release
@@ -14,10 +12,9 @@ from proxy.exchange.names import identified
 from proxy.exchange.record import ExchangeRecord, What
 from proxy.exchange.tasks import spawn
 from proxy.frontend import tunnel
-from proxy.frontend.reception import Own, refused, unreadable
+from proxy.frontend.reception import Own, unreadable
 from proxy.frontend.sender import Disconnected
 from proxy.policy.reasons import Reason
-from proxy.semantics.targets import Origin
 from proxy.store.base import BodyLost
 from proxy.upstream.base import ClientGone, UpstreamError
 from proxy.wire.framing import Sized
@@ -26,46 +23,14 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Awaitable
 
-    from proxy.exchange.answer import Answer
     from proxy.exchange.repeating import Repeating
     from proxy.frontend.connection import Connection
     from proxy.frontend.door import Door
     from proxy.frontend.inbound import InboundBody
-    from proxy.frontend.reception import Connect
     from proxy.semantics.messages import Request, RequestHead, ResponseHead
     from proxy.wire.framing import Framing
 
 log = logging.getLogger("forecache")
-
-GRANTED: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
-PLAIN: Final = 80  # the port where plain HTTP is expected: nothing is dialled before it is needed
-_METHOD: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,24}")
-_TARGETS: Final = (b" /", b" *", b" http://", b" https://")  # what follows the method
-_HTTP2: Final = b"PRI "  # RFC 9113 §3.4: a method that no request has
-
-
-class Inside(StrEnum):
-    """What the first octets after CONNECT turned out to be."""
-
-    TLS = "tls"
-    HTTP = "http"
-    OTHER = "other"
-    UNKNOWN = "unknown"  # too few to tell
-
-
-def inside(first: bytes) -> Inside:
-    """Tell a TLS ClientHello (RFC 8446 §5.1: record type 22) and an HTTP request from the rest."""
-    if first[:1] == b"\x16":
-        return Inside.TLS
-    method = _METHOD.match(first)
-    if method is None or first.startswith(_HTTP2):
-        return Inside.OTHER
-    target = first[method.end() : method.end() + 9].lower()
-    if target.startswith(_TARGETS):
-        return Inside.HTTP
-    if any(start.startswith(target) for start in _TARGETS):
-        return Inside.UNKNOWN
-    return Inside.OTHER
 
 
 class Conversation:
@@ -78,13 +43,11 @@ class Conversation:
         "_door",
         "_head",
         "_keep",
-        "_origin",
         "_peer",
         "_repeating",
         "_started",
         "_target",
         "_task",
-        "_waiting",
     )  # fmt: skip
 
     def __init__(
@@ -106,8 +69,6 @@ class Conversation:
         self._repeating: Repeating | None = None
         self._target = head.target
         self._peer = "-"
-        self._origin: Origin | None = None  # of a CONNECT
-        self._waiting: tunnel.Waiting | None = None  # the dialled side of a CONNECT
 
     def cancel(self) -> None:
         """The client is gone."""
@@ -115,9 +76,6 @@ class Conversation:
             self._task.cancel()
         if self._repeating is not None:
             self._repeating.cancel()
-        self._leave()
-
-    # A request for the exchange.
 
     def exchange(self, request: Request, framing: Framing) -> None:
         """Answer it, in a task unless it is known what the origin will say."""
@@ -125,7 +83,7 @@ class Conversation:
         length = framing.length if isinstance(framing, Sized) else None
         inbound = Inbound(request, self._body, length, self._interim)
         exchange = self._door.exchange
-        if request.method == "PURGE":
+        if request.method == "PURGE" and not request.host:
             verdict = self._door.rules.purge(self._connection.client)
             if verdict is not None:
                 coming = exchange.purge(request, verdict)
@@ -266,107 +224,4 @@ class Conversation:
 
     def _upgraded(self, body: Tunnel) -> None:
         transport, early = body.upstream.detach()
-        self._join(transport, early)
-
-    # CONNECT.
-
-    def connect(self, wanted: Connect) -> None:
-        """Dial, and grant it; or grant it and see."""
-        self._origin = Origin("http", wanted.host, wanted.port)
-        if wanted.port == PLAIN:
-            self._grant()
-        else:
-            self._task = spawn(self._dial(self._origin, granted=False), "connect")
-
-    async def _dial(self, origin: Origin, *, granted: bool) -> None:
-        try:
-            upgraded = await self._door.fetcher.dial(origin)
-        except UpstreamError as error:
-            if granted:
-                self._connection.broken()
-            else:
-                self._refuse_connect(errors.from_upstream(error), errors.reason_of(error))
-            return
-        except BaseException:
-            self._connection.broken()
-            raise
-        transport, early = upgraded.detach()
-        if granted:
-            self._join(transport, early)
-            return
-        waiting = self._waiting = tunnel.Waiting(transport, early, self._origin_spoke)
-        self._grant()
-        if self._waiting is waiting:  # the client has not yet said what it wants
-            waiting.listen()
-
-    def _refuse_connect(self, answer: Answer, reason: Reason) -> None:
-        self._connection.write_own(Own(answer, reason), self._head, keep=self._keep)
-        self._connection.answered(self._keep)
-
-    def _grant(self) -> None:
-        self._connection.sender.write(GRANTED)
-        self._connection.sniff()
-
-    def sniffed(self, first: bytes) -> None:
-        """The client's first octets after CONNECT."""
-        assert self._origin is not None
-        match inside(first):
-            case Inside.UNKNOWN:
-                return
-            case Inside.HTTP:
-                self._leave()
-                self._connection.speak_http(self._origin)
-            case Inside.OTHER if self._door.options.connect_other == "refuse":
-                self._leave()
-                self._connection.refuse(
-                    refused(400, "Inside this CONNECT is neither TLS nor HTTP."), self._head
-                )
-            case _:
-                self._tunnel()
-
-    def _origin_spoke(self) -> None:
-        """The origin speaks first: a protocol that is neither TLS nor HTTP."""
-        if self._door.options.connect_other == "refuse":
-            self._leave()
-            self._connection.broken()
-        else:
-            self._tunnel()
-
-    def _leave(self) -> None:
-        """What was dialled is not needed."""
-        if self._waiting is not None:
-            self._waiting.close()
-            self._waiting = None
-
-    def _tunnel(self) -> None:
-        if self._waiting is None:
-            assert self._origin is not None
-            self._connection.hold()
-            self._task = spawn(self._dial(self._origin, granted=True), "connect")
-            return
-        waiting, self._waiting = self._waiting, None
-        self._join(waiting.transport, waiting.early())
-
-    def _join(self, origin: asyncio.Transport, early: bytes) -> None:
-        """From here on it is octets both ways."""
-        connection, door = self._connection, self._door
-        client = connection.transport
-
-        def finished(up: int, down: int) -> None:
-            door.tunnels.discard(joined)
-            door.leave(connection.client)
-            self._tunnel_record(down)
-
-        joined = tunnel.Tunnel(client, origin, finished, time.time())
-        door.tunnels.add(joined)
-        joined.begin(connection.hand_over(), early, half_closed=connection.half_closed)
-
-    def _tunnel_record(self, sent: int) -> None:
-        self._door.observe(
-            ExchangeRecord(
-                self._started, time.time() - self._started, self._connection.client, What(
-                    self._head.method, self._target, self._head.minor,
-                    200 if self._head.method == "CONNECT" else 101, sent, Reason.TUNNEL,
-                ),
-            )
-        )  # fmt: skip
+        tunnel.join(self._connection, self._door, self._head, transport, early, self._started)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 from proxy.frontend.heard import Hearing
@@ -21,6 +22,14 @@ if TYPE_CHECKING:
     from proxy.upstream.base import Fetcher
 
 SWEEP: Final = 1.0  # seconds between looks at every connection: one timer for all of them
+
+# Whether anything is stored whose key begins so. Raises StoreFailed.
+Stored = Callable[[str], Awaitable[bool]]
+
+
+async def _nothing_stored(_: str) -> bool:
+    """Until somebody who can look says more."""
+    return False
 
 
 class Door:
@@ -47,6 +56,7 @@ class Door:
         self.connections: set[Connection] = set()
         self.tunnels: set[Tunnel] = set()
         self.per_client: Counter[str] = Counter()
+        self.stored: Stored = _nothing_stored
         self.draining = False
         self._timer: asyncio.TimerHandle | None = None
 

@@ -114,22 +114,21 @@ def _is_address(host: str) -> bool:
 def _inside(head: RequestHead, inside: Origin, path: str, local: bool) -> Reception:
     """RFC 9110 §7.1: the target URI is that of the authority which the client connected to."""
     named = head.fields.get("host")
+    other = ""
     if named is not None:
         try:
-            origin = targets.parse_origin(inside.scheme, named)
+            other = named if targets.parse_origin(inside.scheme, named) != inside else ""
         except BadTarget as error:
             return refused(400, f"The Host field cannot be used: {error}.")
-        if origin != inside:
-            return refused(400, f"Host says {origin.authority}, CONNECT said {inside.authority}.")
-    return _exchanged(head, targets.resolve(inside, path), local)
+    return _exchanged(head, targets.resolve(inside, path), local, other)
 
 
-def _exchanged(head: RequestHead, uri: TargetURI, local: bool) -> Exchanged:
+def _exchanged(head: RequestHead, uri: TargetURI, local: bool, host: str = "") -> Exchanged:
     """RFC 9110 §7.6.1: what Connection takes out must not select a variant either."""
     fields = head.fields
     if "connection" in fields and (names := nominated(fields) - _OURS):
         fields = fields.without(names)
-    return Exchanged(Request(head.method, uri, fields, head.minor, local))
+    return Exchanged(Request(head.method, uri, fields, head.minor, local, host))
 
 
 def refused(status: int, sentence: str) -> Own:

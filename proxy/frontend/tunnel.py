@@ -3,56 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from proxy.exchange.record import ExchangeRecord, What
+from proxy.policy.reasons import Reason
+
+if TYPE_CHECKING:
+    from proxy.frontend.connection import Connection
+    from proxy.frontend.door import Door
+    from proxy.semantics.messages import RequestHead
 
 Finished = Callable[[int, int], None]
-
-
-class Waiting(asyncio.Protocol):
-    """The dialled side of a CONNECT until the first octets say what is inside."""
-
-    def __init__(
-        self, transport: asyncio.Transport, early: bytes, spoke: Callable[[], None]
-    ) -> None:
-        self.transport = transport
-        self._early = early
-        self._spoke = spoke
-        self._closed = False
-        transport.set_protocol(self)
-
-    def listen(self) -> None:
-        """Call ``spoke`` as soon as the origin says something or leaves."""
-        if self._early or self._closed:
-            self._spoke()
-        else:
-            self.transport.resume_reading()
-
-    def early(self) -> bytes:
-        """What the origin has said; the transport is the caller's now."""
-        self._spoke = _nothing
-        return self._early
-
-    def data_received(self, data: bytes) -> None:
-        self._early += data
-        self.transport.pause_reading()
-        self._spoke()
-
-    def eof_received(self) -> bool:
-        self._spoke()
-        return False
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._closed = True
-        self._spoke()
-
-    def close(self) -> None:
-        """It is not needed."""
-        self._spoke = _nothing
-        self.transport.close()
-
-
-def _nothing() -> None:
-    """Nobody waits any more."""
 
 
 class TunnelEnd(asyncio.Protocol):
@@ -161,3 +124,29 @@ class Tunnel:
         if self.client.lost and self.origin.lost and self._finished is not None:
             finished, self._finished = self._finished, None
             finished(self.client.received, self.origin.received)
+
+
+def join(
+    connection: Connection,
+    door: Door,
+    head: RequestHead,
+    origin: asyncio.Transport,
+    early: bytes,
+    started: float,
+) -> None:
+    """From here on it is octets both ways between a client's connection and ``origin``.
+
+    ``early`` are octets that the origin has sent already. ``head`` asked for it when it ``started``
+    (epoch seconds), which is recorded when the tunnel ends.
+    """
+
+    def finished(_: int, down: int) -> None:
+        door.tunnels.discard(joined)
+        door.leave(connection.client)
+        status = 200 if head.method == "CONNECT" else 101
+        what = What(head.method, head.target, head.minor, status, down, Reason.TUNNEL)
+        door.observe(ExchangeRecord(started, time.time() - started, connection.client, what))
+
+    joined = Tunnel(connection.transport, origin, finished, time.time())
+    door.tunnels.add(joined)
+    joined.begin(connection.hand_over(), early, half_closed=connection.half_closed)

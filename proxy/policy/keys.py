@@ -87,12 +87,14 @@ def beyond(request: Request, options: Options) -> Reason | None:
     fields = request.fields
     if "transfer-encoding" in fields or fields.get("content-length") not in {None, "0"}:
         return Reason.REQUEST_BODY
-    return reflected(fields, options)
+    return reflected(request, options)
 
 
-def reflected(fields: Fields, options: Options) -> Reason | None:
-    """Whether a request has fields that origins reflect without naming them in Vary."""
-    if _lower(options.unkeyed_fields).isdisjoint(fields.names()):
+def reflected(request: Request, options: Options) -> Reason | None:
+    """What origins reflect without naming it in Vary: a Host of another authority, some fields."""
+    if request.host:
+        return Reason.REQUEST_OTHER_HOST
+    if _lower(options.unkeyed_fields).isdisjoint(request.fields.names()):
         return None
     return Reason.REQUEST_REFLECTED
 

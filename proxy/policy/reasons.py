@@ -30,6 +30,7 @@ class Reason(StrEnum):
     REQUEST_MIN_FRESH = "request-min-fresh"
     REQUEST_BODY = "request-body"
     REQUEST_REFLECTED = "request-reflected-field"
+    REQUEST_OTHER_HOST = "request-other-host"
     METHOD = "method"
     RULE_NO_CACHE = "rule-no-cache"
     DAMAGED = "damaged"

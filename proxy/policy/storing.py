@@ -160,7 +160,7 @@ def _bars_method(request: Request, head: ResponseHead, asked: Standing) -> Reaso
         return Reason.NOT_STORED_METHOD
     if invalidation.resolved(request.uri, location) != request.uri:
         return Reason.NOT_STORED_METHOD
-    return keys.reflected(request.fields, asked.options)
+    return keys.reflected(request, asked.options)
 
 
 def _bars_status(status: int, directives: ResponseDirectives, options: Options) -> Reason | None:

@@ -55,12 +55,13 @@ _WORTH_REMEMBERING: Final = 128  # octets
 _WEIGHT_ZERO: Final = re.compile(r"q=0(?:\.0{0,3})?", re.IGNORECASE)
 
 
-def request_fields(fields: Fields, uri: TargetURI, via: str, minor: int) -> Fields:
+def request_fields(fields: Fields, uri: TargetURI, via: str, minor: int, host: str = "") -> Fields:
     """The fields of a request as they go to the origin (or parent), Host first, without framing.
 
     ``via`` is our pseudonym, ``minor`` the HTTP/1 minor version in which the request came.
+    ``host`` is the Host field where it is not that of the URI.
     """
-    lines = [("Host", uri.origin.authority)]
+    lines = [("Host", host or uri.origin.authority)]
     lines += _end_to_end(fields, _NOT_IN_REQUESTS)
     if "te" in fields and accepts_trailers(fields, minor):
         lines += (("TE", "trailers"), ("Connection", "TE"))

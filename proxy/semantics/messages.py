@@ -54,7 +54,8 @@ class Request(_Considered):
     """A request whose target URI is known (RFC 9110 §7.1): what policy and exchange speak of.
 
     ``minor`` is the client's HTTP/1 minor version; ``fields`` are as received. ``local``: the
-    client is on this machine.
+    client is on this machine. ``host``: the Host field, inside a CONNECT to another authority; ""
+    where it is that of the URI.
     """
 
     method: str
@@ -62,6 +63,7 @@ class Request(_Considered):
     fields: Fields
     minor: int = 1
     local: bool = False
+    host: str = ""
 
 
 class ResponseHead(Struct, frozen=True, gc=False):

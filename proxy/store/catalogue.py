@@ -79,6 +79,13 @@ class Catalogue:
         """In their order, those greater than ``after``. Raises ValueError for a bad glob."""
         return self._reading.use(lambda reader: reader.keys(selector, after, limit))
 
+    def stored(self, prefix: str) -> bool:
+        """Whether there is a key that begins so: in the store itself, which need not be caught up
+
+        with. One search of its index.
+        """
+        return self._reading.use(lambda reader: reader.stored(prefix))
+
     def totals(self, now: float) -> Totals:
         """Reads the whole index: some seconds for a million entries."""
         return self._reading.use(lambda reader: reader.totals(now))

@@ -19,6 +19,7 @@ from proxy.store.catalogue_queries import (
     ORDERS,
     Condition,
     Glob,
+    Prefix,
     all_of,
     within,
 )
@@ -40,6 +41,7 @@ _ENTRIES: Final = (
     f"SELECT {COLUMNS} FROM entries e CROSS JOIN store.Cache c"  # noqa: S608
     " ON c.rowid = e.id AND c.key = 'm' || e.key WHERE e.id IN ({})"
 )
+_STORED: Final = "SELECT 1 FROM store.Cache WHERE key >= ? AND key < ? AND raw = 1 LIMIT 1"
 _STATES: Final = (
     "SELECT fresh_until > ? AS fresh, count(*), sum(octets) FROM entries GROUP BY fresh"
 )
@@ -250,6 +252,11 @@ class Reader:
             pattern = rules.pattern(selector.glob)
             found = (key for key in found if pattern.search(key))
         return list(islice(found, limit))
+
+    def stored(self, prefix: str) -> bool:
+        """As ``Catalogue.stored``."""
+        ((first, end),), _ = queries.selection(Prefix(f"m{prefix}"))
+        return self._sql.execute(_STORED, (first, end)).fetchone() is not None
 
     def _selected(
         self, columns: str, selector: Selector, after: str | None

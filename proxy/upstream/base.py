@@ -31,6 +31,10 @@ class NotReached(UpstreamError):
     """No request was sent: name, address, connection, TLS, or access refused it."""
 
 
+class NotTunnelled(NotReached):
+    """A parent proxy will not open a tunnel there; plain HTTP it may relay all the same."""
+
+
 class Lost(UpstreamError):
     """Cut, silent or late after the request (or a part of it) was sent."""
 
@@ -87,7 +91,7 @@ class UpstreamResponse(Protocol):
 
 @runtime_checkable
 class Upgraded(Protocol):
-    """A connection that stopped being HTTP: after a 101, or dialled for CONNECT.
+    """A connection that stopped being HTTP: after a 101.
 
     Whoever takes it calls ``detach`` once, and from then on owns the transport; the bytes that
     had already arrived come with it. Its reading is paused. ``close`` is for whoever does not.
@@ -98,6 +102,18 @@ class Upgraded(Protocol):
     def detach(self) -> tuple[Transport, bytes]: ...
 
     def close(self) -> None: ...
+
+
+class Dialled(Upgraded, Protocol):
+    """A connection made for CONNECT before it is known what for; ``early``: what has come."""
+
+    early: bytes
+
+    def listen(self, heard: Callable[[], None]) -> None:
+        """Call ``heard`` when the origin says something or leaves; at once if it has."""
+
+    def keep(self) -> None:
+        """Leave it to requests: idle in the pool, if there is room and nothing has come."""
 
 
 OnInterim = Callable[["ResponseHead"], None]
@@ -163,5 +179,8 @@ class Fetcher(Protocol):
     ) -> UpstreamResponse | Upgraded:
         """The same for a request with ``upgrade``: Upgraded if the origin agrees with 101."""
 
-    async def dial(self, origin: Origin) -> Upgraded:
+    def has_idle(self, origin: Origin) -> bool:
+        """Whether the pool has what ``dial`` would make: a proof that the origin is there."""
+
+    async def dial(self, origin: Origin) -> Dialled:
         """A fresh connection for CONNECT, through the parent if routed. Raises UpstreamError."""

@@ -43,7 +43,8 @@ class Owner(Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """``peer`` names the other side in sentences. ``served`` counts exchanges that ended well.
+    """``peer`` names the other side in sentences. ``served`` counts exchanges that ended well,
+    and a wait for the first one: since then the origin may have closed it.
 
     ``since``: when the origin last did something, or we began to wait for it (loop time).
     """
@@ -109,10 +110,12 @@ class Connection(asyncio.Protocol):
             self.abort()  # a response to nothing
         else:
             self._raw.early += octets
+            self._raw.heard()
 
     def eof_received(self) -> bool:
         if self._raw is not None:
             self._raw.ended = True
+            self._raw.heard()
             return True
         if self._current is not None:
             self._current.ended()
@@ -120,6 +123,9 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.fail(self._loss())
+        if self._raw is not None:
+            self._raw.ended = True
+            self._raw.heard()
 
     def _loss(self) -> Lost:
         current = self._current
@@ -215,6 +221,12 @@ class Connection(asyncio.Protocol):
         self._raw = Raw(self, head, early)
         return self._raw
 
+    def resume_http(self) -> None:
+        """Nobody takes the transport, and nothing has come: it waits for a request."""
+        self._raw = None
+        self.served += 1  # the origin may close it at any time, as one that was used
+        self.transport.resume_reading()
+
     def fail(self, error: BaseException) -> None:
         """End the exchange with this error, and the connection."""
         response, self._current = self._current, None
@@ -285,20 +297,50 @@ class Connection(asyncio.Protocol):
 
 
 class Raw:
-    """An ``Upgraded`` connection: what came before ``detach`` is kept, also that it ended."""
+    """An ``Upgraded`` connection: what came before ``detach`` is kept, also that it ended.
 
-    __slots__ = ("_connection", "early", "ended", "head")
+    ``pool`` is where ``keep`` leaves it; without one it is closed.
+    """
+
+    __slots__ = ("_connection", "_listener", "early", "ended", "head", "pool")
 
     def __init__(self, connection: Connection, head: ResponseHead | None, early: bytes) -> None:
         self.head = head
         self.early = early
         self.ended = False
+        self.pool: Callable[[Connection], None] | None = None
         self._connection = connection
+        self._listener: Callable[[], None] | None = None
+
+    def listen(self, heard: Callable[[], None]) -> None:
+        """Call ``heard`` once, when the origin says something or leaves; at once if it has."""
+        self._listener = heard
+        if self.early or self.ended:
+            self.heard()
+        else:
+            self._connection.transport.resume_reading()
+
+    def heard(self) -> None:
+        """The origin has said something, or left: no more is read before that is dealt with."""
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            self._connection.transport.pause_reading()
+            listener()
+
+    def keep(self) -> None:
+        """Leave it to requests: idle in the pool, if there is room and nothing has come."""
+        self._listener = None
+        if self.early or self.ended or self.pool is None or self._connection.closed:
+            self.close()
+        else:
+            self._connection.resume_http()
+            self.pool(self._connection)
 
     def detach(self) -> tuple[asyncio.Transport, bytes]:
         """The transport, its reading paused, and the octets that had already arrived."""
-        connection = self._connection
+        connection, self._listener = self._connection, None
         connection.leave()
+        connection.transport.pause_reading()
         if self.ended or connection.transport.is_closing():
             # Whoever takes it sets a protocol now, which must hear what we have heard.
             asyncio.get_running_loop().call_soon(_say_again, connection.transport)
@@ -306,6 +348,7 @@ class Raw:
 
     def close(self) -> None:
         """Close it if nobody has taken it."""
+        self._listener = None
         if not self._connection.closed:
             self._connection.abort()
 

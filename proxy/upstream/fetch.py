@@ -61,7 +61,7 @@ class Upstream:
 
         Raises UpstreamError, and ClientGone if the request body does.
         """
-        route = self._routes.choose(request.uri.origin)
+        route = self._route(request)
         if not isinstance(route, Direct):
             self._judge(request.uri.origin)
         head = render(request, route)
@@ -121,12 +121,16 @@ class Upstream:
         response = await self.fetch(request, on_interim)
         return response.raw or response
 
+    def has_idle(self, origin: Origin) -> bool:
+        """Whether the pool has what ``dial`` would make: a proof that the origin is there."""
+        return self._pool.has_idle(self._routes.through(origin))
+
     async def dial(self, origin: Origin) -> Raw:
         """A fresh connection for CONNECT, through the parent if routed. Raises UpstreamError."""
-        parent = self._routes.parent_for(origin)
-        if parent is not None:
-            self._judge(origin)
-        return await self._opener.dial(origin, parent)
+        self._judge(origin)  # before its name is resolved: what is denied is never unresolvable
+        raw = await self._opener.dial(self._routes.through(origin))
+        raw.pool = self._pool.add
+        return raw
 
     def close(self) -> None:
         """Close every connection that is pooled or in use; tunnels belong to who took them."""
@@ -144,6 +148,14 @@ class Upstream:
             return ()
         addresses = self._connector.admitted(origin.host, origin.port)
         return None if addresses is None else tuple(address for _, address in addresses)
+
+    def _route(self, request: Outgoing) -> Route:
+        origin = request.uri.origin
+        route = self._routes.choose(origin)
+        if isinstance(route, Relayed) and request.fields.get("host") != origin.authority:
+            # RFC 9112 §3.2.2: whoever takes absolute-form writes a Host of its own.
+            return self._routes.through(origin)
+        return route
 
     def _judge(self, origin: Origin) -> None:
         # The parent resolves names: they, and what is an address already, are ours to refuse.

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy.semantics.fields import NO_FIELDS
 from proxy.semantics.targets import TargetURI
-from proxy.upstream.base import NotReached, Outgoing, UpstreamError
+from proxy.upstream.base import NotReached, NotTunnelled, Outgoing, UpstreamError
 from proxy.upstream.connect import blaming
 from proxy.upstream.connection import Connection, Raw
 from proxy.upstream.requests import render_connect
 from proxy.upstream.routes import Direct, Relayed, Tunnelled
 
 if TYPE_CHECKING:
-    from proxy.semantics.targets import Origin
     from proxy.upstream.connect import Connector
     from proxy.upstream.options import UpstreamOptions
     from proxy.upstream.response import Response
     from proxy.upstream.routes import Parent, Route
+
+
+# What a parent says of an origin that is out of reach, as RFC 9209 §2.3 error types.
+_OUT_OF_REACH: Final = {
+    502: "connection_refused",
+    503: "destination_unavailable",
+    504: "connection_timeout",
+}
 
 
 class Opener:
@@ -40,15 +47,16 @@ class Opener:
                     await self._connector.secure(connection, route.origin.host)
         return connection
 
-    async def dial(self, origin: Origin, parent: Parent | None) -> Raw:
-        """A connection for a tunnel, through the parent if there is one. Raises NotReached."""
+    async def dial(self, route: Direct | Tunnelled) -> Raw:
+        """A connection for whatever the client wants of it. Raises NotReached."""
+        origin = route.origin
         with blaming(origin.authority):
             async with asyncio.timeout(self._options.connect_total_timeout):
-                if parent is not None:
-                    raw = await self._tunnel(Tunnelled(parent, origin))
+                if isinstance(route, Tunnelled):
+                    raw = await self._tunnel(route)
                     raw.head = None  # the answer to our CONNECT, not to the client's
                     return raw
-                connection = Connection(self._options, Direct(origin), origin.authority)
+                connection = Connection(self._options, route, origin.authority)
                 raw = connection.raw()  # before it is connected: some origins speak first
                 await self._connector.connect(origin.host, origin.port, connection)
         connection.transport.pause_reading()
@@ -86,10 +94,13 @@ class Opener:
 
 
 def _refused(answer: Response, route: Tunnelled) -> NotReached:
-    if answer.head.status == 407:
+    status = answer.head.status
+    if status == 407:
         return bad_credentials()
-    sentence = f"The parent proxy answered {answer.head.status} to CONNECT {_peer(route)}."
-    return NotReached(502, "connection_refused", sentence)
+    sentence = f"The parent proxy answered {status} to CONNECT {_peer(route)}."
+    if status in _OUT_OF_REACH:
+        return NotReached(status, _OUT_OF_REACH[status], sentence)
+    return NotTunnelled(502, "connection_refused", sentence)
 
 
 def bad_credentials() -> NotReached:

@@ -56,12 +56,28 @@ class Pool:
         while shelf.idle:
             connection = shelf.idle.pop()
             idle = now - self._idle.pop(connection)
-            if idle < rested and idle < connection.keep_alive and connection.usable():
+            if idle < rested and _lives(connection, idle):
                 return connection
             connection.abort()
             if rested < inf:
                 return None  # the others have been idle for longer
         return None
+
+    def has_idle(self, route: Route) -> bool:
+        """Whether ``take`` would find one."""
+        shelf, now = self._shelves.get(route), self._now()
+        return shelf is not None and any(_lives(c, now - self._idle[c]) for c in shelf.idle)
+
+    def add(self, connection: Connection) -> None:
+        """One that was opened without a slot is idle now; closed if there is no slot for it."""
+        shelf = self._shelves.setdefault(connection.route, _Shelf())
+        if shelf.slots >= self._options.connections_per_origin:
+            connection.abort()
+            return
+        shelf.slots += 1
+        self.adopt(connection)
+        if not connection.closed:
+            self.released(connection)
 
     async def claim(self, route: Route, *, fresh: bool = False) -> Connection | None:
         """None and a slot to open a connection, or (unless ``fresh``) one that has become idle.
@@ -176,3 +192,8 @@ class Pool:
             shelf.waiting.clear()
         for connection in list(self._open):
             connection.abort()
+
+
+def _lives(connection: Connection, idle: float) -> bool:
+    """Whether one that has been idle for so many seconds can take a request."""
+    return idle < connection.keep_alive and connection.usable()

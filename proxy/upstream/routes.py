@@ -158,9 +158,15 @@ class Routes:
         self.choose: Final = lru_cache(4096)(self._choose)
 
     def _choose(self, origin: Origin) -> Route:
-        if (parent := self.parent_for(origin)) is None:
-            return Direct(origin)
-        return Relayed(parent) if origin.scheme == "http" else Tunnelled(parent, origin)
+        route = self.through(origin)
+        if isinstance(route, Tunnelled) and origin.scheme == "http":
+            return Relayed(route.parent)
+        return route
+
+    def through(self, origin: Origin) -> Direct | Tunnelled:
+        """The way of what is no request to relay: to the origin itself."""
+        parent = self.parent_for(origin)
+        return Direct(origin) if parent is None else Tunnelled(parent, origin)
 
     def parent_for(self, origin: Origin) -> Parent | None:
         """The parent that stands between us and the origin."""

@@ -15,7 +15,7 @@ import trustme
 from proxy.access.rules import ALLOWED, Denied, Verdict
 from proxy.semantics.targets import Origin, TargetURI
 from proxy.semantics.units import Seconds
-from proxy.upstream.base import ClientGone, Lost, NotReached, Outgoing, UpstreamError
+from proxy.upstream.base import ClientGone, Lost, NotReached, NotTunnelled, Outgoing, UpstreamError
 from proxy.upstream.connection import Raw
 from proxy.upstream.fetch import Upstream
 from proxy.upstream.options import UpstreamOptions
@@ -1040,3 +1040,80 @@ async def test_close_ends_what_is_under_way(client: Client) -> None:
         with pytest.raises(Lost):
             await rest(response)
         await origin.ended.get()
+
+
+# Dialled before it is known what for.
+
+
+async def test_what_was_dialled_takes_a_request(client: Client) -> None:
+    async with Peer(answering(OK)) as peer:
+        origin = Origin("http", "a.example", peer.port)
+        assert not client.upstream.has_idle(origin)
+        (await client.upstream.dial(origin)).keep()
+        assert client.upstream.has_idle(origin)
+        assert await client.body(peer.port) == b"hello"
+        assert client.upstream.has_idle(origin)
+        assert peer.connections == 1
+
+
+@pytest.mark.parametrize(("method", "repeated"), [("GET", True), ("HEAD", True), ("POST", False)])
+async def test_a_request_lost_on_it_may_be_repeated(
+    client: Client, method: str, repeated: bool
+) -> None:
+    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head(reader)
+        if peer.connections > 1:
+            writer.write(OK)
+            await reader.read()
+
+    async with Peer(play) as peer:
+        (await client.upstream.dial(Origin("http", "a.example", peer.port))).keep()
+        if repeated:
+            await client.body(peer.port, method)
+        else:
+            with pytest.raises(Lost):
+                await client.body(peer.port, method)
+        assert peer.connections == 1 + repeated
+
+
+async def test_a_name_that_is_denied_is_not_resolved(client: Client) -> None:
+    client.guard.denied = {"bad.example"}
+    client.names.answers["bad.example"] = socket.gaierror("no such name")
+    with pytest.raises(NotReached) as caught:
+        await client.upstream.dial(Origin("http", "bad.example", 80))
+    assert caught.value.status == 403
+
+
+@pytest.mark.parametrize(
+    ("status", "blamed", "tunnels"),
+    [
+        (502, (502, "connection_refused"), True),
+        (503, (503, "destination_unavailable"), True),
+        (504, (504, "connection_timeout"), True),
+        (403, (502, "connection_refused"), False),
+        (405, (502, "connection_refused"), False),
+        (500, (502, "connection_refused"), False),
+    ],
+)
+async def test_a_parent_that_opens_no_tunnel(
+    client: Client, status: int, blamed: tuple[int, str], tunnels: bool
+) -> None:
+    async with Peer(answering(b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status)) as parent:
+        client.through(parent)
+        with pytest.raises(NotReached) as caught:
+            await client.upstream.dial(Origin("http", "a.example", 80))
+        assert blame(caught) == blamed
+        assert isinstance(caught.value, NotTunnelled) is not tunnels
+
+
+async def test_a_tunnel_that_is_kept_takes_what_cannot_be_relayed(client: Client) -> None:
+    connects: list[bytes] = []
+    async with Peer(answering(OK)) as origin, Peer(tunnelling(connects)) as parent:
+        client.through(parent)
+        target = Origin("http", "a.example", origin.port)
+        (await client.upstream.dial(target)).keep()
+        assert client.upstream.has_idle(target)
+        request = outgoing(origin.port)._replace(fields=fields("Host: b.example"))
+        response = await client.upstream.fetch(request)
+        assert await rest(response) == b"hello"
+        assert len(connects) == parent.connections == origin.connections == 1

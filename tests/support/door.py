@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from proxy.exchange.hot import Hot, Prepared
     from proxy.semantics.messages import Request
     from proxy.semantics.targets import Origin
-    from proxy.upstream.base import Fetcher, Upgraded
+    from proxy.upstream.base import Fetcher
 
 
 def outcome(body: Body | bytes, *lines: str, status: int = 200) -> Outcome:
@@ -77,23 +77,56 @@ class StoredOctets:
         self.closed = True
 
 
-class Dialled:
-    """An ``Upgraded`` over a fake transport, its reading paused, as the port promises."""
+class Dialled(asyncio.Protocol):
+    """The port's over a fake transport, its reading paused as promised; also any ``Upgraded``."""
 
     def __init__(self, early: bytes = b"", head: ResponseHead | None = None) -> None:
         self.transport = FakeTransport(("203.0.113.1", 443))
         self.transport.pause_reading()
-        self.transport.set_protocol(asyncio.Protocol())
+        self.transport.set_protocol(self)
         self.early = early
         self.head = head
-        self.detached = self.closed = False
+        self.detached = self.closed = self.kept = False
+        self._ended = False
+        self._listener: Callable[[], None] | None = None
+
+    def data_received(self, data: bytes) -> None:
+        self.early += data
+        self._tell()
+
+    def eof_received(self) -> bool:
+        self._ended = True
+        self._tell()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._ended = True
+        self._tell()
+
+    def _tell(self) -> None:
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            self.transport.pause_reading()
+            listener()
+
+    def listen(self, heard: Callable[[], None]) -> None:
+        self._listener = heard
+        if self.early or self._ended:
+            self._tell()
+        else:
+            self.transport.resume_reading()
+
+    def keep(self) -> None:
+        self._listener, self.kept = None, True
 
     def detach(self) -> tuple[asyncio.Transport, bytes]:
-        self.detached = True
+        self._listener, self.detached = None, True
+        self.transport.pause_reading()
         return self.transport, self.early
 
     def close(self) -> None:
-        self.closed = True
+        self._listener, self.closed = None, True
+        self.transport.abort()
 
 
 class FakeExchange:
@@ -194,15 +227,19 @@ class FakeHot:
 
 
 class FakeFetcher:
-    """Dials what ``result`` is: a connection or an error, after ``gate``."""
+    """Dials what ``result`` is: a connection or an error, after ``gate``; may have one ``idle``."""
 
     def __init__(self) -> None:
+        self.idle = False
         self.result: Dialled | Exception = Dialled()
         self.gate: asyncio.Event | None = None
         self.origins: list[Origin] = []
         self.cancelled = 0
 
-    async def dial(self, origin: Origin) -> Upgraded:
+    def has_idle(self, origin: Origin) -> bool:
+        return self.idle
+
+    async def dial(self, origin: Origin) -> Dialled:
         self.origins.append(origin)
         try:
             if self.gate is not None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from proxy.semantics.messages import ResponseHead
     from proxy.semantics.targets import Origin
     from proxy.store.base import Cells, Spool
-    from proxy.upstream.base import OnInterim, Outgoing, Repeated, Said, Upgraded
+    from proxy.upstream.base import Dialled, OnInterim, Outgoing, Repeated, Said, Upgraded
 
 
 class FakeBody:
@@ -316,5 +316,8 @@ class FakeFetcher:
         """No connection is idle."""
         return None
 
-    async def dial(self, origin: Origin) -> Upgraded:
+    def has_idle(self, origin: Origin) -> bool:
+        return False
+
+    async def dial(self, origin: Origin) -> Dialled:
         raise NotReached(502, "connection_refused", f"Nobody dials {origin} here.")

@@ -84,6 +84,13 @@ async def test_a_page_has_what_was_stored_just_now(place: Place) -> None:
     assert place.looking.progress[:2] == (3, 0)
 
 
+async def test_what_is_stored_needs_no_catching_up(place: Place) -> None:
+    await place.put(f"{HOST}/x")
+    assert await place.looking.stored(f"{HOST}/")
+    assert not await place.looking.stored(f"{HOST}:8080/")
+    assert place.looking.progress == (0, 0, 0)
+
+
 async def test_uses_reach_the_page(place: Place) -> None:
     await place.put(f"{HOST}/x")
     await place.looking.page(Query())

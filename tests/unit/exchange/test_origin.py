@@ -175,6 +175,7 @@ NEGOTIATE = CodingOptions(negotiate=True)
         pytest.param({"as_asked": True}, True, id="in the client's words"),
         pytest.param({"url": "http://a.example/plain/"}, True, id="another rule"),
         pytest.param({"url": f"{URL}?sig=x"}, True, id="a signature in the query"),
+        pytest.param({"host": "b.example"}, True, id="with the Host of another authority"),
         pytest.param({"via": "other"}, True, id="7.6.3 by another proxy"),
     ],
 )
@@ -193,8 +194,9 @@ def test_fields_that_came_before_go_out_as_this_request_needs(
         minor: int = 1,
         as_asked: bool = False,
         via: str = PSEUDONYM,
+        host: str = "",
     ) -> tuple[bool, Fields]:
-        request = Request(method, uri(url), shared, minor)
+        request = Request(method, uri(url), shared, minor, host=host)
         return speakers[via].fields(request, as_asked=as_asked)
 
     shared = fields("Accept-Encoding: br", "X: y")

@@ -7,7 +7,7 @@ import hashlib
 
 import pytest
 
-from proxy.frontend.tunnel import Tunnel, Waiting
+from proxy.frontend.tunnel import Tunnel
 from tests.support.transport import LOOPS, FakeTransport, LoopFactory, run_on, turns, until
 
 param = pytest.param
@@ -196,57 +196,6 @@ class TestIdle:
         await turns()
         assert joined.client.lost
         assert joined.ends == [(0, 1000)]
-
-
-class TestWaiting:
-    """The dialled side of a CONNECT until it is known what it is for."""
-
-    @staticmethod
-    def waiting(early: bytes = b"") -> tuple[Waiting, FakeTransport, list[bytes]]:
-        transport, said = FakeTransport(), list[bytes]()
-        transport.pause_reading()
-        waiting = Waiting(transport, early, lambda: said.append(waiting.early()))
-        return waiting, transport, said
-
-    async def test_it_says_when_the_origin_speaks(self) -> None:
-        waiting, transport, said = self.waiting()
-        transport.feed(b"220 hello")
-        assert not said
-        waiting.listen()
-        await turns()
-        assert said == [b"220 hello"]
-        assert not transport.is_reading()
-
-    async def test_that_it_had_spoken(self) -> None:
-        waiting, _, said = self.waiting(b"220 hello")
-        waiting.listen()
-        assert said == [b"220 hello"]
-
-    @pytest.mark.parametrize("how", ["feed_eof", "leave"])
-    async def test_that_it_leaves(self, how: str) -> None:
-        waiting, transport, said = self.waiting()
-        waiting.listen()
-        await turns()
-        getattr(transport, how)()
-        await turns()
-        assert said == [b""]
-
-    async def test_that_it_had_left(self) -> None:
-        waiting, transport, said = self.waiting()
-        transport.leave()
-        await turns()
-        said.clear()
-        waiting.listen()
-        assert len(said) <= 1
-        assert waiting.transport.is_closing()
-
-    async def test_closed_it_says_nothing(self) -> None:
-        waiting, transport, said = self.waiting()
-        waiting.listen()
-        waiting.close()
-        await turns()
-        assert transport.lost
-        assert not said
 
 
 class Keeper(asyncio.Protocol):

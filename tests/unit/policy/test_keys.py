@@ -1,5 +1,7 @@
 """Primary keys, selecting fields, and what is in no key (RFC 9111 §2, §4.1)."""
 
+from dataclasses import replace
+
 import pytest
 
 from proxy.policy import keys
@@ -104,6 +106,11 @@ def test_without_vary_every_request_selects() -> None:
 )
 def test_what_is_in_no_key(lines: list[str], reason: Reason | None) -> None:
     assert keys.beyond(get(*lines), OPTIONS) is reason
+
+
+def test_a_host_of_another_authority_is_in_no_key() -> None:
+    request = replace(get(), host="b.example")
+    assert keys.beyond(request, Options(unkeyed_fields=())) is Reason.REQUEST_OTHER_HOST
 
 
 def test_unkeyed_fields_are_a_setting() -> None:

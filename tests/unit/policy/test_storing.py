@@ -1,5 +1,7 @@
 """May a response be stored, and as what: the clauses of RFC 9111 §3."""
 
+from dataclasses import replace
+
 import pytest
 
 from proxy.policy import storing
@@ -56,6 +58,13 @@ def reason(request: Request, head: ResponseHead, options: Options = OPTIONS) -> 
 )  # fmt: skip
 def test_methods(request_line: str, lines: list[str], head: ResponseHead, why: Reason) -> None:
     assert reason(req(f"{request_line} {URL}", *lines), head) is why
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_the_host_of_another_authority(method: str) -> None:
+    request = replace(req(f"{method} {URL}"), host="b.example")
+    head = resp(200, FRESH, f"Content-Location: {URL}")
+    assert reason(request, head) is Reason.REQUEST_OTHER_HOST
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,11 @@ def forwarded(*lines: str, minor: int = 1) -> list[str]:
     return sent[1:-1]
 
 
+def test_the_host_of_another_authority_goes_as_it_is() -> None:
+    sent = request_fields(fields("A: 1", "Host: B.example"), HERE, "here", 1, "B.example")
+    assert sent.lines == (("Host", "B.example"), ("A", "1"), ("Via", "1.1 here"))
+
+
 @pytest.mark.parametrize("line", [*CONNECTION_SPECIFIC, "Host: b.example", "hOsT: b.example"])
 def test_never_in_a_request(line: str) -> None:
     assert forwarded("A: 1", line, line.upper(), "B: 2") == ["A: 1", "B: 2"]

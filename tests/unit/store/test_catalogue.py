@@ -540,3 +540,18 @@ def test_the_index_counts_in_the_size_of_the_folder(tmp_path: Path) -> None:
     folder.table.leave()
     folder.close()
     assert disk.INDEX == INDEX
+
+
+async def test_whether_anything_is_stored_is_known_at_once(
+    tmp_path: Path, catalogue: Catalogue
+) -> None:
+    async with opened(tmp_path) as store:
+        assert not catalogue.stored("http://a.example/")
+        await store_as(store, "http://a.example:8080/x", "a", "max-age=60")
+        await store_as(store, "http://b.example/", "b", "max-age=60")
+        assert catalogue.stored("http://a.example:8080/")
+        assert catalogue.stored("http://b.example/")
+        for prefix in ("http://a.example/", "http://a.example:80/", "https://b.example/"):
+            assert not catalogue.stored(prefix)
+        await store.remove("http://b.example/")
+        assert not catalogue.stored("http://b.example/")

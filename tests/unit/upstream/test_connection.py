@@ -345,3 +345,78 @@ async def test_who_takes_a_connection_hears_that_it_has_ended(
         await asyncio.sleep(0)
     assert taker.heard == heard
     transport.abort()
+
+
+class TestDialled:
+    """A connection of which nobody knows yet what it is for."""
+
+    @staticmethod
+    def dialled(rig: Rig) -> tuple[Raw, list[Connection]]:
+        raw, pool = rig.connection.raw(), list[Connection]()
+        raw.pool = pool.append
+        rig.connection.transport.pause_reading()
+        return raw, pool
+
+    async def test_it_is_kept_for_requests(self, rig: Rig) -> None:
+        raw, pool = self.dialled(rig)
+        heard: list[str] = []
+        raw.listen(lambda: heard.append("heard"))
+        raw.keep()
+        assert pool == [rig.connection]
+        assert rig.connection.transport.is_reading()
+        assert rig.connection.served == 1, "it is retried as one that was used"
+        assert (await rig.answered("GET", [SIZED])).head.status == 200
+        assert not heard
+
+    @pytest.mark.parametrize("how", ["spoke", "ended", "lost", "closed"])
+    async def test_unless_something_has_come(self, rig: Rig, how: str) -> None:
+        raw, pool = self.dialled(rig)
+        if how == "spoke":
+            rig.connection.data_received(b"220 hello")
+        elif how == "ended":
+            rig.connection.eof_received()
+        elif how == "lost":
+            rig.connection.connection_lost(None)
+        else:
+            raw.close()
+        raw.keep()
+        assert not pool
+        assert rig.connection.closed
+
+    async def test_without_a_pool_it_is_closed(self, rig: Rig) -> None:
+        rig.connection.raw().keep()
+        assert rig.connection.closed
+
+    @pytest.mark.parametrize("how", ["spoke", "ended", "lost"])
+    @pytest.mark.parametrize("before", [False, True])
+    async def test_what_happens_is_heard_once(self, rig: Rig, how: str, before: bool) -> None:
+        raw, _ = self.dialled(rig)
+        heard: list[tuple[bytes, bool]] = []
+
+        def happen() -> None:
+            if how == "spoke":
+                rig.connection.data_received(b"220 hello")
+            elif how == "ended":
+                assert rig.connection.eof_received()
+            else:
+                rig.connection.connection_lost(None)
+
+        if before:
+            happen()
+        raw.listen(lambda: heard.append((raw.early, raw.ended)))
+        if not before:
+            assert not heard
+            happen()
+        happen()
+        assert heard == [(b"220 hello", False) if how == "spoke" else (b"", True)]
+        assert not rig.connection.transport.is_reading()
+
+    async def test_who_takes_it_hears_no_more(self, rig: Rig) -> None:
+        raw, _ = self.dialled(rig)
+        heard: list[str] = []
+        raw.listen(lambda: heard.append("heard"))
+        transport, early = raw.detach()
+        assert not transport.is_reading()
+        transport.abort()
+        await asyncio.sleep(0)
+        assert (early, heard) == (b"", [])

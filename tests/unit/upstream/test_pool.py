@@ -240,3 +240,41 @@ async def test_a_connection_that_died_young_frees_its_slot(rig: Rig) -> None:
     rig.pool.adopt(dead)
     assert repr(rig.pool) == "<Pool open=0 idle=0 waiting=0>"
     assert len({await rig.connection(A) for _ in "ab"}) == 2
+
+
+async def test_whether_there_is_an_idle_one(rig: Rig) -> None:
+    assert not rig.pool.has_idle(A)
+    first, second = [await rig.connection(A) for _ in "ab"]
+    assert not rig.pool.has_idle(A)
+    for connection in (first, second):
+        rig.pool.released(connection)
+    assert rig.pool.has_idle(A)
+    assert not rig.pool.has_idle(B)
+    rig.ends[second].close()
+    assert rig.pool.has_idle(A), "the other one lives"
+    first.keep_alive = 0.0
+    assert not rig.pool.has_idle(A)
+
+
+async def test_one_that_was_opened_without_a_slot(rig: Rig) -> None:
+    added = await rig.opened(A)
+    rig.pool.add(added)
+    assert repr(rig.pool) == "<Pool open=1 idle=1 waiting=0>"
+    assert await rig.connection(A) is added
+    await rig.connection(A)
+    third = await rig.opened(A)
+    rig.pool.add(third)
+    assert third.closed, "there are two slots"
+    added.abort()
+    dead = await rig.opened(A)
+    dead.abort()
+    rig.pool.add(dead)
+    assert repr(rig.pool) == "<Pool open=1 idle=0 waiting=0>"
+
+
+async def test_one_that_comes_after_the_end(rig: Rig) -> None:
+    rig.pool.close()
+    added = await rig.opened(A)
+    rig.pool.add(added)
+    assert added.closed
+    assert repr(rig.pool) == "<Pool open=0 idle=0 waiting=0>"

@@ -57,6 +57,9 @@ def test_routes() -> None:
     assert Routes(PARENT).choose(HTTP) == Relayed(parent)
     assert Routes(PARENT).choose(HTTPS) == Tunnelled(parent, HTTPS)
     assert Routes(PARENT, ["*"]).choose(HTTPS) == Direct(HTTPS)
+    assert Routes("").through(HTTP) == Direct(HTTP)
+    assert Routes(PARENT).through(HTTP) == Tunnelled(parent, HTTP)
+    assert Routes(PARENT, ["*"]).through(HTTP) == Direct(HTTP)
 
 
 @pytest.mark.parametrize(

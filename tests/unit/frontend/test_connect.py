@@ -6,11 +6,13 @@ import asyncio
 
 import pytest
 
-from proxy.frontend.conversation import Inside, inside
+from proxy.frontend import connect as connecting
+from proxy.frontend.connect import Inside, inside
 from proxy.frontend.options import ServerOptions
 from proxy.frontend.phase import Phase
 from proxy.policy.reasons import Reason
-from proxy.upstream.base import NotReached
+from proxy.store.base import StoreFailed
+from proxy.upstream.base import NotReached, NotTunnelled
 from tests.support.door import Behind, Dialled, get
 from tests.support.transport import turns
 
@@ -120,9 +122,9 @@ class TestPlain:
         for path in ("/x", "/y"):
             answer = await client.send(plain(path, host))
             assert answer.endswith(f"GET http://{host}{path} ".encode())
-        # RFC 9110 §9.3.6 asks for a connection; port 80 is dialled when it turns out to need one.
-        assert len(behind.fetcher.origins) == (port != 80)
-        assert dialled.transport.lost is (port != 80), "what was dialled for nothing is closed"
+        assert len(behind.fetcher.origins) == 1
+        assert dialled.kept, "the pool has it"
+        assert not dialled.closed
 
     async def test_octet_by_octet_and_all_at_once(self) -> None:
         octets = connect("a.example:8080") + plain("/x") + plain("/y")
@@ -133,12 +135,22 @@ class TestPlain:
         assert answers[0] == answers[1]
         assert answers[0].count(b"HTTP/1.1 200 ") == 3
 
+    async def test_where_a_connection_is_idle(self) -> None:
+        behind = Behind()
+        behind.fetcher.idle = True
+        client = behind.client()
+        octets = connect("a.example:80") + plain("/x", "a.example")
+        assert (await client.send(octets)).endswith(b"GET http://a.example/x ")
+        assert behind.fetcher.origins == []
+
     async def test_the_authority_of_connect_is_the_origin(self) -> None:
-        client = Behind().client()
+        behind = Behind()
+        client = behind.client()
         await client.send(connect("a.example:8080"))
         answer = await client.send(plain("/x", "b.example"))
-        assert answer.startswith(b"HTTP/1.1 400 ")
-        assert client.transport.ended
+        assert answer.endswith(b"GET http://a.example:8080/x ")
+        assert behind.exchange.requests[0].host == "b.example"
+        assert client.open
 
     async def test_another_connect_inside(self) -> None:
         behind = Behind()
@@ -180,13 +192,14 @@ class TestOther:
         assert (await client.send(b"\0\1binary")).startswith(b"HTTP/1.1 400 ")
         assert client.transport.ended
         assert dialled.transport.written == b""
-        assert dialled.transport.lost is (port != 80)
+        assert dialled.transport.lost
 
-    async def test_an_origin_that_speaks_first(self) -> None:
+    @pytest.mark.parametrize("port", [80, 8080])
+    async def test_an_origin_that_speaks_first(self, port: int) -> None:
         behind = Behind()
         dialled = behind.fetcher.result = Dialled()
         client = behind.client()
-        await client.send(connect("a.example:8080"))
+        await client.send(connect(f"a.example:{port}"))
         dialled.transport.feed(b"220 hello\r\n")
         await turns()
         assert client.transport.written == GRANTED + b"220 hello\r\n"
@@ -197,6 +210,13 @@ class TestOther:
         behind = Behind()
         behind.fetcher.result = Dialled(b"220 hello\r\n")
         assert await behind.client().send(connect()) == GRANTED + b"220 hello\r\n"
+
+    async def test_an_origin_that_spoke_before_a_request(self) -> None:
+        behind = Behind()
+        dialled = behind.fetcher.result = Dialled(b"220 hello\r\n")
+        client = behind.client()
+        assert await client.send(connect() + plain()) == GRANTED + b"220 hello\r\n"
+        assert dialled.transport.written == plain()
 
     async def test_an_origin_that_speaks_first_is_refused(self) -> None:
         behind = Behind(REFUSING)
@@ -218,8 +238,76 @@ class TestOther:
         await client.send(connect())
         getattr(dialled.transport, how)()
         await turns()
-        assert client.transport.lost
-        assert behind.empty
+        assert dialled.transport.lost
+        assert not client.transport.lost
+        another = behind.fetcher.result = Dialled()
+        await client.send(TLS)
+        assert another.transport.written == TLS
+        assert len(behind.fetcher.origins) == 2
+
+
+class TestTooFew:
+    """Octets that do not tell yet what is inside."""
+
+    @pytest.fixture(autouse=True)
+    def no_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(connecting, "TELLING", 0)
+
+    @pytest.mark.parametrize("octets", [b"six", b"EARLY-", b"GET "])
+    async def test_are_tunnelled_in_the_end(self, octets: bytes) -> None:
+        behind = Behind()
+        dialled = behind.fetcher.result = Dialled()
+        client = behind.client()
+        await client.send(connect())
+        await client.send(octets)
+        assert dialled.transport.written == octets
+        await client.send(b" and more")
+        assert dialled.transport.written == octets + b" and more"
+
+    async def test_are_waited_for_where_the_rest_is_refused(self) -> None:
+        behind = Behind(REFUSING)
+        client = behind.client()
+        await client.send(connect("a.example:8080"))
+        assert await client.send(b"GET") == b""
+        assert (await client.send(plain()[3:])).startswith(b"HTTP/1.1 200 ")
+
+    @pytest.mark.parametrize("options", [None, REFUSING])
+    async def test_and_no_more_will_come(
+        self, options: ServerOptions | None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(connecting, "TELLING", 3600)
+        behind = Behind(options)
+        dialled = behind.fetcher.result = Dialled()
+        client = behind.client()
+        await client.send(connect())
+        await client.send(b"six")
+        client.transport.feed_eof()
+        await turns()
+        if options is None:
+            assert dialled.transport.written == b"six"
+            assert dialled.transport.eof_written
+        else:
+            assert b"HTTP/1.1 400 " in client.transport.written
+            assert dialled.transport.lost
+            assert behind.empty
+
+    @pytest.mark.parametrize("how", ["leave", "tell"])
+    async def test_nothing_happens_later(self, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(connecting, "TELLING", 3600)
+        behind = Behind()
+        client = behind.client()
+        await client.send(connect("a.example:8080"))
+        await client.send(b"G")
+        assert isinstance(client.connection.conversation, connecting.ConnectTask)
+        timer = client.connection.conversation._timer
+        assert timer is not None
+        if how == "leave":
+            client.transport.leave()
+            await turns()
+            assert behind.empty
+        else:
+            await client.send(plain()[1:])
+        assert timer.cancelled()
 
 
 class TestFailure:
@@ -251,6 +339,7 @@ class TestFailure:
 
     async def test_after_it_was_granted(self) -> None:
         behind = Behind()
+        behind.fetcher.idle = True
         behind.fetcher.result = UNREACHABLE
         client = behind.client()
         assert await client.send(connect("a.example:80") + TLS) == GRANTED
@@ -258,10 +347,12 @@ class TestFailure:
         assert behind.empty
 
     @pytest.mark.parametrize("port", [80, 443])
+    @pytest.mark.parametrize("idle", [False, True])
     async def test_our_own_failure_leaves_nobody_hanging(
-        self, port: int, caplog: pytest.LogCaptureFixture
+        self, port: int, idle: bool, caplog: pytest.LogCaptureFixture
     ) -> None:
         behind = Behind()
+        behind.fetcher.idle = idle
         behind.fetcher.result = RuntimeError("ours")
         client = behind.client()
         await client.send(connect(f"a.example:{port}") + TLS)
@@ -275,12 +366,91 @@ class TestFailure:
         assert await behind.client().send(octets) == GRANTED
 
 
+class TestStored:
+    """What is stored for an authority that cannot be reached."""
+
+    @staticmethod
+    def behind(error: Exception, *stored: str) -> Behind:
+        async def holds(prefix: str) -> bool:
+            asked.append(prefix)
+            return any(key.startswith(prefix) for key in stored)
+
+        asked: list[str] = []
+        behind = Behind()
+        behind.fetcher.result = error
+        behind.door.stored = holds
+        return behind
+
+    async def test_is_reason_enough(self) -> None:
+        client = self.behind(UNREACHABLE, "http://a.example:8080/x").client()
+        octets = connect("a.example:8080") + plain()
+        assert (await client.send(octets)).startswith(GRANTED + b"HTTP/1.1 200 ")
+
+    async def test_what_is_no_http_still_needs_the_origin(self) -> None:
+        client = self.behind(UNREACHABLE, "http://a.example:8080/x").client()
+        assert await client.send(connect("a.example:8080") + TLS) == GRANTED
+        assert client.transport.lost
+
+    @pytest.mark.parametrize(
+        "key",
+        [
+            param("http://a.example/x", id="another port"),
+            param("https://a.example:8080/x", id="another scheme"),
+            param("http://a.example:80801/x", id="no such port"),
+        ],
+    )
+    async def test_for_another_is_none(self, key: str) -> None:
+        client = self.behind(UNREACHABLE, key).client()
+        assert (await client.send(connect("a.example:8080"))).startswith(b"HTTP/1.1 502 ")
+
+    @pytest.mark.parametrize(
+        ("error", "status"),
+        [
+            param(NotReached(403, "destination_ip_prohibited", "No."), b"403", id="access"),
+            param(NotReached(502, "proxy_loop_detected", "Us."), b"502", id="our own listener"),
+        ],
+    )
+    async def test_never_overrules_access(self, error: NotReached, status: bytes) -> None:
+        behind = self.behind(error, "http://a.example/x")
+        answer = await behind.client().send(connect("a.example:80"))
+        assert answer.startswith(b"HTTP/1.1 " + status)
+
+    @pytest.mark.parametrize("how", ["fails", "takes too long", "breaks"])
+    async def test_who_looks_for_it(self, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def holds(_: str) -> bool:
+            if how == "fails":
+                raise StoreFailed("the disk is gone")
+            if how == "breaks":
+                raise RuntimeError("ours")
+            return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
+
+        monkeypatch.setattr(connecting, "LOOKING", 0)
+        behind = Behind()
+        behind.fetcher.result = UNREACHABLE
+        behind.door.stored = holds
+        client = behind.client()
+        answer = await client.send(connect())
+        if how == "breaks":
+            assert client.transport.lost
+        else:
+            assert answer.startswith(b"HTTP/1.1 502 ")
+
+    @pytest.mark.parametrize(("port", "granted"), [(80, True), (443, False)])
+    async def test_a_parent_that_relays_but_tunnels_nothing(self, port: int, granted: bool) -> None:
+        behind = Behind()
+        behind.fetcher.result = NotTunnelled(502, "connection_refused", "403 to CONNECT.")
+        answer = await behind.client().send(connect(f"a.example:{port}"))
+        assert (answer == GRANTED) is granted
+
+
 class TestLeaving:
     """A client that leaves."""
 
     @pytest.mark.parametrize("octets", [connect(), connect("a.example:80") + TLS])
-    async def test_while_it_is_dialled(self, octets: bytes) -> None:
+    @pytest.mark.parametrize("idle", [False, True])
+    async def test_while_it_is_dialled(self, octets: bytes, idle: bool) -> None:
         behind = Behind()
+        behind.fetcher.idle = idle and TLS in octets
         behind.fetcher.gate = asyncio.Event()
         client = behind.client()
         await client.send(octets)
@@ -316,6 +486,7 @@ class TestLeaving:
 
     async def test_while_it_waits_nothing_more_is_read(self) -> None:
         behind = Behind()
+        behind.fetcher.idle = True
         behind.fetcher.gate = asyncio.Event()
         client = behind.client()
         await client.send(connect("a.example:80") + TLS)
