@@ -66,12 +66,15 @@ class Pool:
     def has_idle(self, route: Route) -> bool:
         """Whether ``take`` would find one."""
         shelf, now = self._shelves.get(route), self._now()
-        return shelf is not None and any(_lives(c, now - self._idle[c]) for c in shelf.idle)
+        return shelf is not None and any(
+            _lives(c, now - self._idle[c]) for c in reversed(shelf.idle)
+        )
 
     def add(self, connection: Connection) -> None:
         """One that was opened without a slot is idle now; closed if there is no slot for it."""
         shelf = self._shelves.setdefault(connection.route, _Shelf())
-        if shelf.slots >= self._options.connections_per_origin:
+        most = self._options.connections_per_origin
+        if most and shelf.slots >= most:
             connection.abort()
             return
         shelf.slots += 1
