@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from proxy.semantics.messages import Request, ResponseHead
     from proxy.store.base import StoredBody
     from proxy.upstream.base import OnInterim, RequestBody, Upgraded
+    from proxy.upstream.bound import Bound
 
 
 class BodyReader(Protocol):
@@ -80,12 +81,14 @@ class Answer(NamedTuple):
 class Inbound(NamedTuple):
     """A request at the door. ``body`` streams (None: there is none), ``length`` is its
 
-    Content-Length (None: chunked). ``on_interim`` passes a 1xx on to this client."""
+    Content-Length (None: chunked). ``on_interim`` passes a 1xx on to this client. ``bound``: the
+    client has logged in at the origin by its connection, so the answer is for it alone."""
 
     request: Request
     body: RequestBody | None
     length: int | None
     on_interim: OnInterim
+    bound: Bound | None = None
 
 
 class Outcome(NamedTuple):

@@ -97,9 +97,9 @@ class Exchange:
         try:
             if (protocol := forwarding.upgrade_protocol(request.fields, request.minor)) is not None:
                 return await self._upgrade(inbound, protocol)
-            if request.method in {"GET", "HEAD"} and inbound.body is None:
+            if (why := _passes_by(inbound)) is None:
                 return await self._cached(inbound)
-            return await self._uncached(inbound)
+            return await self._uncached(inbound, why)
         except UpstreamError as error:
             return self._arriving.failed(error)
 
@@ -217,13 +217,12 @@ class Exchange:
         only_if_cached = standing(request, self._options).directives.only_if_cached
         return only_if_cached or can_receive(request, stored)
 
-    async def _uncached(self, inbound: Inbound) -> Outcome:
+    async def _uncached(self, inbound: Inbound, why: Reason) -> Outcome:
         """A method or a body that the cache does not answer (RFC 9111 §4.4)."""
         request = inbound.request
         key = self.key(request.uri)
         since = self._store.removals(key)
         asked = await self._asking.ask(inbound, None)
-        why = Reason.REQUEST_BODY if request.method in {"GET", "HEAD"} else Reason.METHOD
         try:
             unsafe = request.method not in SAFE_METHODS and not request.host
             if unsafe and await self.removing.invalidate(request, asked.head):
@@ -232,7 +231,7 @@ class Exchange:
             asked.response.close()  # cancelled: nobody will read it
             raise
         verdict = storing.may_store(request, asked.head, asked.response_time, self._options)
-        if isinstance(verdict, storing.Store):
+        if isinstance(verdict, storing.Store) and inbound.bound is None:
             try:
                 errand = Errand(inbound, key, Found((), 0), Wanted(why), None, since)
                 return self._arriving.keep(errand, asked, verdict)
@@ -262,3 +261,12 @@ class Exchange:
     def own(self, answer: Answer, reason: Reason) -> Outcome:
         """An answer of our own that was made at the door."""
         return self._delivery.own(answer, reason)
+
+
+def _passes_by(inbound: Inbound) -> Reason | None:
+    """Why the cache does not answer it, and nobody else shares its answer; None: it may."""
+    if inbound.bound is not None:
+        return Reason.CONNECTION_LOGIN
+    if inbound.request.method not in {"GET", "HEAD"}:
+        return Reason.METHOD
+    return None if inbound.body is None else Reason.REQUEST_BODY

@@ -98,7 +98,7 @@ class Asking:
         request_time = time.time()
         negotiated, fields = self.fields(inbound.request, as_asked=as_asked)
         outgoing = _outgoing(inbound, fields, conditional)
-        response = await self._fetcher.fetch(outgoing, inbound.on_interim)
+        response = await self._fetcher.fetch(outgoing, inbound.on_interim, inbound.bound)
         return self._came(
             inbound.request, conditional, response, (request_time, outgoing, negotiated)
         )
@@ -136,7 +136,7 @@ class Asking:
         outgoing = Outgoing(
             request.method, request.uri, forwarding.upgrading(fields, protocol), upgrade=True
         )
-        response = await self._fetcher.upgrade(outgoing, inbound.on_interim)
+        response = await self._fetcher.upgrade(outgoing, inbound.on_interim, inbound.bound)
         if isinstance(response, Upgraded):
             return response
         head = self._received(request, response.head, now)

@@ -11,7 +11,6 @@ import time
 from typing import TYPE_CHECKING, Final, cast
 
 from proxy.access.addresses import is_local
-from proxy.access.rules import Denied
 from proxy.exchange import errors
 from proxy.exchange.echo import is_remembered
 from proxy.exchange.record import ExchangeRecord, What, of_hit
@@ -24,6 +23,7 @@ from proxy.frontend.reception import LATE, Connect, Exchanged, Own, unreadable
 from proxy.frontend.sender import Sender, reset
 from proxy.policy.reasons import Reason
 from proxy.semantics.messages import RequestHead
+from proxy.upstream.bound import Logins
 from proxy.wire.framing import NoBody
 from proxy.wire.heads import BadMessage, check_partial, head_end
 
@@ -43,8 +43,8 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_body", "_buffer", "_denied", "_door", "_local", "_memo", "_observe", "_prefix",
-        "_searched", "client", "conversation", "half_closed", "inside", "phase", "sender", "since",
-        "transport",
+        "_searched", "client", "conversation", "half_closed", "inside", "logins", "phase", "sender",
+        "since", "transport",
     )  # fmt: skip
 
     def __init__(self, door: Door) -> None:
@@ -58,6 +58,7 @@ class Connection(asyncio.Protocol):
         self._local = False
         self._denied: Own | None = None
         self._prefix = b""  # what else the answer to a head depends on
+        self.logins: Logins | None = None  # what is remembered for others is not for this one
         # for the life of a CONNECT whose inside is HTTP
         self.inside: Origin | None = None
         # for one request
@@ -85,21 +86,10 @@ class Connection(asyncio.Protocol):
         door.enter(self.client)
 
     def _admit(self, client: str) -> None:
-        self.client, door = client, self._door
+        self.client = client
         self._local = is_local(client)
         self._prefix = b"" if self._local else _ELSEWHERE
-        verdict = door.rules.client(self.client)
-        if isinstance(verdict, Denied):
-            reason = Reason.DENIED_CLIENT
-            answer = errors.own(403, reason, verdict.sentence, error="http_request_denied")
-            self._denied = Own(answer, reason, close=True)
-        elif door.full(self.client):
-            reason = Reason.TOO_MANY_CONNECTIONS
-            sentence = (
-                "There are too many connections; close some, or raise [server] max_connections."
-            )
-            answer = errors.own(503, reason, sentence, error="connection_limit_reached")
-            self._denied = Own(answer, reason, close=True)
+        self._denied = self._door.denied(client)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.phase = Phase.GONE
@@ -108,6 +98,8 @@ class Connection(asyncio.Protocol):
             self._body.lost()
         if self.conversation is not None:
             self.conversation.cancel()
+        if self.logins is not None:
+            self.logins.close()
         self._door.connections.discard(self)
         self._door.leave(self.client)
 
@@ -229,15 +221,23 @@ class Connection(asyncio.Protocol):
                 self._answer_own(reception, head, keep and bodiless and not self._door.draining)
             case Connect():
                 self._connect(head, reception, keep and not self._door.draining)
-            case Exchanged(request):
+            case Exchanged(request, logs_in):
+                if logs_in:
+                    self._log_in(request.uri.origin)
                 plain = bodiless and keep and head.minor and head.method in _READING
-                if not plain or not self._hot(raw, heard, request):
+                if not plain or self.logins is not None or not self._hot(raw, heard, request):
                     self.converse(heard, request)
 
     def _connect(self, head: RequestHead, wanted: Connect, keep: bool) -> None:
         self.phase, self.since = Phase.BUSY, time.time()
         self.conversation = task = ConnectTask(self, self._door, head, wanted, keep=keep)
         task.begin()
+
+    def _log_in(self, origin: Origin) -> None:
+        if self.logins is None:
+            self.logins = Logins()
+            self._prefix = b"\0" + self._prefix  # no head begins so either: nothing is found
+        self.logins.begin(origin)
 
     # Answers without a task.
 
@@ -391,6 +391,8 @@ class Connection(asyncio.Protocol):
         self._buffer.clear()
         self.phase = Phase.GONE
         self.conversation = None
+        if self.logins is not None:
+            self.logins.close()
         self._door.connections.discard(self)
         return early
 

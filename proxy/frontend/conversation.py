@@ -81,7 +81,9 @@ class Conversation:
         """Answer it, in a task unless it is known what the origin will say."""
         self._target, self._peer = str(request.uri), request.uri.origin.host
         length = framing.length if isinstance(framing, Sized) else None
-        inbound = Inbound(request, self._body, length, self._interim)
+        logins = self._connection.logins
+        bound = logins.at(request.uri.origin) if logins is not None else None
+        inbound = Inbound(request, self._body, length, self._interim, bound)
         exchange = self._door.exchange
         if request.method == "PURGE" and not request.host:
             verdict = self._door.rules.purge(self._connection.client)
@@ -89,7 +91,7 @@ class Conversation:
                 coming = exchange.purge(request, verdict)
                 self._task = spawn(self._exchange(request, coming), "purge")
                 return
-        plain = self._keep and self._head.minor and self._body is None
+        plain = self._keep and self._head.minor and self._body is None and bound is None
         if plain and not self._door.options.exchange_ids:
             self._repeating = exchange.repeat(inbound, self._heard)
         if self._repeating is None:

@@ -8,7 +8,11 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
+from proxy.access.rules import Denied
+from proxy.exchange import errors
 from proxy.frontend.heard import Hearing
+from proxy.frontend.reception import Own
+from proxy.policy.reasons import Reason
 from proxy.wire.heads import Limits
 
 if TYPE_CHECKING:
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     from proxy.frontend.tunnel import Tunnel
     from proxy.upstream.base import Fetcher
 
+_FULL: Final = "There are too many connections; close some, or raise [server] max_connections."
 SWEEP: Final = 1.0  # seconds between looks at every connection: one timer for all of them
 
 # Whether anything is stored whose key begins so. Raises StoreFailed.
@@ -66,6 +71,19 @@ class Door:
             len(self.connections) + len(self.tunnels) >= self.options.max_connections
             or self.per_client[client] >= self.options.max_connections_per_client
         )
+
+    def denied(self, client: str) -> Own | None:
+        """The only answer that one more connection from this address gets; None: any."""
+        verdict = self.rules.client(client)
+        if isinstance(verdict, Denied):
+            reason = Reason.DENIED_CLIENT
+            answer = errors.own(403, reason, verdict.sentence, error="http_request_denied")
+        elif self.full(client):
+            reason = Reason.TOO_MANY_CONNECTIONS
+            answer = errors.own(503, reason, _FULL, error="connection_limit_reached")
+        else:
+            return None
+        return Own(answer, reason, close=True)
 
     def enter(self, client: str) -> None:
         """A connection from this address began."""

@@ -11,7 +11,7 @@ from proxy.access.rules import Denied
 from proxy.exchange import errors, own
 from proxy.exchange.answer import Answer, Inline
 from proxy.policy.reasons import Reason
-from proxy.semantics import targets
+from proxy.semantics import session_authentication, targets
 from proxy.semantics.fields import Fields
 from proxy.semantics.forwarding import nominated
 from proxy.semantics.messages import Request, ResponseHead
@@ -38,9 +38,10 @@ Set it as your proxy:
 
 
 class Exchanged(Struct, frozen=True, gc=False):
-    """A request for the exchange."""
+    """A request for the exchange. ``logs_in``: by its connection (RFC 4559 §6)."""
 
     request: Request
+    logs_in: bool = False
 
 
 class Connect(Struct, frozen=True, gc=False):
@@ -128,7 +129,8 @@ def _exchanged(head: RequestHead, uri: TargetURI, local: bool, host: str = "") -
     fields = head.fields
     if "connection" in fields and (names := nominated(fields) - _OURS):
         fields = fields.without(names)
-    return Exchanged(Request(head.method, uri, fields, head.minor, local, host))
+    logs_in = "authorization" in fields and session_authentication.is_used(fields)
+    return Exchanged(Request(head.method, uri, fields, head.minor, local, host), logs_in)
 
 
 def refused(status: int, sentence: str) -> Own:

@@ -32,6 +32,7 @@ class Reason(StrEnum):
     REQUEST_REFLECTED = "request-reflected-field"
     REQUEST_OTHER_HOST = "request-other-host"
     METHOD = "method"
+    CONNECTION_LOGIN = "connection-login"
     RULE_NO_CACHE = "rule-no-cache"
     DAMAGED = "damaged"
     UPGRADE = "upgrade"

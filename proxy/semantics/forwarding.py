@@ -10,6 +10,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from proxy.semantics import session_authentication
 from proxy.semantics.fields import Fields
 from proxy.semantics.grammar import list_members
 
@@ -76,6 +77,8 @@ def response_fields(fields: Fields, via: str, minor: int, *, keep_length: bool =
     """
     drop = _CONNECTION_SPECIFIC if keep_length else _NOT_IN_RESPONSES
     lines = _end_to_end(fields, drop)
+    if "www-authenticate" in fields and session_authentication.is_offered(fields):
+        lines += session_authentication.SUPPORTED
     lines.append(("Via", f"1.{minor} {via}"))
     return Fields(lines)
 

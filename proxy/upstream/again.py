@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 _DATE: Final = re.compile(rb"\r\ndate:[ \t]*([A-Z][^\r]{28})(?=\r\n)", re.IGNORECASE)
 _DATE_OCTETS: Final = 29
 # What could make the connection end, or the message be framed by something else than its length.
-_OF_THE_CONNECTION: Final = frozenset({"connection", "keep-alive", "transfer-encoding", "age"})
+_OF_THE_CONNECTION: Final = frozenset(
+    {"connection", "keep-alive", "transfer-encoding", "www-authenticate", "age"}
+)
 
 
 def said(octets: bytes, fields: Fields, length: int) -> Said | None:

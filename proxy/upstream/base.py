@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from proxy.semantics.fields import Fields
     from proxy.semantics.messages import ResponseHead
     from proxy.semantics.targets import Origin, TargetURI
+    from proxy.upstream.bound import Bound
 
 
 class UpstreamError(Exception):
@@ -152,12 +153,13 @@ class Fetcher(Protocol):
     one loss on a reused connection that RFC 9112 §9.3.1 allows (GET and HEAD without a body)."""
 
     async def fetch(
-        self, request: Outgoing, on_interim: OnInterim | None = None
+        self, request: Outgoing, on_interim: OnInterim | None = None, bound: Bound | None = None
     ) -> UpstreamResponse:
         """The final response when its head has come. Raises UpstreamError,
 
         and ClientGone if reading the request body does. Cancelled, it closes the connection.
-        Each interim response (1xx but 101) is handed to ``on_interim`` in order.
+        Each interim response (1xx but 101) is handed to ``on_interim`` in order. ``bound``: the
+        client has logged in there, so it goes on a connection that is for this client alone.
         """
 
     def again(
@@ -175,7 +177,7 @@ class Fetcher(Protocol):
         """
 
     async def upgrade(
-        self, request: Outgoing, on_interim: OnInterim | None = None
+        self, request: Outgoing, on_interim: OnInterim | None = None, bound: Bound | None = None
     ) -> UpstreamResponse | Upgraded:
         """The same for a request with ``upgrade``: Upgraded if the origin agrees with 101."""
 

@@ -65,6 +65,7 @@ class Connection(asyncio.Protocol):
         "peer",
         "route",
         "served",
+        "shared",
         "since",
         "transport",
     )
@@ -78,6 +79,7 @@ class Connection(asyncio.Protocol):
         self.closed = False
         self.keep_alive: float = options.keep_alive  # seconds of idleness that the origin allows
         self.served = 0
+        self.shared = True  # another client may have it after this one
         self.transport: asyncio.Transport
         self.loop = asyncio.get_running_loop()
         self._now = self.loop.time

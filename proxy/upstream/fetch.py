@@ -5,7 +5,9 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING, Final
 
+from proxy.semantics import session_authentication
 from proxy.upstream.again import Again
+from proxy.upstream.base import Lost
 from proxy.upstream.connect import Connector, is_address
 from proxy.upstream.connection import Unanswered
 from proxy.upstream.opening import Opener, bad_credentials
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from proxy.semantics.targets import Origin
     from proxy.upstream.base import OnInterim, Outgoing, Said
+    from proxy.upstream.bound import Bound
     from proxy.upstream.connect import Admit
     from proxy.upstream.connection import Connection, Raw
     from proxy.upstream.options import UpstreamOptions
@@ -32,6 +35,7 @@ _REPEATABLE: Final = frozenset({"GET", "HEAD"})
 # What cannot be repeated must not meet an origin that closes just then: seconds of idleness in
 # which none does. A fresh connection costs a round trip, a lost request is the client's error.
 _RESTED: Final = 1.0
+_LOGGED_OUT: Final = "The connection on which this login began is gone; it has to begin again."
 
 
 class Upstream:
@@ -56,7 +60,9 @@ class Upstream:
         self._pool = Pool(options)
         self._retries = options.retries
 
-    async def fetch(self, request: Outgoing, on_interim: OnInterim | None = None) -> Response:
+    async def fetch(
+        self, request: Outgoing, on_interim: OnInterim | None = None, bound: Bound | None = None
+    ) -> Response:
         """The final response when its head has come.
 
         Raises UpstreamError, and ClientGone if the request body does.
@@ -66,18 +72,23 @@ class Upstream:
             self._judge(request.uri.origin)
         head = render(request, route)
         may_repeat = self._retries > 0 and request.body is None and request.method in _REPEATABLE
-        connection = self._pool.take(route, inf if may_repeat else _RESTED)
+        connection = None
+        if bound is not None:
+            connection = _its_own(bound, request)
+            may_repeat = may_repeat and not session_authentication.is_answer(request.fields)
+        if connection is None:
+            connection = self._pool.take(route, inf if may_repeat else _RESTED)
         if connection is None:
             connection = await self._connection(route)
         may_repeat = may_repeat and connection.served > 0
         try:
-            response = connection.send(head, request, on_interim)
+            response = _sent(connection, head, request, on_interim, bound)
             await response.arrived()
         except Unanswered:
             if not may_repeat:
                 raise
             connection = await self._connection(route, fresh=True)
-            response = connection.send(head, request, on_interim)
+            response = _sent(connection, head, request, on_interim, bound)
             await response.arrived()
         return _accepted(response, route)
 
@@ -115,10 +126,10 @@ class Upstream:
         return _accepted(response, self._routes.choose(request.uri.origin))
 
     async def upgrade(
-        self, request: Outgoing, on_interim: OnInterim | None = None
+        self, request: Outgoing, on_interim: OnInterim | None = None, bound: Bound | None = None
     ) -> Response | Raw:
         """The same, or ``Raw`` for a 101 that was asked for."""
-        response = await self.fetch(request, on_interim)
+        response = await self.fetch(request, on_interim, bound)
         return response.raw or response
 
     def has_idle(self, origin: Origin) -> bool:
@@ -173,6 +184,27 @@ class Upstream:
             raise
         self._pool.adopt(connection)
         return connection
+
+
+def _its_own(bound: Bound, request: Outgoing) -> Connection | None:
+    """The connection on which the client has logged in; None: any will do. Raises Lost."""
+    connection = bound.take()
+    if connection is None and bound.used and session_authentication.is_answer(request.fields):
+        # No other connection knows the challenge: the origin could only say that it is wrong.
+        raise Lost(502, "connection_terminated", _LOGGED_OUT)
+    return connection
+
+
+def _sent(
+    connection: Connection,
+    head: bytes,
+    request: Outgoing,
+    on_interim: OnInterim | None,
+    bound: Bound | None,
+) -> Response:
+    if bound is not None:
+        bound.adopt(connection)  # before anybody can log in on it
+    return connection.send(head, request, on_interim)
 
 
 def _accepted(response: Response, route: Route) -> Response:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
+from proxy.semantics import session_authentication
 from proxy.semantics.grammar import list_members
 from proxy.upstream.base import ClientGone, Lost
 from proxy.wire.bodies import BodyDecoder
@@ -182,6 +183,8 @@ class Response:
         if upload is not None:
             reusable = reusable and upload.flushed
             upload.stop()
+        if "www-authenticate" in head.fields and connection.shared:
+            reusable = reusable and not session_authentication.is_offered(head.fields)
         if reusable and "keep-alive" in head.fields:
             connection.keep_alive = allowed_idle(head.fields, connection.options.keep_alive)
         connection.finished(reusable=reusable)

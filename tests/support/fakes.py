@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from proxy.semantics.targets import Origin
     from proxy.store.base import Cells, Spool
     from proxy.upstream.base import Dialled, OnInterim, Outgoing, Repeated, Said, Upgraded
+    from proxy.upstream.bound import Bound
 
 
 class FakeBody:
@@ -282,14 +283,16 @@ class FakeFetcher:
         self._scripts[url].append(Script(error, before))
 
     async def upgrade(
-        self, request: Outgoing, on_interim: OnInterim | None = None
+        self, request: Outgoing, on_interim: OnInterim | None = None, bound: Bound | None = None
     ) -> FakeResponse | Upgraded:
         if self.upgraded is None:
             return await self.fetch(request, on_interim)
         self.requests.append(request)
         return self.upgraded
 
-    async def fetch(self, request: Outgoing, on_interim: OnInterim | None = None) -> FakeResponse:
+    async def fetch(
+        self, request: Outgoing, on_interim: OnInterim | None = None, bound: Bound | None = None
+    ) -> FakeResponse:
         self.requests.append(request)
         scripts = self._scripts[str(request.uri)]
         if not scripts:
