@@ -20,7 +20,7 @@ from proxy.exchange.fetching import Fetching
 from proxy.exchange.flights import Flights
 from proxy.exchange.forms import Forms
 from proxy.exchange.keeping import Keeping
-from proxy.exchange.origin import Asked, Asking, Wanted
+from proxy.exchange.origin import Asking, Wanted
 from proxy.exchange.own import asked_of_us
 from proxy.exchange.removing import Removing
 from proxy.exchange.repeating import Repeats
@@ -31,7 +31,7 @@ from proxy.policy.standing import standing
 from proxy.semantics import forwarding
 from proxy.semantics.messages import SAFE_METHODS, ResponseHead
 from proxy.store.base import Found, StoreFailed, TooLarge
-from proxy.upstream.base import UpstreamError
+from proxy.upstream.base import Upgraded, UpstreamError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from proxy.exchange.answer import Inbound
     from proxy.exchange.fill import Fill
     from proxy.exchange.options import ExchangeOptions
+    from proxy.exchange.origin import Asked
     from proxy.exchange.repeating import Repeating
     from proxy.exchange.voice import Voice
     from proxy.policy.options import Options
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from proxy.upstream.base import Fetcher
 
 _ABOUT_STORED: Final = (reuse.Serve, reuse.ServeAndRevalidate, reuse.Revalidate)
+_FOR_ONE_CLIENT: Final = frozenset({Reason.CONNECTION_LOGIN, Reason.UPGRADE})
 _ATTEMPTS: Final = 8  # times that a request looks again after somebody else's change
 
 
@@ -95,11 +97,11 @@ class Exchange:
         if (own := asked_of_us(request, self._voice.pseudonym)) is not None:
             return self._delivery.own(own.answer, own.reason)
         try:
-            if (protocol := forwarding.upgrade_protocol(request.fields, request.minor)) is not None:
-                return await self._upgrade(inbound, protocol)
-            if (why := _passes_by(inbound)) is None:
+            protocol = forwarding.upgrade_protocol(request.fields, request.minor)
+            why = _passes_by(inbound) if protocol is None else Reason.UPGRADE
+            if why is None:
                 return await self._cached(inbound)
-            return await self._uncached(inbound, why)
+            return await self._uncached(inbound, why, protocol)
         except UpstreamError as error:
             return self._arriving.failed(error)
 
@@ -217,12 +219,17 @@ class Exchange:
         only_if_cached = standing(request, self._options).directives.only_if_cached
         return only_if_cached or can_receive(request, stored)
 
-    async def _uncached(self, inbound: Inbound, why: Reason) -> Outcome:
-        """A method or a body that the cache does not answer (RFC 9111 §4.4)."""
+    async def _uncached(self, inbound: Inbound, why: Reason, protocol: str | None) -> Outcome:
+        """A request that the cache does not answer (RFC 9111 §4.4)."""
         request = inbound.request
         key = self.key(request.uri)
         since = self._store.removals(key)
-        asked = await self._asking.ask(inbound, None)
+        if protocol is None:
+            asked: Asked | Upgraded = await self._asking.ask(inbound, None)
+        else:
+            asked = await self._asking.upgrade(inbound, protocol)
+        if isinstance(asked, Upgraded):
+            return self._switched(asked)
         try:
             unsafe = request.method not in SAFE_METHODS and not request.host
             if unsafe and await self.removing.invalidate(request, asked.head):
@@ -231,7 +238,7 @@ class Exchange:
             asked.response.close()  # cancelled: nobody will read it
             raise
         verdict = storing.may_store(request, asked.head, asked.response_time, self._options)
-        if isinstance(verdict, storing.Store) and inbound.bound is None:
+        if isinstance(verdict, storing.Store) and why not in _FOR_ONE_CLIENT:
             try:
                 errand = Errand(inbound, key, Found((), 0), Wanted(why), None, since)
                 return self._arriving.keep(errand, asked, verdict)
@@ -239,11 +246,7 @@ class Exchange:
                 pass  # it is passed on, which is what matters to this client
         return self._arriving.pass_on(request, asked, why, why)
 
-    async def _upgrade(self, inbound: Inbound, protocol: str) -> Outcome:
-        upgraded = await self._asking.upgrade(inbound, protocol)
-        if isinstance(upgraded, Asked):
-            reason = Reason.UPGRADE
-            return self._arriving.pass_on(inbound.request, upgraded, reason, reason)
+    def _switched(self, upgraded: Upgraded) -> Outcome:
         assert upgraded.head is not None
         fields = self._asking.switching(upgraded.head)
         head = ResponseHead(101, upgraded.head.reason, fields)
@@ -266,7 +269,7 @@ class Exchange:
 def _passes_by(inbound: Inbound) -> Reason | None:
     """Why the cache does not answer it, and nobody else shares its answer; None: it may."""
     if inbound.bound is not None:
-        return Reason.CONNECTION_LOGIN
+        return Reason.CONNECTION_LOGIN  # RFC 4559 §6: nothing in the request says whose it is
     if inbound.request.method not in {"GET", "HEAD"}:
         return Reason.METHOD
     return None if inbound.body is None else Reason.REQUEST_BODY

@@ -133,9 +133,8 @@ class Asking:
         """Forward a request to upgrade. Raises UpstreamError."""
         request, now = inbound.request, time.time()
         _, fields = self.fields(request, as_asked=True)
-        outgoing = Outgoing(
-            request.method, request.uri, forwarding.upgrading(fields, protocol), upgrade=True
-        )
+        fields = forwarding.upgrading(fields, protocol)
+        outgoing = _outgoing(inbound, fields, None)._replace(upgrade=True)
         response = await self._fetcher.upgrade(outgoing, inbound.on_interim, inbound.bound)
         if isinstance(response, Upgraded):
             return response

@@ -134,14 +134,7 @@ class Conversation:
         before = self._connection.sender.sent
         try:
             outcome = self._named(await coming)
-            keep = self._begin_answer()
-            body = outcome.answer.body
-            if isinstance(body, Inline):
-                self._connection.sender.send_inline(
-                    self._head, outcome.answer.head, body.data, keep
-                )
-            else:
-                keep = await self._connection.sender.send(request, outcome.answer, keep)
+            keep = await self._send(request, outcome.answer)
             whole = True
         except (ClientGone, Disconnected, UpstreamError, BodyLost) as error:
             log.debug("%s was cut: %s", self._target, error)
@@ -161,6 +154,16 @@ class Conversation:
             self._upgraded(outcome.answer.body)
         else:
             self._connection.answered(keep)
+
+    async def _send(self, request: Request, answer: Answer) -> bool:
+        keep, (head, body) = self._begin_answer(), answer
+        if isinstance(body, Inline):
+            self._connection.sender.send_inline(self._head, head, body.data, keep)
+            return keep
+        keep = await self._connection.sender.send(request, answer, keep)
+        if isinstance(body, Tunnel):
+            await body.upstream.sent()
+        return keep
 
     def _named(self, outcome: Outcome) -> Outcome:
         """With the name of the exchange, if every answer has one."""

@@ -129,10 +129,10 @@ def accepts_trailers(fields: Fields, minor: int) -> bool:
 def upgrade_protocol(fields: Fields, minor: int = 1) -> str | None:
     """The protocols to pass on in Upgrade, comma-separated; None if there is nothing to upgrade.
 
-    To ignore Upgrade is always allowed (§7.8): from HTTP/1.0, without the connection option, with
-    content (which a tunnel could mistake for its own first bytes), and for HTTP/2.
+    To ignore Upgrade is always allowed (§7.8): from HTTP/1.0, without the connection option, and
+    for HTTP/2.
     """
-    if "upgrade" not in fields or minor == 0 or _has_content(fields):
+    if "upgrade" not in fields or minor == 0:
         return None
     if not any(option.lower() == "upgrade" for option in fields.members("connection")):
         return None
@@ -154,7 +154,3 @@ def _end_to_end(fields: Fields, drop: frozenset[str]) -> list[tuple[str, str]]:
 def _is_trailers(member: str) -> bool:
     coding, _, weight = member.partition(";")
     return coding.rstrip(" \t").lower() == "trailers" and not _WEIGHT_ZERO.fullmatch(weight.strip())
-
-
-def _has_content(fields: Fields) -> bool:
-    return "transfer-encoding" in fields or fields.get("content-length") not in {None, "0"}

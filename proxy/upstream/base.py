@@ -100,6 +100,12 @@ class Upgraded(Protocol):
 
     head: ResponseHead | None
 
+    async def sent(self) -> None:
+        """Wait until the content of the request is with the origin: what follows is the tunnel's.
+
+        Raises UpstreamError, or ClientGone.
+        """
+
     def detach(self) -> tuple[Transport, bytes]: ...
 
     def close(self) -> None: ...

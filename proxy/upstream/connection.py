@@ -12,7 +12,7 @@ import select
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from proxy.upstream.base import BadResponse, Lost
-from proxy.upstream.response import Response
+from proxy.upstream.response import WINDOW, Response
 from proxy.upstream.upload import Upload
 from proxy.wire.heads import BadMessage, Limits
 
@@ -113,6 +113,8 @@ class Connection(asyncio.Protocol):
         else:
             self._raw.early += octets
             self._raw.heard()
+            if len(self._raw.early) > WINDOW:
+                self.transport.pause_reading()
 
     def eof_received(self) -> bool:
         if self._raw is not None:
@@ -212,15 +214,18 @@ class Connection(asyncio.Protocol):
             self.transport.resume_reading()
         self.owner.released(self)
 
-    def switched(self, head: ResponseHead, early: bytes) -> Raw:
-        """What comes now is not HTTP: no more is read until somebody takes the transport."""
+    def switched(self, head: ResponseHead, early: bytes, upload: Upload | None) -> Raw:
+        """What comes now is not HTTP: it waits until somebody takes the transport."""
         self._current = None
-        self.transport.pause_reading()
-        return self.raw(head, early)
+        if upload is None or upload.whole:
+            self.transport.pause_reading()  # else it is not taken yet: hear if the origin leaves
+        return self.raw(head, early, upload)
 
-    def raw(self, head: ResponseHead | None = None, early: bytes = b"") -> Raw:
+    def raw(
+        self, head: ResponseHead | None = None, early: bytes = b"", upload: Upload | None = None
+    ) -> Raw:
         """Keep what comes for whoever takes the transport."""
-        self._raw = Raw(self, head, early)
+        self._raw = Raw(self, head, early, upload)
         return self._raw
 
     def resume_http(self) -> None:
@@ -253,6 +258,8 @@ class Connection(asyncio.Protocol):
         self.closed = True
         if self._timer is not None:
             self._timer.cancel()
+        if self._raw is not None and self._raw.upload is not None:
+            self._raw.upload.stop()
         if self.owner is not None:
             self.owner.gone(self)
 
@@ -277,7 +284,7 @@ class Connection(asyncio.Protocol):
     def _look(self) -> None:
         self._timer = None
         current = self._current
-        if current is None:
+        if current is None and self._raw is None:
             return
         now = self.loop.time()
         if not self._awaits_origin(current):
@@ -292,9 +299,9 @@ class Connection(asyncio.Protocol):
             word, sentence = "connection_read_timeout", f"{self.peer} has fallen silent."
         self.fail(Lost(504, word, sentence))
 
-    def _awaits_origin(self, current: Response | Again) -> bool:
-        if self._drained is not None:
-            return True
+    def _awaits_origin(self, current: Response | Again | None) -> bool:
+        if self._drained is not None or current is None:
+            return self._drained is not None
         return not current.paused and (current.upload is None or current.upload.whole)
 
 
@@ -304,11 +311,18 @@ class Raw:
     ``pool`` is where ``keep`` leaves it; without one it is closed.
     """
 
-    __slots__ = ("_connection", "_listener", "early", "ended", "head", "pool")
+    __slots__ = ("_connection", "_listener", "early", "ended", "head", "pool", "upload")
 
-    def __init__(self, connection: Connection, head: ResponseHead | None, early: bytes) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        head: ResponseHead | None,
+        early: bytes,
+        upload: Upload | None,
+    ) -> None:
         self.head = head
         self.early = early
+        self.upload = upload
         self.ended = False
         self.pool: Callable[[Connection], None] | None = None
         self._connection = connection
@@ -338,11 +352,17 @@ class Raw:
             self._connection.resume_http()
             self.pool(self._connection)
 
+    async def sent(self) -> None:
+        """Wait until the content of the request is sent. Raises UpstreamError, or ClientGone."""
+        if self.upload is not None:
+            await self.upload.done()
+
     def detach(self) -> tuple[asyncio.Transport, bytes]:
         """The transport, its reading paused, and the octets that had already arrived."""
         connection, self._listener = self._connection, None
         connection.leave()
-        connection.transport.pause_reading()
+        if not connection.transport.is_closing():
+            connection.transport.pause_reading()
         if self.ended or connection.transport.is_closing():
             # Whoever takes it sets a protocol now, which must hear what we have heard.
             asyncio.get_running_loop().call_soon(_say_again, connection.transport)

@@ -132,7 +132,7 @@ class Response:
         method = self._request.method
         if (head.status == 101 or method == "CONNECT") and self._switches(head):
             self.head, self.headed = head, True
-            self.raw = self._leave().switched(head, rest)
+            self.raw = self._leave().switched(head, rest, self.upload)
             return
         framing = response_framing(method, head)
         if framing is UNTIL_CLOSE and "transfer-encoding" in head.fields:

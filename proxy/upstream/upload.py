@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from proxy.upstream.base import ClientGone
+from proxy.upstream.base import ClientGone, Lost
 from proxy.wire.bodies import chunk, last_chunk
 
 if TYPE_CHECKING:
@@ -56,6 +56,13 @@ class Upload:
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._connection.fail(error)
+
+    async def done(self) -> None:
+        """Wait until all of it is sent. Raises Lost, or what reading it raised."""
+        await asyncio.wait([self._task])
+        if self._task.cancelled():
+            raise Lost(502, "connection_terminated", "The request was not sent to its end.")
+        self._task.result()
 
     def stop(self) -> None:
         """Send no more of it."""

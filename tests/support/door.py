@@ -119,6 +119,9 @@ class Dialled(asyncio.Protocol):
     def keep(self) -> None:
         self._listener, self.kept = None, True
 
+    async def sent(self) -> None:
+        """There was no content."""
+
     def detach(self) -> tuple[asyncio.Transport, bytes]:
         self._listener, self.detached = None, True
         self.transport.pause_reading()

@@ -59,7 +59,7 @@ class LoginOrigin:
             elif asked.start.split(" ")[1].endswith("/open") and not token:
                 answer = self._page("nobody", body)
             else:
-                answer = reply(401, f"WWW-Authenticate: {self.scheme}", 'WWW-Authenticate: Basic')
+                answer = reply(401, f"WWW-Authenticate: {self.scheme}", "WWW-Authenticate: Basic")
             async with self.asked:
                 self.targets.append((number, user, asked.start.split(" ")[1]))
                 self.asked.notify_all()

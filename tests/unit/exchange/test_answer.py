@@ -20,6 +20,9 @@ class Switched:
         self.head: ResponseHead | None = None
         self.closed = 0
 
+    async def sent(self) -> None:
+        """There was no content."""
+
     def detach(self) -> tuple[asyncio.Transport, bytes]:
         return asyncio.Transport(), b""
 

@@ -39,6 +39,9 @@ class Switched:
         self.head: ResponseHead | None = resp(101, "Upgrade: chat", "Connection: Upgrade")
         self.closed = 0
 
+    async def sent(self) -> None:
+        """There was no content."""
+
     def detach(self) -> tuple[asyncio.Transport, bytes]:
         return asyncio.Transport(), b""
 

@@ -44,6 +44,14 @@ def test_for_the_exchange(line: str, inside: Origin | None, host: str | None, ur
     assert reception.request.method == line.partition(" ")[0]
 
 
+@pytest.mark.parametrize(("scheme", "logs_in"), [("NTLM", True), ("Basic", False)])
+def test_a_login_by_connection(scheme: str, logs_in: bool) -> None:
+    asked = head("GET http://a.example/", "Host: a.example", f"Authorization: {scheme} x")
+    reception = receive(asked, None, RULES)
+    assert isinstance(reception, Exchanged)
+    assert reception.logs_in is logs_in
+
+
 @pytest.mark.parametrize(
     ("target", "host", "port"),
     [

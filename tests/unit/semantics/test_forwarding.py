@@ -259,18 +259,28 @@ WANTED = "Connection: keep-alive, Upgrade"
         pytest.param(("Connection: close", "Upgrade: websocket"), 1, None, id="7.8 another option"),
         pytest.param((WANTED, "Upgrade: websocket"), 0, None, id="7.8 HTTP/1.0"),
         pytest.param(
-            (WANTED, "Upgrade: websocket", "Content-Length: 5"), 1, None, id="7.8 content"
-        ),
-        pytest.param(
-            (WANTED, "Upgrade: websocket", "Transfer-Encoding: chunked"), 1, None, id="7.8 chunks"
-        ),
-        pytest.param(
-            (WANTED, "Upgrade: websocket", "Content-Length: 0"), 1, "websocket", id="7.8 none"
+            (WANTED, "Upgrade: tcp", "Content-Length: 5"), 1, "tcp", id="7.8 with content"
         ),
     ],
 )
 def test_upgrade(lines: tuple[str, ...], minor: int, protocol: str | None) -> None:
     assert upgrade_protocol(fields(*lines), minor) == protocol
+
+
+@pytest.mark.parametrize(
+    ("line", "added"),
+    [
+        pytest.param("WWW-Authenticate: Basic", [], id="Basic"),
+        pytest.param(
+            "WWW-Authenticate: NTLM",
+            ["Proxy-Support: Session-Based-Authentication", "Connection: Proxy-Support"],
+            id="4559-6 NTLM",
+        ),
+    ],
+)
+def test_a_login_by_connection_may_pass(line: str, added: list[str]) -> None:
+    sent = response_fields(fields(line), "here", 1)
+    assert sent == fields(line, *added, "Via: 1.1 here")
 
 
 def test_upgrading() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from proxy.semantics.targets import Origin
 from proxy.upstream.base import Lost, Outgoing
-from proxy.upstream.bound import MOST, Bound, Logins
+from proxy.upstream.bound import MOST, Logins
 from proxy.upstream.connection import Connection
 from proxy.upstream.options import UpstreamOptions
 from proxy.upstream.pool import Pool
