@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _WORDS: Final = {"private": Special.PRIVATE, "loopback": Special.LOOPBACK}
 _LABEL: Final = r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?"
+_PORTS: Final = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
+_ANY: Final = (1, 2**16 - 1)
 _NAME: Final = re.compile(rf"(\*\.)?{_LABEL}(?:\.{_LABEL})*")
 
 
@@ -38,7 +40,7 @@ class AccessOptions:
 
     clients: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
     purge_clients: tuple[str, ...] = ()
-    connect_ports: tuple[int, ...] = (443, 80)
+    connect_ports: tuple[int | str, ...] = (443, 80)
     allow_destinations: tuple[str, ...] = ()
     deny_destinations: tuple[str, ...] = ()
 
@@ -104,6 +106,20 @@ def parse_destination(entry: str) -> Destination:
     return Name(name.removeprefix("*."), subdomains=match[1] is not None)
 
 
+def parse_ports(entry: int | str) -> tuple[int, int]:
+    """A port, ``8000-8999`` or ``any``, as the first and the last. Raises ValueError."""
+    if entry == "any":
+        return _ANY
+    if match := _PORTS.fullmatch(str(entry)):
+        first, last = int(match[1]), int(match[2] or match[1])
+        if _ANY[0] <= first <= last <= _ANY[1]:
+            return first, last
+    raise ValueError(
+        f"{entry} is not a port: write numbers from 1 to 65535,"
+        ' ranges such as "8000-8999", or "any"'
+    )
+
+
 def _contains(network: Network, address: Address) -> bool:
     return address.version == network.version and address in network
 
@@ -142,7 +158,7 @@ class Rules:
         self._options = options
         self._clients = tuple(parse_network(entry) for entry in options.clients)
         self._purgers = tuple(parse_network(entry) for entry in options.purge_clients)
-        self._ports = frozenset(options.connect_ports)
+        self._ports = tuple(parse_ports(entry) for entry in options.connect_ports)
         self._allow = tuple(parse_destination(entry) for entry in options.allow_destinations)
         self._deny = tuple((e, parse_destination(e)) for e in options.deny_destinations)
         self._listening = frozenset((parse_address(host), port) for host, port in listening)
@@ -173,9 +189,10 @@ class Rules:
 
     def connect_port(self, port: int) -> Verdict:
         """May CONNECT go to this port?"""
-        if port in self._ports:
+        if any(first <= port <= last for first, last in self._ports):
             return ALLOWED
-        line = ", ".join(str(p) for p in (*self._options.connect_ports, port))
+        entries = (*self._options.connect_ports, port)
+        line = ", ".join(f'"{e}"' if isinstance(e, str) else str(e) for e in entries)
         return Denied(
             "connect_ports",
             f"CONNECT to port {port} is not among [access] connect_ports;"

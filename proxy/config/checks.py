@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from proxy.access.rules import parse_destination, parse_network
+from proxy.access.rules import parse_destination, parse_network, parse_ports
 from proxy.frontend.options import parse_listener
 from proxy.semantics.grammar import is_token
 from proxy.semantics.units import format_duration, format_size
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from proxy.config.settings import Settings
 
 Wrong = tuple[str, str]
+T = TypeVar("T")
 
 _USERINFO: Final = re.compile(r"//[^/@]*@")
 
@@ -31,13 +32,14 @@ _AT_LEAST: Final = {
     "server.limits.header_timeout": 0.1,
     "server.limits.idle_timeout": 0.1,
     "server.limits.write_timeout": 0.1,
+    "server.limits.body_timeout": 0.1,
     "server.limits.tunnel_idle_timeout": 0.1,
     "server.limits.buffer": 4096,
     "cache.freshness.heuristic_fraction": 0,
     "upstream.connect_timeout": 0.1,
     "upstream.connect_total_timeout": 0.1,
     "upstream.read_timeout": 0.1,
-    "upstream.connections_per_origin": 1,
+    "upstream.connections_per_origin": 0,
     "upstream.idle_connections": 0,
     "upstream.retries": 0,
     "upstream.interim_responses": 0,
@@ -67,9 +69,7 @@ def wrong(settings: Settings, spoken: frozenset[str]) -> Iterator[Wrong]:
     for name in ("allow_destinations", "deny_destinations"):
         entries = getattr(settings.access, name)
         yield from _entries(f"access.{name}", entries, parse_destination)
-    for port in settings.access.connect_ports:
-        if not 0 < port < 2**16:
-            yield "access.connect_ports", f"{port} is not a port: write numbers from 1 to 65535"
+    yield from _entries("access.connect_ports", settings.access.connect_ports, parse_ports)
     yield from _admin(settings)
     if settings.upstream.parent:
         yield from _entries("upstream.parent", (settings.upstream.parent,), parse_parent)
@@ -98,7 +98,7 @@ def _bounds(settings: Settings) -> Iterator[Wrong]:
             yield key, f"should be at most {_as_set(most, key)}"
 
 
-def _entries(key: str, entries: tuple[str, ...], check: Callable[[str], object]) -> Iterator[Wrong]:
+def _entries(key: str, entries: tuple[T, ...], check: Callable[[T], object]) -> Iterator[Wrong]:
     for entry in entries:
         try:
             check(entry)

@@ -88,12 +88,13 @@ def toml_value(text: str) -> Any:
 
 
 def _members(text: str, hint: Any) -> list[Any]:
+    numbers = int in (hint, *get_args(hint))
     # [::1]:3128 begins like an array, too; arrays of text have quotes.
-    if text.startswith("[") and (hint is int or '"' in text or "'" in text):
+    if text.startswith("[") and (numbers or '"' in text or "'" in text):
         members: list[Any] = toml_value(text)
         return members
     members = [part.strip() for part in text.split(",") if part.strip()]
-    return [_scalar(member) for member in members] if hint is int else members
+    return [_scalar(member) for member in members] if numbers else members
 
 
 def _scalar(text: str) -> object:

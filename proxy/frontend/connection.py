@@ -132,8 +132,8 @@ class Connection(asyncio.Protocol):
             elif waited > limits.write_timeout:
                 self.abort()
         elif self.phase is Phase.BUSY:
-            if self._body is not None and self._body.starving and waited > limits.idle_timeout:
-                self._body.lost()
+            if self._body is not None and self._body.starving and waited > limits.body_timeout:
+                self._body.overdue()
         elif self.phase is Phase.LINGER:
             if waited > LINGER:
                 self.abort()

@@ -12,7 +12,7 @@ from proxy.exchange.names import identified
 from proxy.exchange.record import ExchangeRecord, What
 from proxy.exchange.tasks import spawn
 from proxy.frontend import tunnel
-from proxy.frontend.reception import Own, unreadable
+from proxy.frontend.reception import LATE_BODY, Own, unreadable
 from proxy.frontend.sender import Disconnected
 from proxy.policy.reasons import Reason
 from proxy.store.base import BodyLost
@@ -138,7 +138,7 @@ class Conversation:
             whole = True
         except (ClientGone, Disconnected, UpstreamError, BodyLost) as error:
             log.debug("%s was cut: %s", self._target, error)
-            told = self._told_malformed()
+            told = self._told_unread()
         except Exception:
             log.exception("%s %s failed", self._head.method, self._target)
             told = self._told_internal()
@@ -170,12 +170,13 @@ class Conversation:
         named = outcome.id or not self._door.options.exchange_ids
         return outcome if named else identified(outcome)
 
-    def _told_malformed(self) -> bool:
-        """Whether it ended for a malformed body, and the client could still be told so."""
-        malformed = self._body.malformed if self._body is not None else None
-        if malformed is None or self._answering:
+    def _told_unread(self) -> bool:
+        """Whether it ended for its body, and the client could still be told so."""
+        body = self._body
+        if body is None or self._answering or not (body.malformed or body.late):
             return False
-        self._connection.refuse(unreadable(malformed), self._head)
+        own = unreadable(body.malformed) if body.malformed else LATE_BODY
+        self._connection.refuse(own, self._head)
         return True
 
     def _told_internal(self) -> bool:

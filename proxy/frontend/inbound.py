@@ -21,7 +21,8 @@ class InboundBody:
     """
 
     __slots__ = (
-        "_chunks", "_decoder", "_size", "_transport", "_waiter", "_window", "gone", "malformed",
+        "_chunks", "_decoder", "_size", "_transport", "_waiter", "_window", "gone", "late",
+        "malformed",
     )  # fmt: skip
 
     def __init__(
@@ -35,6 +36,7 @@ class InboundBody:
         self._waiter: asyncio.Future[None] | None = None
         self.malformed: BadMessage | None = None
         self.gone = False
+        self.late = False
 
     @property
     def complete(self) -> bool:
@@ -68,6 +70,11 @@ class InboundBody:
         """The client went away."""
         self.gone = True
         self._wake()
+
+    def overdue(self) -> None:
+        """The client has paused for too long: no more is waited for."""
+        self.late = True
+        self.lost()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

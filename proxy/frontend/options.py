@@ -11,14 +11,18 @@ from proxy.semantics.units import Octets, Seconds
 
 @dataclass(frozen=True, slots=True)
 class LimitOptions:
-    """Bounds on what one client may ask of us. ``buffer`` is per exchange and direction."""
+    """Bounds on what one client may ask of us. ``buffer`` is per exchange and direction.
+
+    ``body_timeout`` is for a pause in a request body, ``write_timeout`` in reading an answer.
+    """
 
     request_head: Octets = Octets(64 * 2**10)
     request_line: Octets = Octets(16 * 2**10)
     fields: int = 128
     header_timeout: Seconds = Seconds(30)
     idle_timeout: Seconds = Seconds(60)
-    write_timeout: Seconds = Seconds(60)
+    body_timeout: Seconds = Seconds(900)
+    write_timeout: Seconds = Seconds(900)
     tunnel_idle_timeout: Seconds = Seconds(600)
     buffer: Octets = Octets(256 * 2**10)
 

@@ -168,13 +168,10 @@ def _page(text: str) -> Answer:
     return Answer(ResponseHead(200, "OK", Fields(lines)), Inline(text.encode("latin-1")))
 
 
-LATE: Final = Own(
-    errors.own(
-        408,
-        Reason.REQUEST_TIMEOUT,
-        "The request head did not come in time.",
-        error="http_request_error",
-    ),
-    Reason.REQUEST_TIMEOUT,
-    close=True,
-)
+def _late(sentence: str) -> Own:
+    reason = Reason.REQUEST_TIMEOUT
+    return Own(errors.own(408, reason, sentence, error="http_request_error"), reason, close=True)
+
+
+LATE: Final = _late("The request head did not come in time.")
+LATE_BODY: Final = _late("The request body did not come in time: nothing came for too long.")

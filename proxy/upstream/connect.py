@@ -94,17 +94,35 @@ class Connector:
         self._tls.set_alpn_protocols(["http/1.1"])
 
     async def connect(self, host: str, port: int, protocol: P, *, judge: bool = True) -> P:
-        """A TCP connection for ``protocol``; ``judge``: ask access first. Raises NotReached."""
-        peer = f"{host}:{port}"
-        addresses = await self._resolve(host)
-        if judge:
-            addresses = self._admitted(host, port, addresses)
-        with blaming(peer):
-            if len(addresses) == 1:
-                await self._connect(addresses[0][1], port, protocol)
-            else:
-                await self._race([_info(family, at, port) for family, at in addresses], protocol)
+        """A TCP connection for ``protocol``; ``judge``: ask access first. Raises NotReached.
+
+        Addresses that cannot be reached are forgotten; if they were remembered the name is looked
+        up again, as it may have moved.
+        """
+        remembered = self._resolver.known(host) is not None
+        addresses = await self._addresses(host, port, judge)
+        with blaming(f"{host}:{port}"):
+            try:
+                await self._reach(addresses, port, protocol)
+            except OSError as error:
+                self._resolver.forget(host)
+                if not remembered or isinstance(error, TimeoutError):
+                    raise
+                others = await self._addresses(host, port, judge)
+                if set(others) <= set(addresses):
+                    raise
+                await self._reach(others, port, protocol)
         return protocol
+
+    async def _addresses(self, host: str, port: int, judge: bool) -> Addresses:
+        addresses = await self._resolve(host)
+        return self._admitted(host, port, addresses) if judge else addresses
+
+    async def _reach(self, addresses: Addresses, port: int, protocol: asyncio.Protocol) -> None:
+        if len(addresses) == 1:
+            await self._connect(addresses[0][1], port, protocol)
+        else:
+            await self._race([_info(family, at, port) for family, at in addresses], protocol)
 
     def _at_hand(self, host: str) -> Addresses | None:
         if is_address(host):

@@ -72,7 +72,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, options: UpstreamOptions, route: Route, peer: str) -> None:
         self.options = options
-        self.limits = Limits(head=options.response_head)
+        self.limits = Limits(head=options.response_head, fields=0)
         self.route = route
         self.peer = peer
         self.owner: Owner | None = None

@@ -13,13 +13,13 @@ class UpstreamOptions:
 
     ``connect_timeout`` is for each address (and each of DNS and TLS), ``connect_total_timeout``
     for all of it; ``read_timeout`` for the first octet and between octets. ``parent`` is
-    ``http://user:password@host:port`` or empty.
+    ``http://user:password@host:port`` or empty. ``connections_per_origin``: 0 for any number.
     """
 
     connect_timeout: Seconds = Seconds(10)
     connect_total_timeout: Seconds = Seconds(20)
-    read_timeout: Seconds = Seconds(60)
-    connections_per_origin: int = 64
+    read_timeout: Seconds = Seconds(900)
+    connections_per_origin: int = 0
     keep_alive: Seconds = Seconds(60)
     idle_connections: int = 256
     retries: int = 1

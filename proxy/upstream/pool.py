@@ -1,7 +1,8 @@
 """Connections between exchanges: which to reuse, when to open another, who waits, who goes.
 
-A *slot* is the right to one connection on a route; there are ``connections_per_origin``. Idle
-connections are taken last in, first out, so that the surplus grows old and expires.
+A *slot* is the right to one connection on a route; there are ``connections_per_origin``, or any
+number: also to a parent, which is no origin. Idle connections are taken last in, first out, so that
+the surplus grows old and expires.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from proxy.upstream.base import NotReached
+from proxy.upstream.routes import Relayed
 
 if TYPE_CHECKING:
     from proxy.upstream.connection import Connection
@@ -90,7 +92,8 @@ class Pool:
         shelf = self._shelves.get(route)
         if shelf is None:
             shelf = self._shelves[route] = _Shelf()
-        if shelf.slots < self._options.connections_per_origin:
+        most = self._options.connections_per_origin
+        if shelf.slots < most or not most or isinstance(route, Relayed):
             shelf.slots += 1
             return None
         given = await self._turn(route, shelf)

@@ -48,6 +48,10 @@ class Resolver:
             return None
         return known[1]
 
+    def forget(self, name: str) -> None:
+        """What it resolves to was of no use: ask again next time."""
+        self._known.pop(name, None)
+
     async def resolve(self, name: str) -> Addresses:
         """At least one address. Raises socket.gaierror."""
         loop = asyncio.get_running_loop()

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _TIMEOUT: Final = re.compile(r"[0-9]{1,9}")
 _SENSIBLE: Final = 128  # octets in a Keep-Alive field, so that many can be remembered
+COUNTED: Final = 10.0  # seconds after which interim responses are counted anew
 WINDOW: Final = 256 * 1024  # undelivered octets above which the origin is told to wait
 
 
@@ -42,6 +43,7 @@ class Response:
         "_error",
         "_held",
         "_interims_left",
+        "_interims_until",
         "_limits",
         "_loop",
         "_on_interim",
@@ -77,6 +79,7 @@ class Response:
         self._request = request
         self._on_interim = on_interim
         self._interims_left = connection.options.interim_responses
+        self._interims_until = 0.0  # loop time at which there are as many again
         self._decoder: BodyDecoder | None = None  # for a body that has not come with its head
         self._whole = False  # all of the body has arrived
         self._held = b""  # an unfinished head
@@ -122,6 +125,11 @@ class Response:
             seen = 0
 
     def _interim(self, head: ResponseHead) -> None:
+        # A 102 each ten seconds (RFC 2518 §10.1) may go on for hours; a flood may not.
+        now = self._loop.time()
+        if now >= self._interims_until and self._connection is not None:
+            self._interims_until = now + COUNTED
+            self._interims_left = self._connection.options.interim_responses
         self._interims_left -= 1
         if self._interims_left < 0:
             raise BadMessage(400, "there are too many interim responses")

@@ -36,7 +36,7 @@ class BadMessage(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Octets in a head and in its first line; number of field lines."""
+    """Octets in a head and in its first line; number of field lines (0: any)."""
 
     head: int = 65536
     line: int = 16384
@@ -101,7 +101,7 @@ def _check_partial(
         line = buffer[:line_end].decode("latin-1")
         if first.fullmatch(line + "\r\n") is None:
             raise fault(line)
-    if lines > limits.fields + 2:
+    if limits.fields and lines > limits.fields + 2:
         raise BadMessage(431, f"the head has more than {limits.fields} field lines")
 
 
@@ -175,7 +175,7 @@ def _lines(text: str, start: int, most: int) -> list[Line]:
             raise BadMessage(400, _field_lines_fault(text[start:]))
         proper = _PROPER_LINE.findall(match[1])
         lines = [(name, value.rstrip(" \t")) for name, value in proper]
-    if len(lines) > most:
+    if most and len(lines) > most:
         raise BadMessage(431, f"there are more than {most} field lines")
     return lines
 

@@ -6,7 +6,9 @@ import pytest
 
 from tests.clients.conftest import Run, Secure, program
 from tests.support.house import ProcessHouse
+from tests.support.login import NtlmOrigin
 from tests.support.origin import READ_BODY, Origin, reply
+from tests.support.rawpeer import Peer
 
 pytestmark = pytest.mark.clients
 
@@ -92,3 +94,14 @@ async def test_conditional_by_etag_file(curl: str, run: Run, origin: Origin) -> 
         out = await run(curl, "-sS", "-o", "body", "-w", "%{http_code}", *tags, origin.url("/a"))
         assert out == expected
     assert len(origin.requests) == 1
+
+
+async def test_two_users_of_ntlm(curl: str, run: Run) -> None:
+    if "NTLM" not in await run(curl, "--version"):
+        pytest.skip("this curl has no NTLM")
+    async with Peer(NtlmOrigin()) as peer:
+        urls = [f"http://127.0.0.1:{peer.port}/{path}" for path in ("a", "b")]
+        for user in ("alice", "bob"):
+            out = await run(curl, "-sS", "--ntlm", "-u", f"{user}:secret", *urls)
+            assert out == user * 2
+        assert await run(curl, "-sSo", "/dev/null", "-w", "%{http_code}", urls[1]) == "401"

@@ -6,7 +6,7 @@ import pytest
 
 from tests.conftest import StartHouse
 from tests.support.house import House
-from tests.support.origin import CLOSE, RESET, Gate, Origin, head, reply
+from tests.support.origin import AWAIT_CLOSE, CLOSE, LEAVE_BODY, RESET, Gate, Origin, head, reply
 from tests.support.wire import Response, request
 
 
@@ -141,6 +141,17 @@ async def test_408_or_nothing_for_a_head_that_never_ends(start_house: StartHouse
     house = await start_house({"server.limits": {"header_timeout": "200ms"}})
     raw = await house.raw(b"GET http://a.test/ HTTP/1.1\r\nHost: a")
     assert raw == b"" or raw.startswith(b"HTTP/1.1 408 ")
+
+
+async def test_408_for_a_body_that_pauses(start_house: StartHouse, origin: Origin) -> None:
+    house = await start_house({"server.limits": {"body_timeout": "200ms"}})
+    origin.serve("/a", LEAVE_BODY, AWAIT_CLOSE)
+    wire = await house.wire()
+    await wire.send(request("POST", origin.url("/a"), ("Content-Length: 10",)) + b"hello")
+    answer = await wire.response()
+    is_own_error(answer, 408, "http_request_error")
+    assert answer.cache_status["detail"] == "request-timeout"
+    assert await wire.rest() == b""
 
 
 async def test_an_idle_connection_is_closed(start_house: StartHouse) -> None:

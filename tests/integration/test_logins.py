@@ -159,11 +159,14 @@ async def test_an_upload(site: Site) -> None:
     assert (await ask(wire, site.url(), method="PUT", body=b"y")).body == b"alice sent y"
 
 
-async def test_a_login_does_not_move_to_another_connection(site: Site) -> None:
+@pytest.mark.parametrize("at_once", [False, True])
+async def test_a_login_does_not_move_to_another_connection(site: Site, at_once: bool) -> None:
     """The challenge was of a connection that is gone: no other could judge the answer to it."""
-    site.origin.hang_up = 1
+    site.origin.hang_up, site.origin.at_once = 1, at_once
     wire = await site.house.wire()
     challenged = await ask(wire, site.url(), first())
+    if at_once:
+        await site.ended()
     answer = await ask(wire, site.url(), second(challenged, ALICE))
     assert answer.status == 502
     assert answer.proxy_status["error"] == "connection_terminated"

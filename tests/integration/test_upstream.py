@@ -635,6 +635,55 @@ async def test_the_next_address_is_tried(client: Client) -> None:
         assert await client.body(origin.port) == b"hello"
 
 
+AWAY: Addresses = ((socket.AF_INET, "127.0.0.2"),)  # where nobody listens
+
+
+async def test_a_name_that_has_moved_is_found_at_once(client: Client) -> None:
+    client.names.answers["a.example"] = AWAY
+    async with Peer(answering(OK)) as origin:
+        for _ in range(2):  # looked up, and not kept
+            with pytest.raises(NotReached) as caught:
+                await client.fetch(origin.port)
+            assert blame(caught) == (502, "connection_refused")
+        client.names.answers["a.example"] = LOOPBACK
+        assert await client.body(origin.port) == b"hello"
+
+
+async def test_a_remembered_name_that_has_moved_is_looked_up_within_the_request(
+    client: Client,
+) -> None:
+    async with Peer(answering(OK, close=True)) as origin:
+        assert await client.body(origin.port) == b"hello"
+        port = origin.port
+    async with Peer(answering(OK), host="127.0.0.2", port=port) as origin:
+        client.names.answers["a.example"] = AWAY
+        assert await client.body(port) == b"hello"
+        client.guard.denied = {"127.0.0.1"}
+    client.names.answers["a.example"] = LOOPBACK
+    with pytest.raises(NotReached, match="allow_destinations would allow it"):
+        await client.fetch(port)  # where it has moved to is judged, too
+
+
+async def test_a_remembered_name_is_asked_for_once_more_and_not_again(client: Client) -> None:
+    asked: list[str] = []
+    lookup = client.names.__call__
+
+    def counting(name: str) -> Addresses:
+        asked.append(name)
+        return lookup(name)
+
+    client.upstream = Upstream(UpstreamOptions(), client.guard, lookup=counting)
+    client.made.append(client.upstream)
+    async with Peer(answering(OK, close=True)) as origin:
+        assert await client.body(origin.port) == b"hello"
+        port = origin.port
+    for looked_up in (2, 3):
+        with pytest.raises(NotReached) as caught:
+            await client.fetch(port)
+        assert blame(caught) == (502, "connection_refused")
+        assert len(asked) == looked_up
+
+
 async def test_a_name_that_does_not_resolve(client: Client) -> None:
     client.names.answers["a.example"] = socket.gaierror(socket.EAI_NONAME, "x")
     with pytest.raises(NotReached) as caught:
@@ -855,8 +904,8 @@ async def test_what_would_be_connected_to_is_known_without_doing_so(client: Clie
     origin = Origin("http", "a.example", 80)
     assert client.upstream.admitted(origin) is None
     assert client.upstream.admitted(Origin("http", "::1", 80)) == ("::1",)
-    with pytest.raises(NotReached):
-        await client.fetch(1)  # nobody listens there, but its name is resolved
+    async with Peer(answering(OK)) as there:
+        await client.body(there.port)  # its name is resolved now
     assert client.upstream.admitted(origin) == ("127.0.0.1",)
     client.guard.denied = {"127.0.0.1"}
     with pytest.raises(NotReached, match=r"a\.example is denied"):

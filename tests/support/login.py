@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import struct
 from typing import TYPE_CHECKING, Final
 
 from tests.support.origin import reply
@@ -28,13 +29,14 @@ class LoginOrigin:
     """The play of a ``rawpeer.Peer``; ``targets`` are (connection, user, request-target).
 
     What it says is fresh for a minute, unless ``lines`` say something else. ``hang_up`` is the
-    number of requests after which a connection ends, on reading the next.
+    number of requests after which a connection ends: on reading the next, or ``at_once``.
     """
 
     def __init__(self, scheme: str = "NTLM", *lines: str) -> None:
         self.scheme = scheme
         self.lines = lines or ("Cache-Control: max-age=60",)
         self.hang_up = 1000
+        self.at_once = False
         self.targets: list[tuple[int, str, str]] = []
         self.connections = 0
         self.asked = asyncio.Condition()
@@ -46,13 +48,13 @@ class LoginOrigin:
             asked = parse_head(await reader.readuntil(b"\r\n\r\n"))
             body = await reader.readexactly(int(asked.get("content-length") or 0))
             token = self._token(asked)
-            begins, challenges, answers = _TYPES[self.scheme]
+            begins, _, answers = _TYPES[self.scheme]
             if token.startswith(begins):
-                challenge, user = b"challenge %d " % number, ""
-                said = base64.b64encode(challenges + challenge).decode()
+                challenge, user = self.challenge(number), ""
+                said = base64.b64encode(challenge).decode()
                 answer = reply(401, f"WWW-Authenticate: {self.scheme} {said}")
-            elif token.startswith(answers) and challenge and token.find(challenge) > 0:
-                user, challenge = token.rpartition(challenge)[2].decode(), b""
+            elif token.startswith(answers) and (found := self.user(token, challenge)):
+                user, challenge = found, b""
                 answer = self._page(user, body)
             elif user and not token:
                 answer = self._page(user, body)
@@ -64,7 +66,18 @@ class LoginOrigin:
                 self.targets.append((number, user, asked.start.split(" ")[1]))
                 self.asked.notify_all()
             writer.write(answer)
+        if self.at_once:
+            writer.close()
         await reader.readuntil(b"\r\n\r\n")
+
+    def challenge(self, number: int) -> bytes:
+        """The second message of a login, on the connection of that number."""
+        return _TYPES[self.scheme][1] + b"challenge %d " % number
+
+    def user(self, answer: bytes, challenge: bytes) -> str:
+        """Who sent the third; "" if that challenge is not what it answers."""
+        said = challenge.removeprefix(_TYPES[self.scheme][1])
+        return answer.partition(said)[2].decode() if said else ""
 
     def _token(self, asked: Head) -> bytes:
         scheme, _, token = (asked.get("authorization") or "").partition(" ")
@@ -72,6 +85,21 @@ class LoginOrigin:
 
     def _page(self, user: str, body: bytes) -> bytes:
         return reply(200, *self.lines, body=user.encode() + (b" sent " + body if body else b""))
+
+
+class NtlmOrigin(LoginOrigin):
+    """For real clients: with messages as they are, but any password will do."""
+
+    def challenge(self, number: int) -> bytes:
+        """CHALLENGE_MESSAGE (MS-NLMP §2.2.1.2): no target, OEM text and NTLM, eight octets."""
+        nothing = struct.pack("<HHI", 0, 0, 48)
+        text = struct.pack("<I", 0x0202)
+        return _TYPES["NTLM"][1] + nothing + text + number.to_bytes(8, "big") + bytes(8) + nothing
+
+    def user(self, answer: bytes, challenge: bytes) -> str:
+        """Of an AUTHENTICATE_MESSAGE (§2.2.1.3)."""
+        length, _, offset = struct.unpack_from("<HHI", answer, 36)
+        return answer[offset : offset + length].decode() if challenge else ""
 
 
 def first(scheme: str = "NTLM") -> str:

@@ -19,16 +19,26 @@ Play = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 class Peer:
     """``connections`` counts those taken; ``ended`` gets one item for each that is over."""
 
-    def __init__(self, play: Play, *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        play: Play,
+        *,
+        tls: ssl.SSLContext | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+    ) -> None:
         self._play = play
+        self._host = host
         self._tls = tls
         self._tasks: set[asyncio.Task[None]] = set()
         self.connections = 0
         self.ended: asyncio.Queue[None] = asyncio.Queue()
-        self.port = 0
+        self.port = port
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._tls)
+        self._server = await asyncio.start_server(
+            self._accept, self._host, self.port, ssl=self._tls
+        )
         listening: socket.socket = self._server.sockets[0]
         self.port = listening.getsockname()[1]
         return self

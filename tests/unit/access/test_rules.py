@@ -13,6 +13,7 @@ from proxy.access.rules import (
     Rules,
     parse_destination,
     parse_network,
+    parse_ports,
 )
 
 param = pytest.param
@@ -51,6 +52,37 @@ def test_a_denied_client_reads_the_line_that_would_allow_it() -> None:
         "The address 192.0.2.1 is not among [access] clients;"
         ' clients = ["192.0.2.1"] would allow it.',
     )
+
+
+@pytest.mark.parametrize(
+    ("ports", "port", "allowed"),
+    [
+        param((443, 80), 80, True, id="one of them"),
+        param((443, 80), 22, False, id="none of them"),
+        param(("8000-8999",), 8000, True, id="the first of a range"),
+        param(("8000-8999",), 8999, True, id="the last"),
+        param(("8000-8999",), 9000, False, id="above"),
+        param((443, "1024-65535"), 65535, True, id="a range beside a port"),
+        param(("443",), 443, True, id="as text"),
+        param(("any",), 1, True, id="any"),
+        param((), 443, False, id="nowhere"),
+    ],
+)
+def test_connect_ports_and_ranges(ports: tuple[int | str, ...], port: int, allowed: bool) -> None:
+    asked = Rules(AccessOptions(connect_ports=ports))
+    assert (asked.connect_port(port) == ALLOWED) is allowed
+
+
+@pytest.mark.parametrize("entry", [0, 65536, -1, "0-80", "90-80", "80-", "80-90-100", "all", ""])
+def test_what_are_no_ports(entry: int | str) -> None:
+    with pytest.raises(ValueError, match=f"{entry} is not a port"):
+        parse_ports(entry)
+
+
+def test_the_line_that_would_allow_a_port_can_be_copied() -> None:
+    verdict = Rules(AccessOptions(connect_ports=(443, "8000-8999"))).connect_port(22)
+    assert isinstance(verdict, Denied)
+    assert 'connect_ports = [443, "8000-8999", 22] would' in verdict.sentence
 
 
 def test_connect_ports() -> None:

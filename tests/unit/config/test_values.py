@@ -101,6 +101,8 @@ def test_what_was_expected(value: object, hint: Any, said: str) -> None:
         param("a, b ,", tuple[str, ...], ("a", "b"), id="commas"),
         param('["a,b", "c"]', tuple[str, ...], ("a,b", "c"), id="TOML array"),
         param("443,80", tuple[int, ...], (443, 80), id="ints with commas"),
+        param("443,1-9,any", tuple[int | str, ...], (443, "1-9", "any"), id="ints and words"),
+        param('[443, "1-9"]', tuple[int | str, ...], (443, "1-9"), id="both as TOML array"),
         param("[443, 80]", tuple[int, ...], (443, 80), id="ints as TOML array"),
         param("[::1]:3128", tuple[str, ...], ("[::1]:3128",), id="an IPv6 listener is no array"),
         param("[::1]:1,127.0.0.1:1", tuple[str, ...], ("[::1]:1", "127.0.0.1:1"), id="two such"),

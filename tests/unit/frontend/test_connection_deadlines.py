@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from proxy.exchange.answer import FileSpan
+from proxy.exchange.answer import FileSpan, Flow
 from proxy.frontend.connection import LINGER
 from proxy.frontend.phase import Phase
 from proxy.policy.reasons import Reason
@@ -26,10 +26,24 @@ from tests.support.transport import turns
 
 if TYPE_CHECKING:
     from proxy.exchange.answer import Inbound, Outcome
+    from proxy.upstream.base import RequestBody
 
 param = pytest.param
+PAUSE = 900
 CONNECT = b"CONNECT a.example:80 HTTP/1.1\r\nHost: a.example\r\n\r\n"
 UPLOAD = b"POST http://a.example/a HTTP/1.1\r\nHost: a.example\r\nContent-Length: 9\r\n\r\n"
+
+
+class Echo:
+    """A ``BodyReader`` that waits for the request body when it has said what it has to say."""
+
+    def __init__(self, reader: Reader, body: RequestBody) -> None:
+        self._reader = reader
+        self._body = body
+        self.close = reader.close
+
+    async def read(self) -> bytes:
+        return await self._reader.read() or await self._body.read()
 
 
 async def swept(client: Client, *seconds: float) -> bool:
@@ -113,7 +127,7 @@ class TestHead:
 
 
 class TestStall:
-    """Bounds: a client that does not read has 60 s; one that reads slowly has all it needs."""
+    """Bounds: who does not read has a quarter of an hour; who reads slowly has all it needs."""
 
     @staticmethod
     def stalled(behind: Behind) -> Client:
@@ -132,8 +146,8 @@ class TestStall:
         behind = Behind()
         client = self.stalled(behind)
         await client.send(get(path, line))
-        assert not await swept(client, 0, 59)
-        assert await swept(client, 61)
+        assert not await swept(client, 0, PAUSE - 1)
+        assert await swept(client, PAUSE + 1)
         assert client.transport.reset, "what was not sent whole must not look whole"
         assert behind.empty
 
@@ -158,8 +172,8 @@ class TestStall:
         client = self.stalled(behind)
         behind.hot.answers["http://a.example/hot"] = FakePrepared(bytes(100_000))
         await client.send(get("/hot"))
-        assert not await swept(client, 0, 59)
-        assert await swept(client, 61)
+        assert not await swept(client, 0, PAUSE - 1)
+        assert await swept(client, PAUSE + 1)
         assert client.transport.reset
 
     async def test_the_reader_of_a_cut_body_is_closed(self) -> None:
@@ -169,7 +183,7 @@ class TestStall:
         behind.exchange.answer("/flow", outcome(flow(length=300_000)))
         behind.exchange.answer("/mine", outcome(type(flow())(reader, 300_000)))
         await client.send(get("/mine"))
-        assert await swept(client, 0, 61)
+        assert await swept(client, 0, PAUSE + 1)
         assert reader.closed
         assert behind.records[-1].what.aborted
 
@@ -181,19 +195,37 @@ class TestBody:
         behind = Behind()
         client = behind.client()
         await client.send(UPLOAD + b"hel")
-        assert not await swept(client, 59)
-        assert await swept(client, 61)
-        assert client.transport.reset
+        assert not await swept(client, PAUSE - 1)
+        assert not client.transport.written
+        assert not await swept(client, PAUSE + 1)
+        assert client.transport.written.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
         assert behind.exchange.bodies == []
-        assert behind.records[-1].what.reason is Reason.CLIENT_GONE
+        assert behind.records[-1].what.reason is Reason.REQUEST_TIMEOUT
+        assert await swept(client, PAUSE + 1 + LINGER + 1)
+        assert not client.transport.reset
+
+    async def test_starves_when_the_answer_has_begun(self) -> None:
+        behind, reader = Behind(), Reader(b"begun")
+
+        async def handler(inbound: Inbound) -> Outcome:
+            assert inbound.body is not None
+            return outcome(Flow(Echo(reader, inbound.body), None))
+
+        behind.exchange.handlers["/a"] = handler
+        client = behind.client()
+        await client.send(UPLOAD)
+        assert b"begun" in client.transport.written
+        assert await swept(client, PAUSE + 1)
+        assert client.transport.reset
+        assert reader.closed
 
     async def test_each_octet_gives_it_time(self) -> None:
         behind = Behind()
         client = behind.client()
         await client.send(UPLOAD + b"hel")
-        client.connection.since -= 59
+        client.connection.since -= PAUSE - 1
         await client.send(b"lo")
-        assert not await swept(client, 59)
+        assert not await swept(client, PAUSE - 1)
 
     async def test_that_nobody_reads_does_not(self) -> None:
         # The origin has all the time it needs; the client is not to blame.

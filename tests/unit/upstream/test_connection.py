@@ -212,6 +212,15 @@ async def test_malformed_heads(rig: Rig, method: str, octets: bytes, cut: Cut) -
 
 
 @FEEDS
+async def test_interim_responses_may_go_on_for_long(
+    rig: Rig, cut: Cut, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.upstream.response.COUNTED", 0.0)
+    await rig.answered("GET", cut(b"HTTP/1.1 102 x\r\n\r\n" * 100 + SIZED))
+    assert rig.interims == [102] * 100
+
+
+@FEEDS
 async def test_a_malformed_body(rig: Rig, cut: Cut) -> None:
     octets = OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nx\r\n"
     response = await rig.answered("GET", cut(octets))

@@ -62,6 +62,17 @@ async def test_look_ups_of_one_name_are_one(make: Make) -> None:
     assert names.asked == ["a.example"]
 
 
+async def test_what_was_of_no_use_is_asked_again(make: Make) -> None:
+    names = Names()
+    resolver = make(60, names)
+    await resolver.resolve("a.example")
+    resolver.forget("a.example")
+    resolver.forget("b.example")
+    assert resolver.known("a.example") is None
+    await resolver.resolve("a.example")
+    assert len(names.asked) == 2
+
+
 async def test_a_failure_is_not_kept(make: Make) -> None:
     names = Names()
     resolver = make(60, names)
