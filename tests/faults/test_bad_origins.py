@@ -31,7 +31,7 @@ MALFORMED = [
     pytest.param(OK + b"X: a\rb\r\nContent-Length: 0\r\n\r\n", id="bare CR"),
     pytest.param(OK + b"X: a\nContent-Length: 0\r\n\r\n", id="bare LF"),
     pytest.param(OK + b"no colon\r\nContent-Length: 0\r\n\r\n", id="no colon"),
-    pytest.param(OK + b"X: a\r\n" * 500 + b"\r\n", id="too many fields"),
+    pytest.param(OK + b"X: a\r\n" * 20_000 + b"\r\n", id="more fields than fit"),
     pytest.param(OK + b"X: " + b"a" * 200_000 + b"\r\n\r\n", id="endless head"),
     pytest.param(OK + b"X: cut he", id="head cut off"),
 ]
