@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from proxy.exchange.answer import Inbound
     from proxy.exchange.fill import Fill
     from proxy.exchange.options import ExchangeOptions
-    from proxy.exchange.origin import Asked
     from proxy.exchange.repeating import Repeating
     from proxy.exchange.voice import Voice
     from proxy.policy.options import Options
@@ -224,10 +223,8 @@ class Exchange:
         request = inbound.request
         key = self.key(request.uri)
         since = self._store.removals(key)
-        if protocol is None:
-            asked: Asked | Upgraded = await self._asking.ask(inbound, None)
-        else:
-            asked = await self._asking.upgrade(inbound, protocol)
+        ask, upgrade = self._asking.ask, self._asking.upgrade
+        asked = await (ask(inbound, None) if protocol is None else upgrade(inbound, protocol))
         if isinstance(asked, Upgraded):
             return self._switched(asked)
         try:

@@ -77,7 +77,7 @@ def response_fields(fields: Fields, via: str, minor: int, *, keep_length: bool =
     """
     drop = _CONNECTION_SPECIFIC if keep_length else _NOT_IN_RESPONSES
     lines = _end_to_end(fields, drop)
-    if "www-authenticate" in fields and session_authentication.is_offered(fields):
+    if "www-authenticate" in fields and session_authentication.may_pass(fields):
         lines += session_authentication.SUPPORTED
     lines.append(("Via", f"1.{minor} {via}"))
     return Fields(lines)

@@ -43,3 +43,8 @@ def is_answer(fields: Fields) -> bool:
 def is_offered(fields: Fields) -> bool:
     """Whether a response with these fields asks for it, or goes on with it."""
     return any(_CHALLENGE.search(line) for line in fields.all("www-authenticate"))
+
+
+def may_pass(fields: Fields) -> bool:
+    """Whether it is offered, and no other proxy on the way would share the connection (§6)."""
+    return is_offered(fields) and ("via" not in fields or "proxy-support" in fields)

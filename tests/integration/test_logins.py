@@ -120,6 +120,15 @@ async def test_what_is_stored_is_not_for_who_has_logged_in(site: Site) -> None:
     assert (other.hit, other.body) == (True, b"nobody")
 
 
+async def test_what_it_changes_is_changed_for_others(site: Site) -> None:
+    """RFC 9111 §4.4 holds whoever asks, and on whatever connection."""
+    assert not (await site.house.get(site.url("/open"))).hit
+    assert (await site.house.get(site.url("/open"))).hit
+    wire = await site.house.wire()
+    await log_in(wire, site.url("/open"), ALICE, method="PUT", body=b"new")
+    assert not (await site.house.get(site.url("/open"))).hit
+
+
 async def test_other_origins_are_cached_for_who_has_logged_in(site: Site) -> None:
     async with Peer(LoginOrigin()) as elsewhere:
         url = f"http://127.0.0.1:{elsewhere.port}/open"
@@ -211,4 +220,5 @@ async def test_through_a_parent(site: Site, start_house: StartHouse) -> None:
     assert (await ask(bob, site.url())).status == 401
     assert (await log_in(bob, site.url(), BOB)).body == b"bob"
     assert (await ask(alice, site.url())).body == b"alice"
-    assert (await child.get(site.url("/b"))).status == 401
+    others = await child.get(site.url("/b"))
+    assert (others.status, others.get("proxy-support")) == (401, "Session-Based-Authentication")

@@ -359,6 +359,25 @@ async def test_an_origin_that_does_not_take_the_request(client: Client) -> None:
         assert body.reads < 32
 
 
+async def test_an_origin_that_switches_and_does_not_take_the_request(client: Client) -> None:
+    client.options(read_timeout=SHORT)
+
+    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head(reader)
+        writer.write(b"HTTP/1.1 101 x\r\nUpgrade: x\r\n\r\n")
+        await asyncio.Event().wait()
+
+    async with Peer(play) as origin:
+        body = Body(*[b"x" * 2**20] * 64)
+        asked = outgoing(origin.port, "POST", body=body, upgrade=True)
+        raw = await client.upstream.upgrade(asked)
+        assert isinstance(raw, Raw)
+        with pytest.raises(Lost):
+            await raw.sent()
+        assert body.reads < 32
+        assert "open=0" in client.pool
+
+
 async def test_a_slow_client_is_not_the_origins_fault(client: Client) -> None:
     client.options(read_timeout=SHORT)
     gate = asyncio.Event()
