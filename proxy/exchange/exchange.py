@@ -20,7 +20,7 @@ from proxy.exchange.fetching import Fetching
 from proxy.exchange.flights import Flights
 from proxy.exchange.forms import Forms
 from proxy.exchange.keeping import Keeping
-from proxy.exchange.origin import Asking, Wanted
+from proxy.exchange.origin import Asked, Asking, Wanted
 from proxy.exchange.own import asked_of_us
 from proxy.exchange.removing import Removing
 from proxy.exchange.repeating import Repeats
@@ -31,7 +31,7 @@ from proxy.policy.standing import standing
 from proxy.semantics import forwarding
 from proxy.semantics.messages import SAFE_METHODS, ResponseHead
 from proxy.store.base import Found, StoreFailed, TooLarge
-from proxy.upstream.base import Upgraded, UpstreamError
+from proxy.upstream.base import UpstreamError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from proxy.semantics.messages import Request
     from proxy.semantics.targets import TargetURI
     from proxy.store.base import Store
-    from proxy.upstream.base import Fetcher
+    from proxy.upstream.base import Fetcher, Upgraded
 
 _ABOUT_STORED: Final = (reuse.Serve, reuse.ServeAndRevalidate, reuse.Revalidate)
 _FOR_ONE_CLIENT: Final = frozenset({Reason.CONNECTION_LOGIN, Reason.UPGRADE})
@@ -225,7 +225,7 @@ class Exchange:
         since = self._store.removals(key)
         ask, upgrade = self._asking.ask, self._asking.upgrade
         asked = await (ask(inbound, None) if protocol is None else upgrade(inbound, protocol))
-        if isinstance(asked, Upgraded):
+        if not isinstance(asked, Asked):
             return self._switched(asked)
         try:
             unsafe = request.method not in SAFE_METHODS and not request.host

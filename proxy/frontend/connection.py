@@ -78,18 +78,15 @@ class Connection(asyncio.Protocol):
         self.sender = Sender(self.transport)
         door, self.since = self._door, time.time()
         peer = transport.get_extra_info("peername")
-        if peer is not None:
-            self._admit(str(peer[0]))
-        else:
+        if peer is None:
             self.transport.abort()  # it left before it was accepted
+        else:
+            self.client = str(peer[0])
+            self._local = is_local(self.client)
+            self._prefix = b"" if self._local else _ELSEWHERE
+            self._denied = door.denied(self.client)
         door.connections.add(self)
         door.enter(self.client)
-
-    def _admit(self, client: str) -> None:
-        self.client = client
-        self._local = is_local(client)
-        self._prefix = b"" if self._local else _ELSEWHERE
-        self._denied = self._door.denied(client)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.phase = Phase.GONE

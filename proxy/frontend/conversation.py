@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Awaitable
 
+    from proxy.exchange.answer import Answer
     from proxy.exchange.repeating import Repeating
     from proxy.frontend.connection import Connection
     from proxy.frontend.door import Door

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from proxy.semantics.targets import Origin
     from proxy.upstream.connection import Connection
+    from proxy.upstream.routes import Route
 
 MOST: Final = 16  # origins that one client connection can be logged in at
 
@@ -25,10 +26,13 @@ class Bound:
         self._idle: Connection | None = None
         self._closed = False
 
-    def take(self) -> Connection | None:
-        """The idle connection, if it is still there."""
-        connection, self._idle = self._idle, None
-        if connection is not None and not connection.usable():
+    def take(self, route: Route) -> Connection | None:
+        """The idle connection, if it is still there, and goes that way."""
+        connection = self._idle
+        if connection is None or connection.route != route:
+            return None
+        self._idle = None
+        if not connection.usable():
             connection.abort()
             return None
         return connection

@@ -74,7 +74,7 @@ class Upstream:
         may_repeat = self._retries > 0 and request.body is None and request.method in _REPEATABLE
         connection = None
         if bound is not None:
-            connection = _its_own(bound, request)
+            connection = _its_own(bound, request, route)
             may_repeat = may_repeat and not session_authentication.is_answer(request.fields)
         if connection is None:
             connection = self._pool.take(route, inf if may_repeat else _RESTED)
@@ -186,9 +186,9 @@ class Upstream:
         return connection
 
 
-def _its_own(bound: Bound, request: Outgoing) -> Connection | None:
+def _its_own(bound: Bound, request: Outgoing, route: Route) -> Connection | None:
     """The connection on which the client has logged in; None: any will do. Raises Lost."""
-    connection = bound.take()
+    connection = bound.take(route)
     if connection is None and bound.used and session_authentication.is_answer(request.fields):
         # No other connection knows the challenge: the origin could only say that it is wrong.
         raise Lost(502, "connection_terminated", _LOGGED_OUT)

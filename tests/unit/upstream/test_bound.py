@@ -15,7 +15,7 @@ from proxy.upstream.connection import Connection
 from proxy.upstream.options import UpstreamOptions
 from proxy.upstream.pool import Pool
 from proxy.upstream.response import Response
-from proxy.upstream.routes import Direct
+from proxy.upstream.routes import Direct, Parent, Relayed
 from tests.support.build import fields, uri
 
 if TYPE_CHECKING:
@@ -78,8 +78,9 @@ async def test_it_comes_back_to_its_client_alone(rig: Rig) -> None:
     rig.bound.adopt(mine)
     rig.bound.released(mine)
     assert rig.pool.take(A) is None
-    assert rig.bound.take() is mine
-    assert rig.bound.take() is None
+    assert rig.bound.take(Relayed(Parent("proxy.example", 3128))) is None
+    assert rig.bound.take(A) is mine
+    assert rig.bound.take(A) is None
     assert rig.bound.used
 
 
@@ -88,7 +89,7 @@ async def test_one_that_has_ended_is_not_taken(rig: Rig) -> None:
     rig.bound.adopt(mine)
     rig.bound.released(mine)
     rig.ends[0].shutdown(socket.SHUT_WR)
-    assert rig.bound.take() is None
+    assert rig.bound.take(A) is None
     assert mine.closed
 
 
@@ -122,7 +123,7 @@ async def test_a_second_one_is_not_kept(rig: Rig) -> None:
     rig.bound.adopt(second)
     rig.bound.released(second)
     assert (first.closed, second.closed) == (False, True)
-    assert rig.bound.take() is first
+    assert rig.bound.take(A) is first
 
 
 async def test_there_are_not_too_many(rig: Rig) -> None:
