@@ -14,6 +14,7 @@ from proxy.policy.reasons import Reason
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 REASONS = (ROOT / "docs" / "reasons.md").read_text()
+CHANGES = (ROOT / "docs" / "changes.md").read_text()
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 ROW = re.compile(r"^\| `([a-z-]+)` \| (.+) \| (.+) \|$", re.MULTILINE)
 
@@ -43,6 +44,16 @@ def test_the_configuration_in_the_readme_is_valid(text: str, tmp_path: Path) -> 
     assert load(file, {}).given
 
 
+def test_each_change_of_a_message_has_its_reason_and_its_switch() -> None:
+    rows = [line for line in CHANGES.splitlines() if re.match(r"\| (?!what|---)", line)]
+    assert len(rows) > 20
+    for row in rows:
+        _, what, why, switch, _ = row.split("|")
+        assert what.strip().endswith("."), row
+        assert why.strip().endswith("."), row
+        assert switch.strip(), row
+
+
 def test_links_lead_somewhere() -> None:
     links = re.findall(r"\]\(([^)#:]+)\)", README)
     assert len(links) >= 3
@@ -59,9 +70,10 @@ def test_a_reason_is_told_in_a_sentence(word: str, happened: str, change: str) -
     assert change == "-" or change.endswith("."), word
 
 
-def test_reasons_name_keys_that_exist() -> None:
+@pytest.mark.parametrize("text", [REASONS, CHANGES], ids=["reasons", "changes"])
+def test_pages_name_keys_that_exist(text: str) -> None:
     example = parse((ROOT / "config.example.toml").read_text(), "example").values
-    for key, table in re.findall(r"`([a-z_]+)`(?: or `[a-z_]+`)? under `\[([a-z.]+)\]`", REASONS):
+    for key, table in re.findall(r"`([a-z_]+)`(?: or `[a-z_]+`)? under `\[([a-z.]+)\]`", text):
         section = example
         for name in table.split("."):
             section = section[name]
