@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from enum import StrEnum
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Final, Literal, Union, get_args, get_origin
 
 from proxy.config.problems import did_you_mean
 from proxy.semantics.units import (
@@ -22,6 +23,8 @@ from proxy.semantics.units import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+# What comes before the words for what was expected.
+_WRONG: Final = re.compile(r".*? (?:should be|is not|did you mean) ")
 _EXPECTED: dict[object, str] = {
     int: "a whole number",
     float: "a number",
@@ -42,10 +45,11 @@ def show(value: object) -> str:
 
 def spell(value: object, hint: Any) -> str:
     """An option's value as a person would write it in TOML."""
-    if hint is Seconds and isinstance(value, int | float):
-        return show(format_duration(value))
-    if hint is Octets and isinstance(value, int):
+    kinds = get_args(hint) or (hint,)
+    if Octets in kinds and isinstance(value, int):
         return show(format_size(value))
+    if Seconds in kinds and isinstance(value, int | float):
+        return show(format_duration(value))
     return show(value)
 
 
@@ -113,7 +117,9 @@ def _either(value: Any, hints: tuple[Any, ...], to: Callable[[Any, Any], Any]) -
                 return to(value, hint)
             except ValueError as error:
                 wrong.append(str(error))
-    raise ValueError(", or ".join([wrong[0], *(w.partition(" should be ")[2] for w in wrong[1:])]))
+    first, *further = wrong
+    expected = [first.removesuffix("?") if further else first]
+    raise ValueError(", or ".join([*expected, *(_WRONG.sub("", each, 1) for each in further)]))
 
 
 def _one_of(value: object, words: tuple[str, ...]) -> str:

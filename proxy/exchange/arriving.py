@@ -58,7 +58,7 @@ class Arriving:
         request, wanted = errand.inbound.request, errand.wanted
         if request.method == "HEAD":
             await self._validating.learn_from_head(request, errand.key, errand.found, asked)
-        verdict = self._may_store(request, asked)
+        verdict = self._may_store(errand, asked)
         if isinstance(verdict, storing.Store):
             try:
                 return self.keep(errand, asked, verdict)
@@ -81,8 +81,12 @@ class Arriving:
             echo.keep(request, known)
         return self._passed(asked, formed, wanted.reason, reason)
 
-    def _may_store(self, request: Request, asked: Asked) -> storing.Storing:
+    def _may_store(self, errand: Errand, asked: Asked) -> storing.Storing:
         """What policy says; of a 206 only exactly what was asked for can be shared out again."""
+        request = errand.inbound.request
+        if errand.by_range and errand.flight is None and self._keeping.latest(errand.key):
+            # It would take the place of the whole, or keep the octets twice.
+            return storing.DoNotStore(Reason.NOT_STORED_UNDER_WAY)
         verdict = storing.may_store(request, asked.head, asked.response_time, self._options)
         if asked.head.status != 206 or isinstance(verdict, storing.DoNotStore):
             return verdict
@@ -90,7 +94,9 @@ class Arriving:
         span = content_range(asked)
         if span is None or said is None or said.complete is None:
             return storing.DoNotStore(Reason.NOT_STORED_RANGE)
-        if ranges.plan(request, asked.head, said.complete) != ranges.Single(*span):
+        # A fill of the whole, unlike that of a part, would not see that it was cut.
+        unseen = span == (0, said.complete - 1) and asked.response.length is None
+        if unseen or ranges.plan(request, asked.head, said.complete) != ranges.Single(*span):
             return storing.DoNotStore(Reason.NOT_STORED_RANGE)
         return verdict
 
@@ -138,7 +144,11 @@ class Arriving:
         """The answer to the client for whom the fill began; ``mine`` are the fields that came."""
         why, now = errand.wanted.reason, fill.stored.response_time
         asked = Forwarded(why, status, stored=True)
-        answer = self._delivery.filling(errand.inbound.request, fill, now, why, asked, mine)
+        request = errand.inbound.request
+        if errand.by_range and status == 200:
+            # The origin ignores the range: the client has it from here on as it would from there.
+            request = replace(request, fields=request.fields.without({"range"}))
+        answer = self._delivery.filling(request, fill, now, why, asked, mine)
         return Outcome(answer, why, status, asked=now - fill.stored.request_time)
 
     def failed(self, error: UpstreamError) -> Outcome:

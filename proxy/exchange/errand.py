@@ -27,3 +27,8 @@ class Errand:
     flight: Flight | None = None
     since: int = 0
     as_asked: bool = False
+
+    @property
+    def by_range(self) -> bool:
+        """Whether the client's own Range is what the origin is asked with."""
+        return self.wanted.conditional is None and "range" in self.inbound.request.fields

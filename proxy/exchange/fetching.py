@@ -229,7 +229,8 @@ class Fetching:
             variant = keys.selecting(names, request.fields)
             return await self._join(errand, f"{errand.key} {variant}")
         now = time.time()
-        if self._fitting((fill.stored,), request, now, role) is None:
+        ahead = partial.is_ahead(request, fill.stored, fill.length, fill.received)
+        if ahead or self._fitting((fill.stored,), request, now, role) is None:
             return await self.fetch(errand)
         made = self._delivery.forms.passing(request, fill.stored, fill.length).coders is not None
         if made and fill.state is FillState.WHOLE:
@@ -396,7 +397,9 @@ def _is_own_view(request: Request, wanted: Wanted) -> bool:
     """Whether what the origin answers may be of use to this request alone."""
     if request.method == "HEAD":
         return True
-    return wanted.conditional is None and not _OWN_VIEW.isdisjoint(request.fields.names())
+    own = _OWN_VIEW.intersection(request.fields.names())
+    leads = own == {"range"} and partial.is_for_all(request)
+    return wanted.conditional is None and bool(own) and not leads
 
 
 def _told(role: Follow, wanted: Wanted, status: int) -> tuple[Reason, Forwarded | None]:

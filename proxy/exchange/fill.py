@@ -3,7 +3,8 @@
 The pump feeds chunks; a reader at offset n waits until more than n has been received or the state
 is final. Small bodies stay in memory; a larger one goes to the store's spool in pieces, and who
 lags behind reads it from there. When the spool fails, the fill becomes a window: what nobody has
-read yet stays in memory, and the slowest reader sets the pace.
+read yet stays in memory, and the slowest reader sets the pace. When the last reader has left, it
+goes on only if little is missing.
 """
 
 from __future__ import annotations
@@ -14,14 +15,20 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from proxy.codings.streams import Undecodable
+from proxy.policy.partial import NO_LIMIT, goes_on_to
+from proxy.semantics.units import Seconds
 from proxy.store.base import StoreFailed, TooLarge
 from proxy.upstream.base import BadResponse, Lost, UpstreamError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from proxy.exchange.transcoding import Verifier
+    from proxy.policy.partial import Finish
     from proxy.policy.stored import StoredResponse
     from proxy.store.base import Spool, Store
 
+LONGEST: Final = Seconds(600.0)  # for which any fill goes on without a client
 WINDOW: Final = 256 * 1024  # octets kept in memory before they go to the spool
 PIECE: Final = 256 * 1024  # octets that a reader takes at most at a time
 
@@ -38,9 +45,9 @@ class Fill:
     """The body of one response on its way from the origin. Owned by the cache, not by a client."""
 
     __slots__ = (
-        "_abandoned", "_chunks", "_largest", "_readers", "_settled", "_spool", "_store",
-        "_unverified", "_verifier", "_waiting", "base", "error", "length", "received", "state",
-        "stored", "storing",
+        "_chunks", "_finish", "_largest", "_limit", "_readers", "_settled", "_spool", "_stop",
+        "_store", "_timer", "_unverified", "_verifier", "_waiting", "base", "error", "length",
+        "received", "state", "stored", "storing",
     )  # fmt: skip
 
     def __init__(
@@ -63,19 +70,45 @@ class Fill:
         self._verifier = verifier  # looks whether others could decode the body
         self._unverified = False  # it has not seen the body, which is all here
         self._spool: Spool | None = None
-        self._abandoned = False
         self._chunks: list[bytes] = []
         self._readers: set[FillReader] = set()
         self._settled = False
         self._waiting: list[asyncio.Future[None]] = []
+        self._finish: Finish = LONGEST
+        self._stop: Callable[[], None] | None = None
+        self._limit = NO_LIMIT  # octets up to which it goes on without a reader
+        self._timer: asyncio.TimerHandle | None = None
+
+    def watch(self, finish: Finish, stop: Callable[[], None]) -> None:
+        """From now on ``stop`` is called when nobody reads it and it is not to go on.
+
+        What nobody reads now was begun for the cache alone: only time ends it.
+        """
+        self._finish, self._stop = finish if self._readers else LONGEST, stop
+        self._weigh()
+
+    def _weigh(self) -> None:
+        """After a reader came or left, or the end: whether it goes on, and for how long."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._readers or self._stop is None:
+            return
+        patience = self._finish if isinstance(self._finish, float) else LONGEST
+        self._limit = goes_on_to(self._finish, self.received, self.length)
+        if self._limit <= self.received or not self.storing:
+            patience = Seconds(0.0)
+        self._timer = asyncio.get_running_loop().call_later(patience, self._stop)
 
     async def feed(self, chunk: bytes) -> None:
         """Take a chunk; returns when there is room for the next. Raises StoreFailed, TooLarge,
 
-        Undecodable once, when storing ended: it goes on as a window for the readers it has."""
+        Undecodable once, when storing ended: it goes on as a window for the readers it has. Raises
+        Lost when it has none, and is not to go on without."""
         self._chunks.append(chunk)
         self.received += len(chunk)
         self._wake()
+        if self.received > self._limit and not self._readers:
+            raise deserted()
         if self.storing:
             try:
                 self._check_limit()
@@ -117,7 +150,7 @@ class Fill:
             if self.received - self.base <= WINDOW:
                 return
             await self._changed()
-        raise Lost(502, "connection_terminated", "Nobody reads this response any more.")
+        raise deserted()
 
     async def store_as(self, key: str, since: int) -> None:
         """The body is whole: commit it. Raises StoreFailed, TooLarge, Undecodable."""
@@ -132,7 +165,9 @@ class Fill:
         await self._store.adopt(key, self.stored, self._spool, since)
 
     def end(self, error: UpstreamError | None = None) -> None:
-        """The state becomes final: whole without an error, broken with one."""
+        """The state becomes final: whole without an error, broken with one. Only once."""
+        if self.state is not FillState.FLOWING:
+            return
         if error is None and self.length not in {None, self.received}:
             # Parts are joined by what Content-Range says, which the framing has not checked.
             error = BadResponse(502, "http_protocol_error", "The body has not the length it says.")
@@ -140,6 +175,8 @@ class Fill:
             self.length = self.received
         self.state = FillState.WHOLE if error is None else FillState.BROKEN
         self.error = error
+        self._stop = None
+        self._weigh()
         self._wake()
 
     def settle(self) -> None:
@@ -154,10 +191,13 @@ class Fill:
             await self._changed()
 
     def _abandon_unread(self) -> None:
-        if self._readers or self._spool is None or self._abandoned:
+        if self._readers:
             return
-        self._abandoned = True
-        self._spool.abandon()
+        if self._spool is not None:
+            self._spool.abandon()
+        if self.state is FillState.BROKEN:
+            # Its octets and its open file are not to wait for what still refers to an error.
+            self._spool, self._chunks = None, []
 
     @property
     def at_hand(self) -> bytes | None:
@@ -185,20 +225,19 @@ class Fill:
         """How many clients read it just now."""
         return len(self._readers)
 
-    @property
-    def wanted(self) -> bool:
-        """Whether any client reads this fill."""
-        return bool(self._readers)
-
     def reader(self, offset: int = 0, length: int | None = None) -> FillReader:
         """A reader of ``length`` octets from ``offset`` (None: to the end)."""
         reader = FillReader(self, offset, length)
         self._readers.add(reader)
+        self._weigh()
         return reader
 
     def dismiss(self, reader: FillReader) -> None:
         """The reader wants no more."""
-        self._readers.discard(reader)
+        if reader not in self._readers:
+            return
+        self._readers.remove(reader)
+        self._weigh()
         self._wake()
         if self._settled:
             self._abandon_unread()
@@ -238,15 +277,18 @@ class Fill:
 
     async def available(self, offset: int) -> bool:
         """Wait for octets at ``offset``; False at the end. Raises what broke the fill."""
-        if self.error is not None:
-            raise self.error
-        while offset >= self.received:
+        while offset >= self.received and self.error is None:
             if self.state is FillState.WHOLE:
                 return False
             await self._changed()
-            if self.error is not None:
-                raise self.error
+        if self.error is not None:
+            raise self.error
         return True
+
+
+def deserted() -> Lost:
+    """What ends a fill that is not to go on without a reader."""
+    return Lost(502, "connection_terminated", "Nobody reads this response any more.")
 
 
 class FillReader:

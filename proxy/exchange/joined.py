@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from proxy.store.base import BodyLost
-from proxy.upstream.base import Lost
+from proxy.exchange.delivery import Assembled
+from proxy.exchange.respond import Slice
 
 if TYPE_CHECKING:
+    from proxy.exchange.answer import BodyReader
     from proxy.store.base import StoredBody
-    from proxy.upstream.base import UpstreamResponse
-
-PIECE: Final = 256 * 1024
 
 
 class Joined:
@@ -20,17 +18,15 @@ class Joined:
     ``missing`` is how many octets are to come, whether or not their framing says so.
     """
 
-    __slots__ = ("_coming", "_first", "_held", "_offset", "length")
+    __slots__ = ("_first", "_second", "length")
 
     length: int | None
 
     def __init__(
-        self, held: StoredBody, coming: UpstreamResponse, missing: int, *, found_first: bool
+        self, held: StoredBody, coming: BodyReader, missing: int, *, found_first: bool
     ) -> None:
-        self._held = held
-        self._coming = coming
-        self._first = found_first
-        self._offset = 0
+        stored: BodyReader = Assembled(held, (Slice(0, held.length),))
+        self._first, self._second = (stored, coming) if found_first else (coming, stored)
         self.length = held.length + missing
 
     def at_hand(self) -> bytes | None:
@@ -38,20 +34,10 @@ class Joined:
         return None
 
     async def read(self) -> bytes:
-        """The next chunk; b"" at the end. Raises UpstreamError."""
-        if self._first:
-            return await self._read_held() or await self._coming.read()
-        return await self._coming.read() or await self._read_held()
-
-    async def _read_held(self) -> bytes:
-        try:
-            chunk = await self._held.read_at(self._offset, PIECE)
-        except BodyLost as lost:
-            raise Lost(502, "connection_terminated", "The stored part was lost.") from lost
-        self._offset += len(chunk)
-        return chunk
+        """The next chunk; b"" at the end. Raises UpstreamError, BodyLost."""
+        return await self._first.read() or await self._second.read()
 
     def close(self) -> None:
         """No more is wanted."""
-        self._held.close()
-        self._coming.close()
+        self._first.close()
+        self._second.close()

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import time
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from proxy.codings.streams import Undecodable
-from proxy.exchange.fill import Fill, FillState
+from proxy.exchange.answer import BodyReader
+from proxy.exchange.fill import Fill, FillState, deserted
 from proxy.exchange.flights import Filling, Uncacheable
 from proxy.exchange.tasks import launch
-from proxy.store.base import StoreFailed, TooLarge
+from proxy.store.base import BodyLost, StoreFailed, TooLarge
 from proxy.upstream.base import Lost, UpstreamError
 
 if TYPE_CHECKING:
     from proxy.exchange.flights import Flight, Flights
     from proxy.exchange.transcoding import Workshop
+    from proxy.policy.partial import Finish
     from proxy.policy.stored import StoredResponse
     from proxy.store.base import Store
 
 
-class Source(Protocol):
+class Source(BodyReader, Protocol):
     """Where the octets of a fill come from: an ``UpstreamResponse``, or one joined to a part."""
 
     @property
@@ -29,15 +32,10 @@ class Source(Protocol):
 
     def at_hand(self) -> bytes | None: ...
 
-    async def read(self) -> bytes: ...
-
-    def close(self) -> None: ...
-
 
 log = logging.getLogger("forecache")
 NOT_STORED: Final = (StoreFailed, TooLarge, Undecodable)
 PUMP: Final = "fill "  # names of the tasks that a shutdown waits for begin so
-_DESERTED: Final = "No client reads this response any more."
 
 
 class Ended(StrEnum):
@@ -54,11 +52,11 @@ class Ended(StrEnum):
 class Keeping:
     """Begins fills and sees them through; counts in ``ended`` what came of them."""
 
-    def __init__(self, store: Store, flights: Flights, finish_fill: float, shop: Workshop) -> None:
+    def __init__(self, store: Store, flights: Flights, finish_fill: Finish, shop: Workshop) -> None:
         self._store = store
         self._flights = flights
         self._shop = shop
-        self._finish_fill = finish_fill  # seconds that a fill may go on without a client
+        self._finish_fill = finish_fill
         self._fills: dict[str, tuple[Fill, int]] = {}  # the latest by key, and ``since``
         self.ended: dict[str, int] = dict.fromkeys(Ended, 0)
 
@@ -132,11 +130,16 @@ class Keeping:
         flight: Flight | None,
     ) -> None:
         error: UpstreamError | None = Lost(502, "connection_terminated", "The fill was stopped.")
+        pump = asyncio.current_task()
+        assert pump is not None
+        fill.watch(self._finish_fill, partial(self._stop, fill, flight, pump))
         try:
             await self._flow(key, fill, response, flight)
             error = None
         except UpstreamError as caught:
             error = caught
+        except BodyLost as lost:  # of what is stored, and a part of this
+            error = Lost(502, "connection_terminated", f"What is stored was lost: {lost}")
         finally:
             response.close()
             fill.end(error)
@@ -144,7 +147,6 @@ class Keeping:
             await self._finish(key, fill, since, flight)
 
     async def _flow(self, key: str, fill: Fill, response: Source, flight: Flight | None) -> None:
-        deserted: float | None = None  # when the last client was seen to be gone
         while chunk := await response.read():
             try:
                 await fill.feed(chunk)
@@ -152,13 +154,14 @@ class Keeping:
                 log.info("%s is not stored: %s", key, failure)
                 self._refused(failure)
                 self._over(flight)
-            if fill.wanted:
-                deserted = None
-                continue
-            now = time.monotonic()
-            deserted = deserted or now
-            if not fill.storing or now - deserted > self._finish_fill:
-                raise Lost(502, "connection_terminated", _DESERTED)
+                if not fill.readers:
+                    raise deserted() from failure
+
+    def _stop(self, fill: Fill, flight: Flight | None, pump: asyncio.Task[Any]) -> None:
+        """Nobody may join any more, and who comes now begins anew, before it has ended."""
+        fill.end(deserted())
+        self._over(flight)
+        pump.cancel()
 
     async def _finish(self, key: str, fill: Fill, since: int, flight: Flight | None) -> None:
         """Commit what is whole and may be stored; either way nobody joins any more."""

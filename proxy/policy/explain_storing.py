@@ -119,7 +119,7 @@ _PART: Final = (
         "partial",
         "RFC 9111 §3.3",
         Reason.NOT_STORED_PARTIAL,
-        "Its strong validator lets it be joined with other parts.",
+        "It is all there is, or its strong validator lets it be joined with other parts.",
         "It has no strong validator by which to join it with other parts, or answers If-Range.",
     ),
 )

@@ -1,4 +1,4 @@
-"""Incomplete stored responses (RFC 9111 §3.3, §3.4): what a part answers, lacks, and grows into.
+"""Incomplete responses (RFC 9111 §3.3, §3.4): what they answer, lack, and grow into.
 
 A part is one run of octets of a representation with a strong validator; whatever is joined to it
 carries the same one, so that two versions never meet in one body.
@@ -7,7 +7,7 @@ carries the same one, so that two versions never meet in one body.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec import structs
 
@@ -23,12 +23,19 @@ from proxy.semantics.ranges import (
     parse_content_range,
     plan,
 )
+from proxy.semantics.units import Octets, Seconds
 from proxy.semantics.validators import strong_validator
 
 if TYPE_CHECKING:
     from proxy.policy.options import Options
     from proxy.policy.stored import StoredResponse
     from proxy.semantics.messages import Request, ResponseHead
+
+Finish = Octets | Seconds  # what may be missing, or how long it may take, when nobody reads it
+
+NO_LIMIT: Final = float("inf")
+# Octets that a line of 10 Mbit/s brings in a second: asking for them would not be sooner by much.
+AHEAD: Final = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +49,6 @@ class Missing:
     last: int
     fields: Fields
 
-    def is_brought_by(self, head: ResponseHead) -> bool:
-        """Whether this is a 206 with these very octets: an origin may send fewer, or others."""
-        content_range = parse_content_range(head.fields.get("content-range") or "")
-        return (
-            head.status == 206
-            and content_range is not None
-            and (content_range.first, content_range.last) == (self.first, self.last)
-        )
-
 
 def answers(stored: StoredResponse, part: Part, request: Request, now: float) -> bool:
     """Whether the octets of ``part`` are all that the request needs; HEAD and 304 need none."""
@@ -61,6 +59,40 @@ def answers(stored: StoredResponse, part: Part, request: Request, now: float) ->
         return isinstance(planned, Unsatisfiable)
     spans = planned.spans if isinstance(planned, Multiple) else ((planned.first, planned.last),)
     return all(part.first <= first and last <= part.last for first, last in spans)
+
+
+def is_ahead(request: Request, stored: StoredResponse, length: int | None, received: int) -> bool:
+    """Whether the origin has the range sooner than a whole response that is on its way.
+
+    So it is where the range begins far beyond what has been ``received``, and where nothing can be
+    cut because the length is unknown; but for the range that is all of it.
+    """
+    if "range" not in request.fields or is_for_all(request):
+        return False
+    if length is None:
+        return True
+    planned = plan(request, stored.head, length)
+    return isinstance(planned, Single) and planned.first > received + AHEAD
+
+
+def is_for_all(request: Request) -> bool:
+    """Whether it asks for all there is by a range, as many clients do to learn if they may."""
+    fields = request.fields
+    return (fields.get("range") or "").lower() == "bytes=0-" and "if-range" not in fields
+
+
+def goes_on_to(finish: Finish, received: int, length: int | None) -> float:
+    """Up to how many octets a response goes on arriving whose last client leaves now.
+
+    By time alone without a limit; by size if as much as that, or a tenth of the length, is missing,
+    and for an unknown length until so much more has come.
+    """
+    if isinstance(finish, float):
+        return NO_LIMIT
+    if length is None:
+        return received + finish
+    little = max(finish, length // 10) if finish else 0
+    return NO_LIMIT if length - received <= little else received
 
 
 def missing(stored: StoredResponse, part: Part, request: Request) -> Missing | None:

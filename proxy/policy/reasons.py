@@ -49,6 +49,7 @@ class Reason(StrEnum):
     NOT_STORED_ERROR = "not-stored-error"
     NOT_STORED_PARTIAL = "not-stored-partial"
     NOT_STORED_RANGE = "not-stored-range"
+    NOT_STORED_UNDER_WAY = "not-stored-under-way"
     NOT_STORED_RULE = "not-stored-rule"
     NOT_STORED_TOO_LARGE = "not-stored-too-large"
     NOT_STORED_STORE_FAILED = "not-stored-store-failed"

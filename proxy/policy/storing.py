@@ -228,7 +228,9 @@ def _bars_part(request: Request, head: ResponseHead, kept: ResponseHead) -> Reas
     if "range" not in request.fields or content_range is None or content_range.complete is None:
         return Reason.NOT_STORED_RANGE
     # RFC 9110 §15.3.7: an answer to If-Range leaves out what the client is taken to know.
-    if "if-range" in request.fields or strong_validator(kept.fields) is None:
+    whole = content_range.last - content_range.first + 1 == content_range.complete
+    joinable = whole or strong_validator(kept.fields) is not None
+    if "if-range" in request.fields or not joinable:
         return Reason.NOT_STORED_PARTIAL
     return None
 

@@ -1,10 +1,22 @@
 """Parts of a stored response, of a fill in flight, and of what the origin sent in parts."""
 
+import asyncio
+
 import pytest
 
 from tests.support.clock import http_date
 from tests.support.house import House
-from tests.support.origin import Gate, Origin, head, reply
+from tests.support.origin import (
+    AWAIT_CLOSE,
+    Conversation,
+    Gate,
+    Origin,
+    Stream,
+    block,
+    head,
+    reply,
+)
+from tests.support.wire import Response
 
 FRESH = "Cache-Control: max-age=60"
 BODY = bytes(range(256)) * 1024
@@ -167,3 +179,114 @@ async def test_a_range_on_a_miss_is_forwarded(house: House, origin: Origin) -> N
     answer = await house.get(origin.url("/a"), "Range: bytes=1-2")
     assert (answer.status, answer.body) == (206, b"12")
     assert origin.requests[0].get("range") == "bytes=1-2"
+
+
+@pytest.mark.parametrize(
+    "follower",
+    [
+        pytest.param((), id="a plain GET"),
+        pytest.param(("Range: bytes=0-",), id="everything by a range"),
+    ],
+)
+async def test_everything_by_a_range_is_a_fill_that_others_join(
+    house: House, origin: Origin, follower: tuple[str, ...]
+) -> None:
+    before, gate = Gate(), Gate()
+    fields = (FRESH, "Content-Range: bytes 0-9/10", "Content-Length: 10")
+    origin.serve("/a", before, head(206, *fields) + b"01234", gate, b"56789")
+    leader = await house.open(origin.url("/a"), "Range: bytes=0-")
+    await before.reached()
+    early = await house.open(origin.url("/a"), *follower)
+    assert (await house.get("/healthz")).status == 200
+    before.open()
+    assert await leader.read(5) == b"01234" == await early.read(5)
+    late = await house.open(origin.url("/a"), *follower)
+    inside = await house.get(origin.url("/a"), "Range: bytes=1-3")
+    assert (inside.status, inside.body) == (206, b"123")
+    gate.open()
+    assert (await leader.head()).status == 206
+    assert (await leader.head()).get("content-range") == "bytes 0-9/10"
+    assert (await late.head()).status == (206 if follower else 200)
+    assert [await leader.rest(), await early.rest()] == [b"56789"] * 2
+    assert await late.rest() == b"0123456789"
+    assert [received.get("range") for received in origin.requests] == ["bytes=0-"]
+    again = await house.get(origin.url("/a"))
+    assert (again.status, again.hit, again.body) == (200, True, b"0123456789")
+
+
+@pytest.mark.parametrize("value", ["bytes=0-", "bytes=2-3"])
+async def test_an_origin_that_ignores_a_range_is_passed_on(
+    house: House, origin: Origin, value: str
+) -> None:
+    origin.serve("/a", reply(200, FRESH, body=b"0123456789"))
+    answer = await house.get(origin.url("/a"), f"Range: {value}")
+    assert (answer.status, answer.body) == (200, b"0123456789")
+    assert (await house.get(origin.url("/a"))).hit
+
+
+LARGE = 16 * 2**20
+
+
+async def of_large(conversation: Conversation) -> None:
+    """The part that was asked for, at once."""
+    _, _, span = (conversation.received.get("range") or "").partition("bytes=")
+    first, last = map(int, span.split("-"))
+    line = f"Content-Range: bytes {first}-{last}/{LARGE}"
+    conversation.writer.write(head(206, FRESH, 'ETag: "1"', line, "Content-Length: 65536"))
+    conversation.writer.write(block(first))
+    await conversation.writer.drain()
+
+
+async def test_ranges_of_a_fill_in_flight_are_not_one_queue(house: House, origin: Origin) -> None:
+    gate, step = Gate(), LARGE // 16
+    fields = (FRESH, 'ETag: "1"', f"Content-Length: {LARGE}")
+    origin.serve("/a", head(200, *fields), Stream(step), gate, Stream(LARGE - step))
+    origin.serve("/a", of_large)
+    leader = await house.open(origin.url("/a"))
+    await leader.read(step)
+
+    async def segment(first: int) -> Response:
+        return await house.get(origin.url("/a"), f"Range: bytes={first}-{first + 65535}")
+
+    behind, *ahead = await asyncio.gather(*(segment(n * step) for n in (0, *range(3, 16))))
+    assert (behind.status, behind.body, behind.hit) == (206, block(0), True)
+    for number, answer in enumerate(ahead, 3):
+        assert (answer.status, answer.body) == (206, block(number * step))
+        assert answer.cache_status["detail"] == "not-stored-under-way"
+    near = await house.open(origin.url("/a"), f"Range: bytes={step}-{step + 9}")
+    assert (await near.head()).status == 206
+    assert len(origin.requests) == 14
+    gate.open()
+    assert await near.rest() == block(0)[:10]
+    assert len(await leader.rest()) == LARGE - step
+    assert (await house.get(origin.url("/a"))).hit
+
+
+async def test_a_range_of_a_fill_without_a_length_is_the_origins(
+    house: House, origin: Origin
+) -> None:
+    gate = Gate()
+    origin.serve("/a", head(200, FRESH) + b"01234", gate, b"56789")
+    origin.serve("/a", reply(206, FRESH, "Content-Range: bytes 5-9/10", body=b"56789"))
+    leader = await house.open(origin.url("/a"))
+    assert await leader.read(5) == b"01234"
+    answer = await house.get(origin.url("/a"), "Range: bytes=5-")
+    assert (answer.status, answer.body) == (206, b"56789")
+    await leader.wire.reset()
+    gate.open()
+
+
+async def test_an_abandoned_completion_stops(house: House, origin: Origin) -> None:
+    tag, size = 'ETag: "1"', 64 * 2**20
+    origin.serve(
+        "/a", reply(206, FRESH, tag, f"Content-Range: bytes 0-65535/{size}", body=block(0))
+    )
+    rest = (f"Content-Range: bytes 65536-{size - 1}/{size}", f"Content-Length: {size - 65536}")
+    origin.serve("/a", head(206, FRESH, tag, *rest), Stream(65536), AWAIT_CLOSE)
+    await house.get(origin.url("/a"), "Range: bytes=0-65535")
+    client = await house.open(origin.url("/a"))
+    assert await client.read(2 * 65536) == block(0) * 2
+    await client.wire.reset()
+    async with asyncio.timeout(2):
+        await origin.requests[1].closed.wait()
+    assert (await house.get(origin.url("/a"), "Range: bytes=0-9")).hit

@@ -1,10 +1,27 @@
 """Bodies stream with backpressure: memory is bounded and a slow reader slows only itself."""
 
+import asyncio
+
+import pytest
+
 from tests.conftest import StartProcess
 from tests.support.house import Door, House
-from tests.support.origin import LEAVE_BODY, Conversation, Gate, Origin, Stream, head, reply
+from tests.support.origin import (
+    AWAIT_CLOSE,
+    LEAVE_BODY,
+    Conversation,
+    Gate,
+    Origin,
+    Stream,
+    head,
+    reply,
+)
 
-SIZE = 48 * 2**20
+MIB = 2**20
+SIZE = 48 * MIB
+BIG = 200 * MIB
+BUFFERED = 16 * MIB  # what may be in the window, and in two sockets on each side of it
+FRESH = ("Cache-Control: max-age=60", 'ETag: "1"')
 
 
 async def test_an_event_stream_arrives_event_by_event(house: House, origin: Origin) -> None:
@@ -89,3 +106,76 @@ async def test_an_upload_pauses_with_the_origin(
         sent += len(piece)
     assert (await wire.response("PUT")).status == 200
     assert taken.sent == SIZE
+
+
+def whole(size: int) -> bytes:
+    return head(200, *FRESH, f"Content-Length: {size}")
+
+
+def part(first: int, size: int) -> bytes:
+    span = f"Content-Range: bytes {first}-{size - 1}/{size}"
+    return head(206, *FRESH, span, f"Content-Length: {size - first}")
+
+
+DOWNLOADS = pytest.mark.parametrize(
+    ("asked", "minor", "answer"),
+    [
+        pytest.param((), 1, whole(BIG), id="whole"),
+        pytest.param((), 0, whole(BIG), id="whole, HTTP/1.0"),
+        pytest.param((f"Range: bytes={MIB}-",), 1, part(MIB, BIG), id="part"),
+        pytest.param((f"Range: bytes={MIB}-",), 0, part(MIB, BIG), id="part, HTTP/1.0"),
+        pytest.param(("Range: bytes=0-",), 1, part(0, BIG), id="whole, by a range"),
+    ],
+)
+
+
+@DOWNLOADS
+async def test_an_abandoned_download_stops_though_the_origin_is_silent(
+    house: House, origin: Origin, asked: tuple[str, ...], minor: int, answer: bytes
+) -> None:
+    origin.serve("/big", answer, Stream(MIB), AWAIT_CLOSE)
+    origin.serve("/big", reply(200, *FRESH, body=b"anew"))
+    client = await house.open(origin.url("/big"), *asked, minor=minor)
+    await client.read(MIB)
+    await client.wire.reset()
+    async with asyncio.timeout(2):
+        await origin.requests[0].closed.wait()
+    assert (await house.get(origin.url("/big"))).body == b"anew"
+
+
+@DOWNLOADS
+async def test_an_abandoned_download_stops_within_what_is_buffered(
+    house: House, origin: Origin, asked: tuple[str, ...], minor: int, answer: bytes
+) -> None:
+    gate, rest = Gate(), Stream(BIG - 2 * MIB)
+    origin.serve("/big", answer, Stream(MIB), gate, rest)
+    client = await house.open(origin.url("/big"), *asked, minor=minor)
+    await client.read(MIB)
+    await client.wire.reset()
+    gate.open()
+    assert await settled(house, origin, rest) < BUFFERED
+
+
+async def test_abandoned_with_little_missing_it_is_stored(house: House, origin: Origin) -> None:
+    gate = Gate()
+    origin.serve("/big", whole(8 * MIB), Stream(7 * MIB), gate, Stream(MIB))
+    client = await house.open(origin.url("/big"))
+    await client.read(7 * MIB)
+    await client.wire.reset()
+    assert (await house.get("/healthz")).status == 200
+    gate.open()
+    again = await house.get(origin.url("/big"))
+    assert (again.hit, len(again.body), len(origin.requests)) == (True, 8 * MIB, 1)
+
+
+async def test_who_is_left_has_all_of_it(house: House, origin: Origin) -> None:
+    gate = Gate()
+    origin.serve("/big", whole(SIZE), Stream(MIB), gate, Stream(SIZE - MIB))
+    leaving, staying = [await house.open(origin.url("/big")) for _ in range(2)]
+    for client in (leaving, staying):
+        await client.read(MIB)
+    await leaving.wire.reset()
+    assert (await house.get("/healthz")).status == 200
+    gate.open()
+    assert len(await staying.rest()) == SIZE - MIB
+    assert len(origin.requests) == 1

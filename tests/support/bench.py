@@ -13,7 +13,6 @@ from proxy.exchange.keeping import PUMP
 from proxy.exchange.options import ExchangeOptions
 from proxy.exchange.voice import Voice
 from proxy.policy.options import Options
-from proxy.semantics.units import Seconds
 from tests.support.build import req
 from tests.support.fakes import FakeFetcher, FakeStore
 
@@ -54,15 +53,16 @@ class Bench:
     def __init__(
         self,
         options: Options | None = None,
-        finish_fill: float = 600.0,
+        own: ExchangeOptions | None = None,
         *,
         beside: Bench | None = None,
     ) -> None:
         self.store: FakeStore = FakeStore() if beside is None else beside.store
         self.fetcher: FakeFetcher = FakeFetcher() if beside is None else beside.fetcher
-        own = ExchangeOptions(finish_fill=Seconds(finish_fill))
         voice = Voice(PSEUDONYM)
-        self.exchange = Exchange(self.store, self.fetcher, options or Options(), own, voice)
+        self.exchange = Exchange(
+            self.store, self.fetcher, options or Options(), own or ExchangeOptions(), voice
+        )
         self.interim: list[ResponseHead] = []
 
     @property

@@ -38,6 +38,9 @@ class Word(StrEnum):
         param("a", tuple[str, ...], ("a",), id="list of one without brackets"),
         param([443, 80], tuple[int, ...], (443, 80), id="list of ints"),
         param("7d", Seconds | None, 604800.0, id="optional"),
+        param("1KiB", Octets | Seconds, 1024, id="a size or a duration: a size"),
+        param("10m", Octets | Seconds, 600.0, id="a size or a duration: a duration"),
+        param(0, Octets | Seconds, 0, id="a size or a duration: neither"),
         param(2, int | Literal["auto"], 2, id="the first of two"),
         param("auto", int | Literal["auto"], "auto", id="the second of two"),
     ],
@@ -79,6 +82,25 @@ def test_convert(value: object, hint: Any, expected: object) -> None:
             int | Literal["auto"],
             '"aut" should be a whole number, or one of "auto"; did you mean auto?',
             id="neither of two",
+        ),
+        param(
+            "10MB",
+            Octets | Seconds,
+            "'10MB' is not a size: write for example 64KiB, 512MiB or 10GiB, or a duration: write"
+            " for example 30s, 10m, 2h or 7d",
+            id="neither a size nor a duration",
+        ),
+        param(
+            10,
+            Octets | Seconds,
+            '10 lacks a unit; did you mean "10B", or "10s"?',
+            id="a size or a duration without unit",
+        ),
+        param(
+            True,
+            Octets | Seconds,
+            'true should be a size such as "512MiB", or a duration such as "30s"',
+            id="bool for a size or a duration",
         ),
     ],
 )
@@ -143,6 +165,8 @@ def test_a_value_in_toml() -> None:
         param(Path("/x"), Path, '"/x"', id="path"),
         param(True, bool, "true", id="bool"),
         param(("a", 'b"'), tuple[str, ...], '["a", "b\\""]', id="list"),
+        param(4 * 2**20, Octets | Seconds, '"4MiB"', id="a size or a duration: a size"),
+        param(600.0, Octets | Seconds, '"10m"', id="a size or a duration: a duration"),
     ],
 )
 def test_spelling(value: object, hint: Any, text: str) -> None:

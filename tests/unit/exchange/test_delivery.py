@@ -5,14 +5,18 @@ from __future__ import annotations
 import gzip
 import time
 from dataclasses import replace
+from hashlib import shake_256
 
 import pytest
 
 from proxy.codings.registry import Coding
+from proxy.exchange.answer import Flow
 from proxy.exchange.delivery import PIECE, Assembled, lengthy
 from proxy.exchange.forms import kept_key
+from proxy.exchange.options import ExchangeOptions
 from proxy.exchange.respond import Shape, Slice
 from proxy.semantics.dates import format_date
+from proxy.semantics.units import Octets
 from proxy.store.base import BodyLost
 from tests.support.bench import Bench
 from tests.support.build import req
@@ -70,3 +74,23 @@ def test_the_length_of_what_is_not_sent(
 ) -> None:
     shaped = Shape(200, (("A", "b"),), (), length)
     assert lengthy(req(f"{method} {URL}"), shaped) == (("A", "b"), *said)
+
+
+async def test_a_form_that_its_last_client_leaves_is_not_kept() -> None:
+    bench, now = Bench(own=ExchangeOptions(finish_fill=Octets(0))), time.time()
+    fresh = stored("max-age=60", f"Date: {format_date(now)}", "Content-Encoding: gzip")
+    held = replace(fresh, request_time=now, response_time=now)
+    body = shake_256(b"form").digest(2**20)
+    held = bench.store.add(URL, held, gzip.compress(body))
+    bench.store.hot = False
+    asked = (f"GET {URL}", "Accept-Encoding: identity")
+    assert (await bench.get(*asked)).body == body
+    outcome = await bench.open(*asked)
+    assert isinstance(outcome.answer.body, Flow)
+    await outcome.answer.body.reader.read()
+    outcome.answer.body.reader.close()
+    await bench.settled()
+    assert bench.store.at(kept_key(held, Coding.IDENTITY)) == ()
+    assert [body.closed for body in bench.store.opened] == [1, 1]
+    assert (await bench.get(*asked)).body == body
+    assert len(bench.store.at(kept_key(held, Coding.IDENTITY))) == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from proxy.exchange.answer import Flow
@@ -10,6 +12,9 @@ from proxy.upstream.base import Lost, NotReached, UpstreamError
 from tests.support.bench import URL, Bench, answers, whole
 from tests.support.build import resp
 from tests.support.origin import Gate
+
+if TYPE_CHECKING:
+    from proxy.semantics.messages import ResponseHead
 
 FRESH = resp(200, "max-age=60", 'ETag: "1"')
 CUT = Lost(502, "connection_terminated", "cut")
@@ -276,6 +281,97 @@ async def test_a_range_does_not_lead_another_variant() -> None:
     part.open()
     gate.open()
     assert [(await whole(one)).body for one in (await ranged, leader)] == [b"01", b"one"]
+    await bench.settled()
+
+
+ALL = "Range: bytes=0-"
+SPAN = "Content-Range: bytes 0-9/10"
+
+
+@pytest.mark.parametrize(
+    ("status", "lines"),
+    [pytest.param(206, (SPAN,), id="206"), pytest.param(200, (), id="200, the range ignored")],
+)
+async def test_everything_by_a_range_leads(status: int, lines: tuple[str, ...]) -> None:
+    bench, gate = Bench(), Gate()
+    head = resp(status, "max-age=60", *lines)
+    bench.fetcher.says(URL, head, b"01234", b"56789", before=gate, length=10)
+    clients = [bench.start(f"GET {URL}", line) for line in (ALL, ALL, "X: y")]
+    await gate.reached()
+    gate.open()
+    got = await answers(clients)
+    assert [one.status for one in got] == [status, 206, 200]
+    assert [one.body for one in got] == [b"0123456789"] * 3
+    assert got[0].said("content-range") == (SPAN.partition(": ")[2] if lines else "")
+    assert [r.fields.get("range") for r in bench.fetcher.requests] == ["bytes=0-"]
+    await bench.settled()
+    assert (await bench.get()).reason is Reason.HIT
+
+
+async def test_everything_by_a_range_leads_another_variant() -> None:
+    bench, gate = Bench(), Gate()
+    bench.fetcher.says(URL, resp(200, "max-age=60", "Vary: X"), b"one", gate)
+    leader = await bench.open(f"GET {URL}", "X: 1")
+    other = resp(206, "max-age=60", "Vary: X", "Content-Range: bytes 0-2/3")
+    bench.fetcher.says(URL, other, b"two", length=3)
+    clients = [bench.start(f"GET {URL}", "X: 2", ALL) for _ in range(2)]
+    assert [(one.status, one.body) for one in await answers(clients)] == [(206, b"two")] * 2
+    gate.open()
+    assert (await whole(leader)).body == b"one"
+    assert bench.asked == 2
+    await bench.settled()
+
+
+@pytest.mark.parametrize(
+    ("head", "length"),
+    [
+        pytest.param(resp(206, "no-store", SPAN), 10, id="not for storing"),
+        pytest.param(resp(206, "max-age=60", "Content-Range: bytes 0-4/10"), 5, id="not all of it"),
+        pytest.param(resp(206, "max-age=60", SPAN), None, id="without a length in its framing"),
+        pytest.param(resp(416, "max-age=60", "Content-Range: bytes */0"), 0, id="there is nothing"),
+    ],
+)
+async def test_what_comes_of_such_a_range_may_be_for_one_alone(
+    head: ResponseHead, length: int | None
+) -> None:
+    bench, gate = Bench(), Gate()
+    body = bytes(10 if length is None else length)
+    for _ in range(3):
+        bench.fetcher.says(URL, head, body, length=length, before=gate)
+    clients = [bench.start(f"GET {URL}", ALL) for _ in range(3)]
+    await gate.reached()
+    gate.open()
+    got = await answers(clients)
+    assert [(one.status, one.body) for one in got] == [(head.status, body)] * 3
+    assert bench.asked == 3
+    assert bench.store.at(URL) == ()
+
+
+async def test_a_range_far_ahead_is_the_origins_and_not_stored() -> None:
+    bench, gate, size = Bench(), Gate(), 2**22
+    bench.fetcher.says(URL, FRESH, b"0", gate, bytes(size - 1), length=size)
+    leader = await bench.open()
+    line = f"Content-Range: bytes 3000000-3000001/{size}"
+    bench.fetcher.says(URL, resp(206, "max-age=60", 'ETag: "1"', line), b"ab", length=2)
+    got = await whole(await bench.open(f"GET {URL}", "Range: bytes=3000000-3000001"))
+    assert (got.status, got.body, got.reason) == (206, b"ab", Reason.NOT_STORED_UNDER_WAY)
+    assert "fwd=uri-miss; fwd-status=206" in got.said("cache-status")
+    gate.open()
+    assert len((await whole(leader)).body) == size
+    await bench.settled()
+    assert [one.part for one in bench.store.at(URL)] == [None]
+    assert (await bench.get()).reason is Reason.HIT
+
+
+async def test_an_origin_that_ignores_a_range_far_ahead_fills_nothing_twice() -> None:
+    bench, gate, size = Bench(), Gate(), 2**22
+    bench.fetcher.says(URL, FRESH, b"0", gate, bytes(size - 1), length=size)
+    leader = await bench.open()
+    bench.fetcher.says(URL, FRESH, b"another", length=7)
+    got = await whole(await bench.open(f"GET {URL}", "Range: bytes=3000000-"))
+    assert (got.status, got.body, got.reason) == (200, b"another", Reason.NOT_STORED_UNDER_WAY)
+    gate.open()
+    await whole(leader)
     await bench.settled()
 
 

@@ -126,3 +126,14 @@ async def test_cancelled_while_the_stale_body_is_opened() -> None:
     bench.store.opens.open()
     bench.fetcher.says(URL, FRESH, b"new")
     assert (await bench.get()).body == b"new"
+
+
+async def test_the_refresh_behind_has_no_client_that_could_leave() -> None:
+    bench, gate, body = Bench(), Gate(), bytes(6 * 2**20)
+    await already(bench, BEHIND)
+    bench.fetcher.says(URL, FRESH, b"!", gate, body, length=1 + len(body))
+    assert (await whole(await bench.open())).reason is Reason.STALE_WHILE_REVALIDATE
+    await gate.reached()
+    gate.open()
+    await bench.settled()
+    assert (await bench.get()).body == b"!" + body

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from proxy.exchange.fill import PIECE, WINDOW, Fill, FillState
+from proxy.exchange.fill import LONGEST, PIECE, WINDOW, Fill, FillState
+from proxy.semantics.units import Octets, Seconds
 from proxy.store.base import StoreFailed, TooLarge
 from proxy.upstream.base import BadResponse, Lost, UpstreamError
 from tests.support.fakes import FakeStore
@@ -48,7 +49,7 @@ async def test_readers_at_their_own_pace() -> None:
     late = fill.reader()
     fill.end()
     assert [await rest(one) for one in (first, second, late)] == [b"two", b"onetwo", b"onetwo"]
-    assert not fill.wanted
+    assert not fill.readers
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,7 @@ async def test_a_range_that_has_come_does_not_wait_for_the_rest() -> None:
     await feed(fill, b"abcdef")
     assert await rest(reader) == b"abc"
     assert fill.state is FillState.FLOWING
-    assert not fill.wanted
+    assert not fill.readers
 
 
 async def test_an_announced_length_is_known_and_an_unknown_one_becomes_known() -> None:
@@ -225,7 +226,6 @@ async def test_the_spool_goes_at_once_when_nobody_reads() -> None:
     await feed(fill, *[BLOCK] * 5)
     fill.end(CUT)
     fill.settle()
-    fill.settle()
     assert store.spools[0].abandoned == 1
 
 
@@ -271,3 +271,116 @@ async def test_a_cancelled_reader_does_not_hurt_the_others() -> None:
     leaving.close()
     await feed(fill, b"abc")
     assert await tasks[1] == b"abc"
+
+
+MIB = 2**20
+
+
+class Stops:
+    """Counts."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self) -> None:
+        self.count += 1
+
+
+async def turns() -> None:
+    """What is to be called at once has been."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+async def test_it_stops_when_the_last_reader_leaves() -> None:
+    fill, stops = fill_of(FakeStore(), 100 * MIB), Stops()
+    first, second = fill.reader(), fill.reader()
+    fill.watch(Octets(MIB), stops)
+    await fill.feed(b"abc")
+    first.close()
+    first.close()
+    await turns()
+    assert stops.count == 0
+    second.close()
+    assert stops.count == 0
+    await turns()
+    assert stops.count == 1
+
+
+async def test_who_comes_before_it_stops_saves_it() -> None:
+    fill, stops = fill_of(FakeStore(), 100 * MIB), Stops()
+    leaving = fill.reader()
+    fill.watch(Octets(0), stops)
+    leaving.close()
+    fill.reader()
+    await turns()
+    assert stops.count == 0
+
+
+async def test_a_range_that_was_read_leaves_like_any_other() -> None:
+    fill, stops = fill_of(FakeStore(), 100 * MIB), Stops()
+    reader = fill.reader(0, 2)
+    fill.watch(Octets(0), stops)
+    await fill.feed(b"abc")
+    assert await rest(reader) == b"ab"
+    await turns()
+    assert stops.count == 1
+
+
+async def test_a_window_stops_whatever_is_missing() -> None:
+    fill, stops = fill_of(FakeStore(), 6, largest=4), Stops()
+    reader = fill.reader()
+    fill.watch(Octets(MIB), stops)
+    with pytest.raises(TooLarge):
+        await fill.feed(b"abcde")
+    reader.close()
+    await turns()
+    assert stops.count == 1
+
+
+async def test_of_an_unknown_length_so_much_more_may_come() -> None:
+    fill, stops = fill_of(FakeStore()), Stops()
+    reader = fill.reader()
+    fill.watch(Octets(3), stops)
+    await fill.feed(bytes(10))
+    reader.close()
+    await fill.feed(b"abc")
+    with pytest.raises(Lost):
+        await fill.feed(b"d")
+    again = fill.reader()
+    await fill.feed(bytes(10))
+    again.close()
+    await fill.feed(b"abc")
+    assert stops.count == 0
+    fill.end()
+
+
+async def test_by_time_alone() -> None:
+    fill, stops = fill_of(FakeStore(), 100 * MIB), Stops()
+    reader = fill.reader()
+    fill.watch(Seconds(0.0), stops)
+    reader.close()
+    await turns()
+    assert stops.count == 1
+
+
+async def test_what_was_begun_for_the_cache_ends_by_time_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fill, stops = fill_of(FakeStore(), 100 * MIB), Stops()
+    fill.watch(Octets(0), stops)
+    fill.reader().close()
+    await turns()
+    assert (stops.count, LONGEST) == (0, 600.0)
+    fill.end()
+    monkeypatch.setattr("proxy.exchange.fill.LONGEST", Seconds(0.0))
+    fill_of(FakeStore(), 100 * MIB).watch(Octets(0), stops)
+    await turns()
+    assert stops.count == 1
+
+
+async def test_an_end_is_final() -> None:
+    fill = fill_of(FakeStore())
+    fill.end(CUT)
+    fill.end()
+    assert (fill.state, fill.error) == (FillState.BROKEN, CUT)

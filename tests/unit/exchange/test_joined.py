@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.exchange.joined import PIECE, Joined
-from proxy.upstream.base import Lost
+from proxy.exchange.delivery import PIECE
+from proxy.exchange.joined import Joined
+from proxy.store.base import BodyLost
 from tests.support.build import resp
 from tests.support.fakes import FakeBody, FakeResponse
 
@@ -42,7 +43,7 @@ async def test_in_pieces() -> None:
 async def test_a_part_that_is_lost_cuts_it() -> None:
     held = FakeBody(b"abc")
     held.lost = True
-    with pytest.raises(Lost):
+    with pytest.raises(BodyLost):
         await Joined(held, coming(b"d"), 1, found_first=True).read()
 
 

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
 from proxy.codings.options import CodingOptions
 from proxy.exchange import tasks
-from proxy.exchange.fill import WINDOW, Fill, FillState
+from proxy.exchange.fill import LONGEST, WINDOW, Fill, FillState
 from proxy.exchange.flights import Filling, Flights, Lead
+from proxy.exchange.joined import Joined
 from proxy.exchange.keeping import PUMP, Keeping
 from proxy.exchange.transcoding import Workshop
 from proxy.policy.stored import Part
+from proxy.semantics.units import Octets, Seconds
 from proxy.store.base import StoreFailed, TooLarge
 from proxy.upstream.base import Lost
 from tests.support.build import resp
-from tests.support.fakes import FakeResponse, FakeStore, Step
+from tests.support.fakes import FakeBody, FakeResponse, FakeStore, Step
 from tests.support.origin import Gate
 from tests.support.stored import stored
+
+if TYPE_CHECKING:
+    from proxy.policy.partial import Finish
 
 KEY = "http://a.example/x"
 CUT = Lost(502, "connection_terminated", "cut")
@@ -29,7 +36,7 @@ BLOCK = bytes(65536)
 class Place:
     """A store, flights and what keeps; one flight to land."""
 
-    def __init__(self, finish_fill: float = 600.0) -> None:
+    def __init__(self, finish_fill: Finish = LONGEST) -> None:
         self.store = FakeStore()
         self.flights = Flights()
         self.keeping = Keeping(self.store, self.flights, finish_fill, Workshop(CodingOptions()))
@@ -61,6 +68,13 @@ def answer(*steps: Step, length: int | None = None) -> FakeResponse:
 
 async def ended() -> None:
     await tasks.finish(PUMP, 5.0)
+
+
+async def stopped(fill: Fill) -> None:
+    """It has been given up within a few turns of the loop."""
+    for _ in range(9):
+        await asyncio.sleep(0)
+    assert fill.state is FillState.BROKEN
 
 
 async def test_a_body_at_hand_is_committed() -> None:
@@ -210,28 +224,62 @@ async def test_a_cut_body_is_never_stored() -> None:
     assert place.counted == {"incomplete": 1}
 
 
-async def test_a_deserted_fill_is_finished_within_its_bounds() -> None:
-    place, gate = Place(), Gate()
+async def test_what_nobody_reads_from_the_beginning_is_for_the_cache() -> None:
+    place, gate = Place(Octets(0)), Gate()
     fill = place.begin(answer(b"abc", gate, b"def"))
+    await gate.reached()
     fill.reader().close()
     gate.open()
     await ended()
     assert place.bodies == [b"abcdef"]
 
 
-async def test_a_deserted_fill_is_ended_after_its_bounds() -> None:
-    place = Place(finish_fill=0.0)
-    never = Gate()
-    response = answer(*[b"x"] * 1000, never)
+@pytest.mark.parametrize(
+    ("finish", "bodies"),
+    [
+        pytest.param(Octets(3), [b"abcdef"], id="little is missing"),
+        pytest.param(Octets(2), [], id="too much"),
+        pytest.param(Seconds(60.0), [b"abcdef"], id="in time"),
+        pytest.param(Seconds(0.0), [], id="too late"),
+    ],
+)
+async def test_a_deserted_fill_goes_on_or_stops_at_once(
+    finish: Finish, bodies: list[bytes]
+) -> None:
+    place, gate = Place(finish), Gate()
+    response = answer(b"abc", gate, b"def", length=6)
     fill = place.begin(response)
+    reader = fill.reader()
+    await gate.reached()
+    reader.close()
+    if not bodies:
+        await stopped(fill)  # although the origin says nothing
+        await ended()
+        assert (response.closed, place.counted, place.is_over) == (1, {"incomplete": 1}, True)
+    gate.open()
     await ended()
-    assert (fill.state, place.bodies, response.closed) == (FillState.BROKEN, [], 1)
+    assert place.bodies == bodies
+
+
+async def test_nobody_can_join_what_is_about_to_stop() -> None:
+    place, never = Place(Octets(0)), Gate()
+    fill = place.begin(answer(b"abc", never))
+    reader = fill.reader()
+    await never.reached()
+    reader.close()
+    while not place.is_over:
+        assert place.keeping.latest(KEY) is fill  # whom to join saves it
+        await asyncio.sleep(0)
+    assert (place.keeping.latest(KEY), fill.state) == (None, FillState.BROKEN)
+    await ended()
 
 
 async def test_a_reader_that_comes_back_saves_it() -> None:
-    place, gates = Place(finish_fill=0.0), [Gate(), Gate()]
+    place, gates = Place(Octets(0)), [Gate(), Gate()]
     fill = place.begin(answer(b"a", gates[0], *[b"x"] * 100, gates[1]))
+    leaving = fill.reader()
     await gates[0].reached()
+    leaving.close()
     reader = fill.reader()
     gates[0].open()
     await gates[1].reached()
@@ -239,6 +287,28 @@ async def test_a_reader_that_comes_back_saves_it() -> None:
     await ended()
     reader.close()
     assert place.bodies == [b"a" + b"x" * 100]
+
+
+async def test_a_spool_is_given_back_when_it_stops() -> None:
+    place, never = Place(Octets(0)), Gate()
+    fill = place.begin(answer(*[BLOCK] * 8, never))
+    reader = fill.reader()
+    await never.reached()
+    reader.close()
+    await stopped(fill)
+    await ended()
+    assert [spool.abandoned for spool in place.store.spools] == [1]
+
+
+async def test_what_is_stored_may_be_lost_while_it_is_made_into_more() -> None:
+    place, gate = Place(), Gate()
+    body = FakeBody(b"abc")
+    joined = Joined(body, answer(gate, b"d"), 1, found_first=True)
+    fill = place.keeping.begin(KEY, STORED, joined, 0, None, None)
+    body.lost = True
+    gate.open()
+    await ended()
+    assert isinstance(fill.error, Lost)
 
 
 async def test_a_window_that_nobody_reads_is_cut() -> None:

@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from proxy.policy import partial
-from proxy.policy.partial import Missing
+from proxy.policy.partial import AHEAD, Missing
 from proxy.policy.stored import Part, StoredResponse
 from proxy.semantics.messages import Request, ResponseHead
+from proxy.semantics.units import Octets, Seconds
 from tests.support.build import fields, req, resp
 from tests.support.stored import GET, NOW, OPTIONS, URL, at, get, stored
 
@@ -139,16 +140,68 @@ def test_joining_validates() -> None:
 
 
 @pytest.mark.parametrize(
-    ("head", "brought"),
+    ("asked", "length", "ahead"),
     [
-        param(more("5-9/10"), True, id="the same octets"),
-        param(more("5-8/10"), False, id="fewer"),
-        param(more("4-9/10"), False, id="more"),
-        param(more("5-9/10", status=200), False, id="not a 206"),
-        param(resp(206, "", TAG), False, id="no range"),
+        param(None, 2**30, False, id="no range"),
+        param("0-9", 2**30, False, id="behind"),
+        param("2000000-2000009", 2**30, False, id="near"),
+        param(f"{10**6 + AHEAD}-", 2**30, False, id="as near as it may be"),
+        param(f"{10**6 + AHEAD + 1}-", 2**30, True, id="far ahead"),
+        param("-500", 2**30, True, id="the end"),
+        param("-500", 2 * 10**6, False, id="the end, near"),
+        param("0-", 2**30, False, id="all of it"),
+        param("9-1", 2**30, False, id="no range after all"),
+        param(f"{2**30}-", 2**30, False, id="416"),
+        param("0-9", None, True, id="of an unknown length"),
+        param("0-", None, False, id="all of an unknown length"),
     ],
 )
-def test_what_was_asked_for(head: ResponseHead, brought: bool) -> None:
-    gap = partial.missing(part("0-4/10"), Part(0, 4, 10), GET)
-    assert gap is not None
-    assert gap.is_brought_by(head) is brought
+def test_is_ahead(asked: str | None, length: int | None, ahead: bool) -> None:
+    request = get(f"Range: bytes={asked}") if asked else GET
+    whole = stored("max-age=60", TAG)
+    assert partial.is_ahead(request, whole, length, 10**6) is ahead
+
+
+def test_if_range_of_another_version_is_not_ahead() -> None:
+    request = get("Range: bytes=99999999-", 'If-Range: "b"')
+    assert not partial.is_ahead(request, stored("max-age=60", TAG), 2**30, 0)
+
+
+@pytest.mark.parametrize(
+    ("lines", "everything"),
+    [
+        param(["Range: bytes=0-"], True, id="from the first octet to the last"),
+        param(["Range: Bytes=0-"], True, id="9110-14.1 the unit in any case"),
+        param(["Range: bytes=0-99"], False, id="to some octet"),
+        param(["Range: bytes=1-"], False, id="from another"),
+        param(["Range: bytes=0-", 'If-Range: "a"'], False, id="of that version"),
+        param([], False, id="no range"),
+    ],
+)
+def test_is_for_all(lines: list[str], everything: bool) -> None:
+    assert partial.is_for_all(get(*lines)) is everything
+
+
+MIB = 2**20
+INF = float("inf")
+
+
+@pytest.mark.parametrize(
+    ("finish", "received", "length", "limit"),
+    [
+        param(Octets(4 * MIB), 96 * MIB, 100 * MIB, INF, id="as little as that"),
+        param(Octets(MIB), 90 * MIB, 100 * MIB, INF, id="a tenth, if that is more"),
+        param(Octets(4 * MIB), 90 * MIB - 1, 100 * MIB, 90 * MIB - 1, id="too much"),
+        param(Octets(4 * MIB), 0, 4 * MIB, INF, id="all of a small one"),
+        param(Octets(4 * MIB), 5, None, 5 + 4 * MIB, id="an unknown length: so much more"),
+        param(Octets(0), 9, 10, 9, id="nothing at all"),
+        param(Octets(0), 10, 10, INF, id="nothing at all, but its end"),
+        param(Octets(0), 9, None, 9, id="nothing of an unknown length"),
+        param(Seconds(600.0), 0, 100 * MIB, INF, id="by time alone"),
+        param(Seconds(0.0), 0, None, INF, id="by time alone, which is none"),
+    ],
+)
+def test_how_far_it_goes_on(
+    finish: partial.Finish, received: int, length: int | None, limit: float
+) -> None:
+    assert partial.goes_on_to(finish, received, length) == limit
