@@ -159,6 +159,8 @@ class Delivery:
         if again:
             fill = self._keep(view, key, await self._transcoded(view, coders, (0, view.length)))
         if fill is not None:
+            # Who wants a part of it comes again for another, and it would be made from the start.
+            fill.for_cache |= shaped.status == 206
             return shaped, Flow(fill.reader(piece.offset, shaped.length), shaped.length)
         span = (piece.offset, shaped.length)
         return shaped, Flow(await self._transcoded(view, coders, span), shaped.length)

@@ -46,8 +46,8 @@ class Fill:
 
     __slots__ = (
         "_chunks", "_finish", "_largest", "_limit", "_readers", "_settled", "_spool", "_stop",
-        "_store", "_timer", "_unverified", "_verifier", "_waiting", "base", "error", "length",
-        "received", "state", "stored", "storing",
+        "_store", "_timer", "_unverified", "_verifier", "_waiting", "base", "error", "for_cache",
+        "length", "received", "state", "stored", "storing",
     )  # fmt: skip
 
     def __init__(
@@ -65,6 +65,7 @@ class Fill:
         self.state = FillState.FLOWING
         self.error: UpstreamError | None = None
         self.storing = True
+        self.for_cache = False  # it goes on whatever is missing when the last client leaves
         self._store = store
         self._largest = largest  # octets that a rule lets be stored, None for the store's limit
         self._verifier = verifier  # looks whether others could decode the body
@@ -84,7 +85,8 @@ class Fill:
 
         What nobody reads now was begun for the cache alone: only time ends it.
         """
-        self._finish, self._stop = finish if self._readers else LONGEST, stop
+        self.for_cache |= not self._readers
+        self._finish, self._stop = finish, stop
         self._weigh()
 
     def _weigh(self) -> None:
@@ -93,8 +95,9 @@ class Fill:
             self._timer.cancel()
         if self._readers or self._stop is None:
             return
-        patience = self._finish if isinstance(self._finish, float) else LONGEST
-        self._limit = goes_on_to(self._finish, self.received, self.length)
+        finish = LONGEST if self.for_cache else self._finish
+        patience = finish if isinstance(finish, float) else LONGEST
+        self._limit = goes_on_to(finish, self.received, self.length)
         if self._limit <= self.received or not self.storing:
             patience = Seconds(0.0)
         self._timer = asyncio.get_running_loop().call_later(patience, self._stop)

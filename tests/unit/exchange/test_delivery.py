@@ -76,21 +76,28 @@ def test_the_length_of_what_is_not_sent(
     assert lengthy(req(f"{method} {URL}"), shaped) == (("A", "b"), *said)
 
 
-async def test_a_form_that_its_last_client_leaves_is_not_kept() -> None:
+@pytest.mark.parametrize(
+    ("lines", "kept"),
+    [
+        pytest.param((), False, id="all of it"),
+        pytest.param(("Range: bytes=0-9",), True, id="a part: he comes again for another"),
+    ],
+)
+async def test_a_form_that_its_last_client_leaves(lines: tuple[str, ...], kept: bool) -> None:
     bench, now = Bench(own=ExchangeOptions(finish_fill=Octets(0))), time.time()
     fresh = stored("max-age=60", f"Date: {format_date(now)}", "Content-Encoding: gzip")
-    held = replace(fresh, request_time=now, response_time=now)
     body = shake_256(b"form").digest(2**20)
+    held = replace(fresh, request_time=now, response_time=now, decoded_length=len(body))
     held = bench.store.add(URL, held, gzip.compress(body))
     bench.store.hot = False
     asked = (f"GET {URL}", "Accept-Encoding: identity")
     assert (await bench.get(*asked)).body == body
-    outcome = await bench.open(*asked)
+    outcome = await bench.open(*asked, *lines)
     assert isinstance(outcome.answer.body, Flow)
     await outcome.answer.body.reader.read()
     outcome.answer.body.reader.close()
     await bench.settled()
-    assert bench.store.at(kept_key(held, Coding.IDENTITY)) == ()
+    assert len(bench.store.at(kept_key(held, Coding.IDENTITY))) == kept
     assert [body.closed for body in bench.store.opened] == [1, 1]
     assert (await bench.get(*asked)).body == body
     assert len(bench.store.at(kept_key(held, Coding.IDENTITY))) == 1
