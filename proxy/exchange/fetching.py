@@ -237,7 +237,9 @@ class Fetching:
             await fill.settled()  # whether it can be decoded is just being looked at
             return None
         errand.as_asked = True
-        if not can_receive(request, fill.stored) or (made and "range" in request.fields):
+        # A part of what is decoded on the way cannot be cut before its length is known.
+        cut = made and "range" in request.fields and "if-range" not in request.fields
+        if cut or not can_receive(request, fill.stored):
             return await self.fetch(errand)
         reason, asked = _told(role, wanted, fill.stored.head.status)
         status = asked.status if asked is not None else 0
