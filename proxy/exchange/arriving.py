@@ -1,38 +1,43 @@
-"""What has arrived from the origin: it is stored and read along with others, or passed on."""
+"""What has arrived from the origin: it freshens what is stored, is stored itself, or passed on."""
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from proxy.codings.transformable import is_verbatim, selecting
-from proxy.exchange import echo, errors
+from proxy.exchange import echo, errors, respond
 from proxy.exchange.answer import Outcome
-from proxy.exchange.flights import Uncacheable
+from proxy.exchange.flights import Refreshed, Uncacheable
+from proxy.exchange.keeping import PUMP
 from proxy.exchange.names import body_id
+from proxy.exchange.tasks import launch
 from proxy.exchange.voice import Forwarded
-from proxy.policy import storing
+from proxy.policy import freshening, storing
 from proxy.policy.reasons import Reason
 from proxy.semantics import ranges
 from proxy.store.base import StoreFailed, TooLarge
 
 if TYPE_CHECKING:
     from proxy.exchange.delivery import Delivery
-    from proxy.exchange.errand import Errand
     from proxy.exchange.fill import Fill
-    from proxy.exchange.flights import Flights
+    from proxy.exchange.flights import Flight, Flights
     from proxy.exchange.forms import Formed
     from proxy.exchange.keeping import Keeping
-    from proxy.exchange.origin import Asked
-    from proxy.exchange.validating import Validating
+    from proxy.exchange.origin import Asked, Errand
+    from proxy.policy.freshening import Freshening
     from proxy.policy.options import Options
     from proxy.semantics.fields import Fields
     from proxy.semantics.messages import Request
+    from proxy.store.base import Store
     from proxy.upstream.base import UpstreamError
 
-# Answers to a validation which say that the representation is another one now, or none.
-_FULL: Final = frozenset({200, 203, 204, 300, 301, 302, 303, 307, 308, 404, 410})
+log = logging.getLogger("forecache")
+
+# The cache is not asked about these: that they are not stored is no news.
+_NOT_ASKED: Final = frozenset({Reason.METHOD, Reason.REQUEST_BODY})
 
 
 class Arriving:
@@ -40,24 +45,61 @@ class Arriving:
 
     def __init__(
         self,
+        store: Store,
         options: Options,
         flights: Flights,
-        *,
         delivery: Delivery,
         keeping: Keeping,
-        validating: Validating,
     ) -> None:
+        self._store = store
         self._options = options
         self._flights = flights
         self._delivery = delivery
         self._keeping = keeping
-        self._validating = validating
+
+    def validated(self, errand: Errand, asked: Asked) -> Freshening | None:
+        """What this 304 says to answer with; None: it is about nothing that is stored (§4.3.4).
+
+        Those who follow the flight get what the 304 validated, if others may have it.
+        """
+        request, found, flight = errand.inbound.request, errand.found.variants, errand.flight
+        made = freshening.by_not_modified(found, request, asked.head, asked.times, self._options)
+        if made is None:
+            return None
+        if flight is not None:
+            flight.land(Refreshed(made.current))
+        if made.news or made.gone:
+            launch(self._write(errand.key, made, flight), PUMP + errand.key)
+        elif flight is not None:
+            self._flights.over(flight, Uncacheable())
+        return made
+
+    async def _learn(self, errand: Errand, asked: Asked) -> None:
+        request, found = errand.inbound.request, errand.found.variants
+        head, times, validating = asked.head, asked.times, bool(errand.wanted.conditional)
+        made = freshening.by_unstored(
+            found, request, head, times, self._options, validating=validating
+        )
+        if made is not None and request.method == "HEAD":
+            await self._write(errand.key, made, None)
+        elif made is not None:
+            launch(self._write(errand.key, made, None), PUMP + errand.key)
+
+    async def _write(self, key: str, made: Freshening, flight: Flight | None) -> None:
+        try:
+            if made.gone:
+                await self._store.remove(key, made.gone)
+            if made.news:
+                await self._store.update(key, made.news)
+        except StoreFailed as failure:
+            log.info("%s keeps its old fields: %s", key, failure)
+        finally:
+            if flight is not None:
+                self._flights.over(flight, Uncacheable())
 
     async def final(self, errand: Errand, asked: Asked) -> Outcome:
         """Any other final response: store it, or pass it on."""
         request, wanted = errand.inbound.request, errand.wanted
-        if request.method == "HEAD":
-            await self._validating.learn_from_head(request, errand.key, errand.found, asked)
         verdict = self._may_store(errand, asked)
         if isinstance(verdict, storing.Store):
             try:
@@ -67,18 +109,22 @@ class Arriving:
             except StoreFailed:
                 reason = Reason.NOT_STORED_STORE_FAILED
         else:
-            reason = verdict.reason
-            if wanted.conditional and request.method == "GET" and asked.head.status in _FULL:
-                self._validating.superseded(request, errand.key, errand.found)
+            reason = wanted.reason if wanted.reason in _NOT_ASKED else verdict.reason
+        await self._learn(errand, asked)
         if errand.flight is not None:
             self._flights.uncacheable(errand.flight.key, time.time())
             self._flights.over(errand.flight, Uncacheable())
-            return self.pass_on(request, asked, wanted.reason, reason)
         formed = self._formed(request, asked)
-        if formed[1] is None:
+        if errand.flight is None and formed[1] is None:
             as_sent = asked._replace(head=formed[0])
             known = echo.of_passing(errand, as_sent, reason, self._delivery.voice)
             echo.keep(request, known)
+        if wanted.conditional is not None:
+            # The client's own preconditions, which had given way to ours.
+            head = respond.not_modified(request, formed[0], asked.response_time)
+            if head is not None:
+                asked.response.close()
+                formed = head, None
         return self._passed(asked, formed, wanted.reason, reason)
 
     def _may_store(self, errand: Errand, asked: Asked) -> storing.Storing:

@@ -256,7 +256,7 @@ class Delivery:
         signed = self.voice.of_origin(
             head.status, head.reason, head.fields.lines, reason, forwarded
         )
-        octets = response.at_hand()
+        octets = b"" if head.status == 304 else response.at_hand()
         if coders is None:
             body: Body = Flow(response, response.length) if octets is None else Inline(octets)
             return Answer(signed, body)

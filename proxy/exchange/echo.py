@@ -23,9 +23,8 @@ from proxy.wire.heads import render_response
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from proxy.exchange.errand import Errand
     from proxy.exchange.forms import View
-    from proxy.exchange.origin import Asked, Wanted
+    from proxy.exchange.origin import Asked, Errand, Wanted
     from proxy.exchange.voice import Voice
     from proxy.policy.options import Options
     from proxy.policy.stored import StoredResponse

@@ -10,8 +10,8 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from proxy.exchange.errand import Errand
     from proxy.exchange.flights import Flight, Flights
+    from proxy.exchange.origin import Errand
     from proxy.policy.stored import StoredResponse
     from proxy.store.base import Store
 

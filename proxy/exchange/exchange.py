@@ -15,26 +15,25 @@ from proxy.codings.transformable import can_receive
 from proxy.exchange import errors
 from proxy.exchange.answer import Answer, Outcome, Tunnel
 from proxy.exchange.delivery import Delivery
-from proxy.exchange.errand import Errand
 from proxy.exchange.fetching import Fetching
 from proxy.exchange.flights import Flights
 from proxy.exchange.forms import Forms
 from proxy.exchange.keeping import Keeping
-from proxy.exchange.origin import Asked, Asking, Wanted
+from proxy.exchange.origin import Asked, Asking, Errand, Wanted
 from proxy.exchange.own import asked_of_us
 from proxy.exchange.removing import Removing
 from proxy.exchange.repeating import Repeats
 from proxy.exchange.transcoding import Workshop
-from proxy.policy import keys, reuse, rules, storing
+from proxy.policy import keys, reuse, rules
 from proxy.policy.reasons import Reason
 from proxy.policy.standing import standing
 from proxy.semantics import forwarding
 from proxy.semantics.messages import SAFE_METHODS, ResponseHead
-from proxy.store.base import Found, StoreFailed, TooLarge
+from proxy.store.base import Found
 from proxy.upstream.base import UpstreamError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from proxy.access.rules import Verdict
     from proxy.exchange.answer import Inbound
@@ -51,7 +50,9 @@ if TYPE_CHECKING:
 
 _ABOUT_STORED: Final = (reuse.Serve, reuse.ServeAndRevalidate, reuse.Revalidate)
 _FOR_ONE_CLIENT: Final = frozenset({Reason.CONNECTION_LOGIN, Reason.UPGRADE})
-_ATTEMPTS: Final = 8  # times that a request looks again after somebody else's change
+# Times that a request looks again after somebody else's change. Few: each may have been a client
+# who left while the origin was still about the answer, and took it with him.
+_ATTEMPTS: Final = 3
 
 
 class Exchange:
@@ -74,17 +75,12 @@ class Exchange:
         self._options = options
         self._voice = voice
         self._asking = Asking(fetcher, voice, options, coding)
-        self._keeping = Keeping(store, self.flights, own.finish_fill, self.shop)
+        self.keeping = Keeping(store, self.flights, own.finish_fill, self.shop)
         self._delivery = Delivery(
-            store, options, voice, self._keeping, forms=self.forms, shop=self.shop
+            store, options, voice, self.keeping, forms=self.forms, shop=self.shop
         )
         self._fetching = Fetching(
-            store,
-            options,
-            self.flights,
-            asking=self._asking,
-            delivery=self._delivery,
-            keeping=self._keeping,
+            store, options, self.flights, self._asking, self._delivery, self.keeping
         )
         self._arriving = self._fetching.arriving
         self.removing = Removing(store, self.key, self.keys_under_way)
@@ -121,21 +117,13 @@ class Exchange:
         except UpstreamError as error:
             return self._arriving.failed(error)
 
-    def fills(self) -> list[tuple[str, Fill]]:
-        """What is on its way into the store, by key."""
-        return self._keeping.under_way()
-
-    def stores(self) -> Mapping[str, int]:
-        """What came of storing, since the start, by outcome."""
-        return self._keeping.ended
-
     def keys_under_way(self) -> set[str]:
         """Keys for which the origin is being asked, or something is being stored."""
-        return self.flights.keys() | {key for key, _ in self._keeping.unfinished()}
+        return self.flights.keys() | {key for key, _ in self.keeping.unfinished()}
 
     async def settled(self, key: str) -> None:
         """Wait for what has all its octets and is about to be stored under the key."""
-        fill = self._keeping.latest(key)
+        fill = self.keeping.latest(key)
         if fill is not None and fill.received == fill.length:
             await fill.settled()
 
@@ -150,7 +138,7 @@ class Exchange:
 
     async def _cached(self, inbound: Inbound) -> Outcome:
         key = standing(inbound.request, self._options).key
-        fill = self._keeping.arrived(key)
+        fill = self.keeping.arrived(key)
         if fill is not None and (outcome := await self._just_arrived(inbound.request, fill)):
             return outcome
         for _ in range(_ATTEMPTS):
@@ -189,14 +177,14 @@ class Exchange:
                 lost = Errand(inbound, key, found, Wanted(Reason.DAMAGED))
                 return outcome or await self._fetching.ask(lost)
             case reuse.ServeAndRevalidate(stored=stored, conditional=conditional):
-                wanted = Wanted(Reason.EXPIRED, conditional)
-                self._fetching.revalidate_behind(Errand(inbound, key, found, wanted))
+                wanted = Wanted(Reason.EXPIRED, conditional, stored, decision.on_error_until)
+                self._fetching.fetch_behind(Errand(inbound, key, found, wanted))
                 reason = Reason.STALE_WHILE_REVALIDATE
                 return await self._delivery.serve(inbound.request, key, stored, now, reason)
             case reuse.Revalidate():
-                wanted = Wanted(
-                    decision.reason, decision.conditional, decision.stored, decision.on_error_until
-                )
+                # Without a validator of ours the client's own preconditions stay.
+                ours = decision.conditional or None
+                wanted = Wanted(decision.reason, ours, decision.stored, decision.on_error_until)
                 errand = Errand(inbound, key, found, wanted)
                 # What the client's own words selected is asked for in them again.
                 errand.as_asked = dict(decision.stored.selecting).get("accept-encoding") is not None
@@ -234,14 +222,10 @@ class Exchange:
         except BaseException:
             asked.response.close()  # cancelled: nobody will read it
             raise
-        verdict = storing.may_store(request, asked.head, asked.response_time, self._options)
-        if isinstance(verdict, storing.Store) and why not in _FOR_ONE_CLIENT:
-            try:
-                errand = Errand(inbound, key, Found((), 0), Wanted(why), None, since)
-                return self._arriving.keep(errand, asked, verdict)
-            except (StoreFailed, TooLarge):
-                pass  # it is passed on, which is what matters to this client
-        return self._arriving.pass_on(request, asked, why, why)
+        if why in _FOR_ONE_CLIENT:
+            return self._arriving.pass_on(request, asked, why, why)
+        errand = Errand(inbound, key, Found((), 0), Wanted(why), None, since)
+        return await self._arriving.final(errand, asked)
 
     def _switched(self, upgraded: Upgraded) -> Outcome:
         assert upgraded.head is not None

@@ -31,9 +31,8 @@ from proxy.exchange.lately import Lately
 from proxy.exchange.names import body_id
 from proxy.exchange.origin import Wanted
 from proxy.exchange.tasks import launch
-from proxy.exchange.validating import Validating, selected
 from proxy.exchange.voice import Forwarded
-from proxy.policy import keys, partial, reuse, storing
+from proxy.policy import keys, partial, reuse, revalidation, storing
 from proxy.policy.reasons import Reason
 from proxy.policy.standing import standing
 from proxy.semantics.fields import NO_FIELDS
@@ -41,14 +40,13 @@ from proxy.store.base import BodyLost, Found, StoreFailed, TooLarge
 from proxy.upstream.base import BadResponse, NotReached, UpstreamError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import Awaitable
 
     from proxy.exchange.delivery import Delivery
-    from proxy.exchange.errand import Errand
     from proxy.exchange.fill import Fill
     from proxy.exchange.flights import Flight, Flights
     from proxy.exchange.keeping import Keeping
-    from proxy.exchange.origin import Asked, Asking
+    from proxy.exchange.origin import Asked, Asking, Errand
     from proxy.policy.options import Options
     from proxy.policy.stored import StoredResponse
     from proxy.semantics.messages import Request
@@ -60,8 +58,6 @@ log = logging.getLogger("forecache")
 _OWN_VIEW: Final = frozenset(
     {"range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since"}
 )
-# Of those, what no whole response answers in the end.
-_ONE_BY_ONE: Final = frozenset({"range", "if-match", "if-unmodified-since"})
 _PAST_US: Final = 600.0  # seconds for which a 304 that went past us is remembered
 _FAILING: Final = frozenset({500, 502, 503, 504})  # RFC 5861 §4
 
@@ -74,7 +70,6 @@ class Fetching:
         store: Store,
         options: Options,
         flights: Flights,
-        *,
         asking: Asking,
         delivery: Delivery,
         keeping: Keeping,
@@ -85,83 +80,76 @@ class Fetching:
         self._asking = asking
         self._delivery = delivery
         self._keeping = keeping
-        self._validating = validating = Validating(store, options, flights)
         self._validated_past_us = Lately(_PAST_US)
-        self.arriving = Arriving(
-            options,
-            flights,
-            delivery=delivery,
-            keeping=keeping,
-            validating=validating,
-        )
+        self._fetched_beside = Lately(_PAST_US)
+        self.arriving = Arriving(store, options, flights, delivery, keeping)
 
     def ask(self, errand: Errand) -> Awaitable[Outcome | None]:
         """Fetch, alone or as one of many."""
         if standing(errand.inbound.request, self._options).passes_by is not None:
             errand.found = Found((), 0)  # what is stored learns nothing from the answer
             return self.fetch(errand)
-        if _is_own_view(errand.inbound.request, errand.wanted):
-            return self._ask_for_one(errand)
-        return self._join(errand, errand.key)
-
-    def _ask_for_one(self, errand: Errand) -> Awaitable[Outcome | None]:
-        key = errand.key
+        if not _is_own_view(errand.inbound.request, errand.wanted):
+            return self._join(errand, errand.key)
         # Who may not lead can still read along once it is known what there is to read.
-        if self._flights.landed(key, self._store.removals(key)):
-            return self._join(errand, key)
-        if self._is_worth_having(errand.inbound.request, key):
-            errand.wanted = errand.wanted._replace(conditional=NO_FIELDS)
-            return self._join(errand, key)
-        return self.fetch(errand)
-
-    def _is_worth_having(self, request: Request, key: str) -> bool:
-        """Clients validate what they hold again and again: after the second time we hold it too.
-
-        Not after the first, which may be the last: a whole response for one 304 is a bad bargain.
-        """
-        now = time.time()
-        return (
-            request.method == "GET"
-            and _ONE_BY_ONE.isdisjoint(request.fields.names())
-            and self._validated_past_us.holds(key, now)
-            and not self._flights.is_uncacheable(key, now)
-        )
+        flight = self._flights.under_way(errand.key, self._store.removals(errand.key))
+        if flight is None or flight.outcome is None:
+            return self.fetch(errand)
+        return self._follow(errand, Follow(flight, early=False))
 
     def _join(self, errand: Errand, flight_key: str) -> Awaitable[Outcome | None]:
-        role = self._flights.join(flight_key, time.time(), self._store.removals(errand.key))
+        now, asked = time.time(), standing(errand.inbound.request, self._options).directives
+        since = reuse.asked_since(asked, now)
+        role = self._flights.join(flight_key, now, self._store.removals(errand.key), since)
         match role:
             case Alone():
                 return self.fetch(errand)
-            case Lead(flight):
-                return self.lead(errand, flight)
             case Follow():
                 return self._follow(errand, role)
+            case Lead(flight):
+                errand.flight = flight
+                # When another worker began nobody knows.
+                alone = self._flights.leases is None or since > 0
+                work = self.fetch(errand) if alone else self._among_workers(errand, flight)
+                return self._landing(errand, work)
             case _:
                 assert_never(role)
 
-    def revalidate_behind(self, errand: Errand) -> None:
-        """Stale-while-revalidate: nobody waits for it (RFC 5861 §3)."""
+    def _passes(self, errand: Errand, asked: Asked) -> None:
+        """A 304 goes past us. Who validated what we do not hold, will again: we fetch it, too.
+
+        Not after the first time, which may be the last: a whole response for one 304 is a bad
+        bargain. And not again soon, whatever comes of it.
+        """
+        key, now, request = errand.key, asked.response_time, errand.inbound.request
+        if self._fetched_beside.holds(key, now) or self._flights.is_uncacheable(key, now):
+            return
+        if not revalidation.whole_may_be_stored(request, asked.head, self._options, now):
+            return
+        if not self._validated_past_us.holds(key, now):
+            self._validated_past_us.note(key, now)
+            return
+        self._fetched_beside.note(key, now)
+        self.fetch_behind(replace(errand, wanted=errand.wanted._replace(conditional=NO_FIELDS)))
+
+    def fetch_behind(self, errand: Errand) -> None:
+        """For the cache: nobody waits for it (RFC 5861 §3), unless somebody joins."""
         key, inbound = errand.key, errand.inbound
         role = self._flights.join(key, time.time(), self._store.removals(key))
         if isinstance(role, Lead) and not self._flights.lease(role.flight):
             self._flights.over(role.flight, Left())  # another worker is about it
         elif isinstance(role, Lead):
-            getting = replace(inbound.request, method="GET")
+            # What comes is stored, and no answer: for who has it already there is nothing to read.
+            fields = inbound.request.fields.replacing("If-None-Match", "*")
+            getting = replace(inbound.request, method="GET", fields=fields)
             errand.inbound = inbound._replace(request=getting, on_interim=lambda _: None)
-            launch(self._behind(errand, role.flight), PUMP + key)
+            errand.flight = role.flight
+            launch(self._behind(errand), PUMP + key)
 
-    async def _behind(self, errand: Errand, flight: Flight) -> None:
-        errand.flight = flight
+    async def _behind(self, errand: Errand) -> None:
         outcome = await self._landing(errand, self.fetch(errand))
         if outcome is not None:
             release(outcome.answer.body)
-
-    async def lead(self, errand: Errand, flight: Flight) -> Outcome | None:
-        """Fetch for all who follow; when our client leaves too early another one leads."""
-        errand.flight = flight
-        alone = self._flights.leases is None
-        work = self.fetch(errand) if alone else self._among_workers(errand, flight)
-        return await self._landing(errand, work)
 
     async def _among_workers(self, errand: Errand, flight: Flight) -> Outcome | None:
         """Another one may be asking the origin for the same: then see what it stores."""
@@ -175,10 +163,9 @@ class Fetching:
         self, errand: Errand, found: tuple[StoredResponse, ...]
     ) -> Outcome | None:
         request, now, why = errand.inbound.request, time.time(), Reason.COLLAPSED
-        decision = reuse.decide(request, found, now, self._options)
-        if not isinstance(decision, reuse.Serve) or not can_receive(request, decision.stored):
+        stored = reuse.shared(request, found, now, self._options)
+        if stored is None or not can_receive(request, stored):
             return None
-        stored = decision.stored
         asked = Forwarded(errand.wanted.reason, stored.head.status, collapsed=True)
         return await self._delivery.serve(request, errand.key, stored, now, why, asked)
 
@@ -187,6 +174,7 @@ class Fetching:
         return await self._landing(errand, self.hear(errand, coming))
 
     async def _landing(self, errand: Errand, work: Awaitable[Outcome | None]) -> Outcome | None:
+        """Fetch for all who follow; when our client leaves too early another one leads."""
         try:
             return await work
         finally:
@@ -205,11 +193,7 @@ class Fetching:
             case Elsewhere(found):
                 return await self._stored_elsewhere(errand, found)
             case Erred(error):
-                # What befell one request after it was sent may be its own doing: look again.
-                shared = isinstance(error, NotReached) or error.status == 504
-                return await self._stale(errand) or (
-                    self.arriving.failed(error) if shared else None
-                )
+                return await self._stale(errand) or self.arriving.failed(error)
             case Failing(status):
                 return await self._stale(errand, status) or await self.fetch(errand)
             case Uncacheable():
@@ -230,7 +214,8 @@ class Fetching:
             return await self._join(errand, f"{errand.key} {variant}")
         now = time.time()
         ahead = partial.is_ahead(request, fill.stored, fill.length, fill.received)
-        if ahead or self._fitting((fill.stored,), request, now, role) is None:
+        shared = reuse.shared(request, (fill.stored,), now, self._options, early=role.early)
+        if ahead or shared is None:
             return await self.fetch(errand)
         made = self._delivery.forms.passing(request, fill.stored, fill.length).coders is not None
         if made and fill.state is FillState.WHOLE:
@@ -253,24 +238,11 @@ class Fetching:
         self, errand: Errand, role: Follow, validated: tuple[StoredResponse, ...]
     ) -> Outcome | None:
         request, now = errand.inbound.request, time.time()
-        stored = self._fitting(validated, request, now, role)
+        stored = reuse.shared(request, validated, now, self._options, early=role.early)
         if stored is None:
             return await self.fetch(errand)
         reason, asked = _told(role, errand.wanted, 304)
         return await self._delivery.serve(request, errand.key, stored, now, reason, asked)
-
-    def _fitting(
-        self, offered: Sequence[StoredResponse], request: Request, now: float, role: Follow
-    ) -> StoredResponse | None:
-        """What policy lets this request have or, as it waited for the head, what it selects."""
-        decision = reuse.decide(request, offered, now, self._options)
-        if isinstance(decision, reuse.Serve):
-            return decision.stored
-        stored = selected(offered, request) if role.early else None
-        if stored is not None and self._delivery.terms(request, stored).validate:
-            return None  # §5.2.2.4: no-cache is not for others, however early they came
-        # A part answers those only whose octets it has, which is for policy to say.
-        return stored if stored is not None and stored.part is None else None
 
     async def _stale(self, errand: Errand, status: int = 0) -> Outcome | None:
         """The stale response, where it may be served because the origin failed (§4.2.4)."""
@@ -295,7 +267,8 @@ class Fetching:
             asked = await coming
         except UpstreamError as error:
             if errand.flight is not None:
-                self._flights.over(errand.flight, Erred(error))
+                shared = isinstance(error, NotReached) or error.status == 504
+                self._flights.over(errand.flight, Erred(error) if shared else Failing(0))
             return await self._stale(errand) or self.arriving.failed(error)
         try:
             return await self._answered(errand, asked)
@@ -313,7 +286,7 @@ class Fetching:
         if status == 304:
             if errand.wanted.conditional is not None:
                 return await self._validated(errand, asked)
-            self._validated_past_us.note(errand.key, asked.response_time)
+            self._passes(errand, asked)
         if status in _FAILING:
             stale = await self._stale(errand, status)
             if stale is not None:
@@ -333,13 +306,13 @@ class Fetching:
         """A 304 to our own preconditions (RFC 9111 §4.3.4)."""
         asked.response.close()
         wanted, request, now = errand.wanted, errand.inbound.request, time.time()
-        validated = self._validating.validated(errand, asked)
+        validated = self.arriving.validated(errand, asked)
         if validated is None:
             # It validates nothing that we have: ask once more, for the whole thing.
             errand.wanted = wanted._replace(conditional=NO_FIELDS)
             return await self.fetch(errand)
-        stored, reason = validated.stored, Reason.REVALIDATED
-        if not validated.news:
+        stored, reason = validated.answer, Reason.REVALIDATED
+        if not (validated.news or validated.gone):
             view = self._delivery.forms.at_hand(request, errand.key, stored)
             echo.keep(request, echo.of_validation(errand, asked, stored, view, self._options))
         forwarded = Forwarded(wanted.reason, 304)
@@ -349,10 +322,7 @@ class Fetching:
     async def complete(self, errand: Errand, decision: reuse.Complete) -> Outcome | None:
         """Fetch what a stored part lacks and join the two (RFC 9111 §3.4)."""
         errand.since = self._store.removals(errand.key)
-        try:
-            asked = await self._asking.ask(errand.inbound, errand.wanted.conditional, as_asked=True)
-        except UpstreamError as error:
-            return self.arriving.failed(error)
+        asked = await self._asking.ask(errand.inbound, errand.wanted.conditional, as_asked=True)
         try:
             if asked.head.status == 200:
                 return await self.arriving.final(errand, asked)
@@ -384,7 +354,8 @@ class Fetching:
         except BodyLost:
             return None
         octets = missing.last - missing.first + 1
-        joined = Joined(held, asked.response, octets, found_first=_precedes(decision))
+        precedes = part.part is not None and part.part.first < missing.first
+        joined = Joined(held, asked.response, octets, found_first=precedes)
         try:
             return self._keeping.begin(
                 key, stored, joined, errand.since, None, verdict.max_object_size
@@ -409,8 +380,3 @@ def _told(role: Follow, wanted: Wanted, status: int) -> tuple[Reason, Forwarded 
     if role.early:
         return Reason.COLLAPSED, Forwarded(wanted.reason, status, collapsed=True)
     return Reason.HIT, None
-
-
-def _precedes(decision: reuse.Complete) -> bool:
-    part = decision.stored.part
-    return part is not None and part.first < decision.missing.first

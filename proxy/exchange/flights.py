@@ -46,13 +46,16 @@ class Elsewhere(Struct, frozen=True):
 
 
 class Erred(Struct, frozen=True):
-    """The origin could not be asked, or failed."""
+    """The origin cannot be reached, or does not answer: nobody needs to try for himself."""
 
     error: UpstreamError
 
 
 class Failing(Struct, frozen=True):
-    """The origin answered with that 5xx: serve stale who may, the others ask for themselves."""
+    """The origin failed: serve stale who may, the others ask for themselves, all at once.
+
+    ``status`` is its 5xx; 0 if it gave none: what befell one request may be its own doing.
+    """
 
     status: int
 
@@ -71,11 +74,12 @@ Outcome = Filling | Refreshed | Elsewhere | Erred | Failing | Uncacheable | Left
 class Flight:
     """One request to the origin that others may wait for. It lands once."""
 
-    __slots__ = ("_waited", "key", "lease", "outcome", "removals")
+    __slots__ = ("_waited", "began", "key", "lease", "outcome", "removals")
 
-    def __init__(self, key: str, removals: int) -> None:
+    def __init__(self, key: str, began: float, removals: int) -> None:
         self.key = key
-        self.removals = removals  # what the store said when it began
+        self.began = began  # epoch seconds
+        self.removals = removals  # what the store said then
         self.outcome: Outcome | None = None  # once it has landed
         self.lease: int | None = None
         self._waited: asyncio.Future[Outcome] | None = None
@@ -127,24 +131,21 @@ class Flights:
         self._asked: Counter[str] = Counter()
         self._uncacheable = Lately(REMEMBER)
 
-    def join(self, key: str, now: float, removals: int) -> Lead | Follow | Alone:
-        """Your role for this key at ``now`` (epoch seconds).
+    def join(
+        self, key: str, now: float, removals: int, since: float = 0.0
+    ) -> Lead | Follow | Alone:
+        """Your role for this key at ``now``; no flight will do that began before ``since``.
 
-        ``removals`` is the store's count for the key: a flight that began before a removal carries
-        what was removed, and nobody joins it any more.
+        Both are epoch seconds. ``removals`` is the store's count for the key: a flight that began
+        before a removal carries what was removed, and nobody joins it any more.
         """
-        flight = self._joinable(key, removals)
-        if flight is not None:
+        flight = self.under_way(key, removals)
+        if flight is not None and flight.began >= since:
             return Follow(flight, early=flight.outcome is None)
         if self._uncacheable.holds(key, now):
             return Alone()
-        flight = self._flights[key] = Flight(key, removals)
+        flight = self._flights[key] = Flight(key, now, removals)
         return Lead(flight)
-
-    def landed(self, key: str, removals: int) -> bool:
-        """Whether who joins now would follow a flight whose outcome is known."""
-        flight = self._joinable(key, removals)
-        return flight is not None and flight.outcome is not None
 
     async def asking(self, key: str, work: Awaitable[_T]) -> _T:
         """Do the work, for which the origin is asked, with others to join or without."""
@@ -160,11 +161,8 @@ class Flights:
         """For which the origin is being asked, or is about to be; some more are of one variant."""
         return self._flights.keys() | self._asked.keys()
 
-    def is_under_way(self, key: str, removals: int) -> bool:
-        """Whether who joins now would follow."""
-        return self._joinable(key, removals) is not None
-
-    def _joinable(self, key: str, removals: int) -> Flight | None:
+    def under_way(self, key: str, removals: int) -> Flight | None:
+        """What who joins now would follow."""
         flight = self._flights.get(key)
         return flight if flight is not None and flight.removals == removals else None
 

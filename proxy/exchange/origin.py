@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from proxy.codings.registry import accept_encoding
@@ -17,6 +18,7 @@ from proxy.upstream.base import BadResponse, Outgoing, Upgraded
 if TYPE_CHECKING:
     from proxy.codings.options import CodingOptions
     from proxy.exchange.answer import Inbound
+    from proxy.exchange.flights import Flight
     from proxy.exchange.repeating import Repeating
     from proxy.exchange.voice import Voice
     from proxy.policy.options import Options
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from proxy.policy.rules import Rule
     from proxy.policy.stored import StoredResponse
     from proxy.semantics.messages import Request
+    from proxy.store.base import Found
     from proxy.upstream.base import Fetcher, UpstreamResponse
 
 _VALIDATING: Final = frozenset({"if-none-match", "if-modified-since"})
@@ -57,6 +60,29 @@ class Wanted(NamedTuple):
     stale_until: float = 0.0
 
 
+@dataclass(slots=True)
+class Errand:
+    """What one request has to do with the origin, handed from step to step.
+
+    For whom, under which key, what is stored there, and what is wanted. ``flight``: others wait for
+    the outcome. ``since`` is the store's count of removals from before the origin was asked.
+    ``as_asked``: it is asked with the client's own Accept-Encoding.
+    """
+
+    inbound: Inbound
+    key: str
+    found: Found
+    wanted: Wanted
+    flight: Flight | None = None
+    since: int = 0
+    as_asked: bool = False
+
+    @property
+    def by_range(self) -> bool:
+        """Whether the client's own Range is what the origin is asked with."""
+        return self.wanted.conditional is None and "range" in self.inbound.request.fields
+
+
 class Asked(NamedTuple):
     """A final response: ``head`` is as the client and the cache shall see it (Via, Date).
 
@@ -70,6 +96,11 @@ class Asked(NamedTuple):
     response_time: float
     outgoing: Outgoing
     negotiated: bool
+
+    @property
+    def times(self) -> tuple[float, float]:
+        """Of the request and of the response."""
+        return self.request_time, self.response_time
 
     @property
     def elapsed(self) -> float:

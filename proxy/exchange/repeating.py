@@ -12,8 +12,8 @@ import time
 from typing import TYPE_CHECKING
 
 from proxy.exchange import echo
-from proxy.exchange.errand import Errand
 from proxy.exchange.flights import Lead, Left, Uncacheable
+from proxy.exchange.origin import Errand
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +48,7 @@ class Repeats:
         if not self._stands(known, now):
             echo.keep(inbound.request, None)
             return None
-        if self.flights.is_under_way(key, removals):
+        if self.flights.under_way(key, removals) is not None:
             return None
         repeating = Repeating(self, inbound, known, now, removals)
         sent = self.fetcher.again(

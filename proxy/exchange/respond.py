@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from proxy.semantics import preconditions, ranges
-from proxy.semantics.messages import PHRASES
+from proxy.semantics.messages import PHRASES, ResponseHead
 
 if TYPE_CHECKING:
     from proxy.policy.stored import StoredResponse
@@ -74,6 +74,13 @@ def shape(request: Request, stored: StoredResponse, length: int | None, now: flo
             return Shape(416, (*head.fields.without(_PART).lines, line), (), 0)
         case ranges.Whole():
             return _whole(request, head.status, head.fields, complete)
+
+
+def not_modified(request: Request, head: ResponseHead, now: float) -> ResponseHead | None:
+    """The 304 that a response comes to for a client that has it; None: the response itself."""
+    if not isinstance(preconditions.evaluate(request, head, now), preconditions.NotModified):
+        return None
+    return ResponseHead(304, PHRASES[304], head.fields.without(_NOT_IN_304))
 
 
 def _whole(request: Request, status: int, fields: Fields, length: int | None) -> Shape:

@@ -303,7 +303,7 @@ def onward(decision: Decision, now: float) -> tuple[Clause, ...]:
 
 def _with(asked: Fields) -> str:
     lines = [f"{name}: {cut(value)}" for name, value in asked]
-    return f"with {' and '.join(lines)}" if lines else "for all of it: there is no validator"
+    return f"with {' and '.join(lines)}" if lines else "what the client asks: there is no validator"
 
 
 def _failing(until: float, now: float) -> Clause:

@@ -37,18 +37,22 @@ class Serve(NamedTuple):
 
 
 class ServeAndRevalidate(NamedTuple):
-    """Answer from the stale stored response, and validate it behind the answer (RFC 5861 §3)."""
+    """Answer from the stale stored response, and validate it behind the answer (RFC 5861 §3).
+
+    An error before ``on_error_until`` leaves it as it is.
+    """
 
     stored: StoredResponse
     conditional: Fields
     until: float
     fresh_until: float
+    on_error_until: float
 
 
 class Revalidate(NamedTuple):
     """Ask the origin with ``conditional`` instead of the client's ``PRECONDITIONS``.
 
-    ``conditional`` is empty when nothing has a validator: then only a whole answer can come.
+    ``conditional`` is empty when nothing has a validator: then the client's are as good as any.
     If the origin cannot be reached or answers 5xx before ``on_error_until``, the stored response
     may be the answer.
     """
@@ -84,6 +88,7 @@ Decision = Serve | ServeAndRevalidate | Revalidate | Complete | Forward | Refuse
 
 
 _MISS: Final = Forward(Reason.MISS)
+_VALIDATING: Final = frozenset({"if-none-match", "if-modified-since"})
 _UNLIMITED: Final = float("inf")
 
 
@@ -120,18 +125,57 @@ def decide(
             return Serve(stored, reason, until, terms.fresh_until)
         conditional = revalidation.conditional(found, stored)
         if reason is Reason.STALE_WHILE_REVALIDATE:
-            return ServeAndRevalidate(stored, conditional, until, terms.fresh_until)
+            spared_until = 0.0 if stored.head.status >= 400 else _on_error_until(terms, asked)
+            return ServeAndRevalidate(stored, conditional, until, terms.fresh_until, spared_until)
         decision = _ask(stored, conditional, reason, until, now)
     # §5.2.1.7.
     return Refuse(504, Reason.ONLY_IF_CACHED) if asked.only_if_cached else decision
 
 
 def _ask_for_variant(request: Request, found: Sequence[StoredResponse]) -> Revalidate | Forward:
-    """§4.1: the origin may say that one of the others is what this request gets."""
+    """§4.1: the origin may say that one of the others is what this request gets.
+
+    Not where the client has one of its own to ask about: that one is as likely to be current.
+    """
     conditional = revalidation.conditional_for_variant(found, request)
-    if not conditional:
+    if not conditional or not _VALIDATING.isdisjoint(request.fields.names()):
         return Forward(Reason.VARY_MISS)
     return Revalidate(found[0], conditional, Reason.VARY_MISS, on_error_until=0.0)
+
+
+def shared(
+    request: Request,
+    offered: Sequence[StoredResponse],
+    now: float,
+    options: Options,
+    *,
+    early: bool = False,
+) -> StoredResponse | None:
+    """Which of those that another request has fetched or validated this one may have.
+
+    ``early``: it waited for the head, so that whatever has come is new enough.
+    """
+    decision = decide(request, offered, now, options)
+    if isinstance(decision, Serve):
+        return decision.stored
+    stored = select(request, offered) if early else None
+    # A part answers those only whose octets it has, which was to be decided.
+    if stored is None or stored.part is not None:
+        return None
+    # §5.2.2.4: no-cache is not for others, however early they came.
+    terms = freshness.terms(stored, options, standing(request, options).rule)
+    return None if terms.validate else stored
+
+
+def asked_since(asked: RequestDirectives, now: float) -> float:
+    """When the origin must have been asked, at the earliest, for an answer still on its way.
+
+    §5.2.1.4: no-cache takes none that was asked for before it; §5.2.1.1: max-age none that may be
+    older than that.
+    """
+    if asked.no_cache:
+        return _UNLIMITED
+    return 0.0 if asked.max_age is None else now - asked.max_age
 
 
 def select(request: Request, found: Sequence[StoredResponse]) -> StoredResponse | None:
@@ -198,6 +242,8 @@ def _on_error_until(terms: Terms, asked: RequestDirectives) -> float:
 def _ask(
     stored: StoredResponse, conditional: Fields, reason: Reason, on_error_until: float, now: float
 ) -> Revalidate | Forward:
+    if stored.head.status >= 400:
+        on_error_until = 0.0  # an error says no more than a newer one
     if conditional or now < on_error_until:
         return Revalidate(stored, conditional, reason, on_error_until)
     return Forward(reason)

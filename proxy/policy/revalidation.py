@@ -9,10 +9,17 @@ from proxy.policy import keys
 from proxy.policy.directives import parse_response_directives
 from proxy.policy.freshness import date, terms
 from proxy.policy.stored import StoredResponse
-from proxy.policy.storing import COOKIES, kept_fields, shares_cookies
+from proxy.policy.storing import (
+    COOKIES,
+    Store,
+    has_validator,
+    kept_fields,
+    may_store,
+    shares_cookies,
+)
 from proxy.semantics.dates import parse_date
 from proxy.semantics.fields import NO_FIELDS, Fields
-from proxy.semantics.messages import ResponseHead
+from proxy.semantics.messages import PHRASES, ResponseHead
 from proxy.semantics.validators import entity_tag, is_strong_last_modified
 
 if TYPE_CHECKING:
@@ -181,6 +188,20 @@ def is_news(
 def is_news_from(stored: StoredResponse) -> float:
     """The epoch second from which a validation is worth writing down for its time alone."""
     return stored.response_time + _TIMES_ARE_NEWS_AFTER
+
+
+def whole_may_be_stored(request: Request, head: ResponseHead, options: Options, now: float) -> bool:
+    """Whether what the client has, as this 304 to its own precondition says, may be stored here.
+
+    Many an origin leaves out of a 304 the validator that it has just compared.
+    """
+    fields = head.fields
+    if not has_validator(fields):
+        named = {"ETag": "if-none-match", "Last-Modified": "if-modified-since"}
+        said = ((name, request.fields.get(by)) for name, by in named.items())
+        fields = fields.adding(*((name, value) for name, value in said if value is not None))
+    verdict = may_store(request, ResponseHead(200, PHRASES[200], fields), now, options)
+    return isinstance(verdict, Store) and "range" not in request.fields
 
 
 def head_update(

@@ -39,6 +39,34 @@ async def test_followers_wait_for_the_head_and_say_collapsed(house: House, origi
     assert len(origin.requests) == 1
 
 
+async def test_a_failure_lets_all_who_waited_go_at_once(house: House, origin: Origin) -> None:
+    first, second = Gate(), Gate()
+    origin.serve("/a", first, CLOSE)
+    origin.serve("/a", second, reply(200, FRESH, body=b"hello"))
+    leader = await house.open(origin.url("/a"))
+    await first.reached()
+    followers = [await house.open(origin.url("/a")) for _ in range(12)]
+    assert (await house.get("/healthz")).status == 200
+    first.open()
+    assert (await leader.head()).status == 502
+    await origin.seen(13)
+    second.open()
+    assert [await follower.rest() for follower in followers] == [b"hello"] * 12
+
+
+async def test_no_cache_is_not_collapsed_into_what_began_before_it(
+    house: House, origin: Origin
+) -> None:
+    gate = Gate()
+    origin.serve("/a", gate, reply(200, FRESH, body=b"old"))
+    origin.serve("/a", reply(200, FRESH, body=b"new"))
+    leader = await house.open(origin.url("/a"))
+    await gate.reached()
+    assert (await house.get(origin.url("/a"), "Cache-Control: no-cache")).body == b"new"
+    gate.open()
+    assert await leader.rest() == b"old"
+
+
 async def test_a_head_request_follows_too(house: House, origin: Origin) -> None:
     gate = Gate()
     origin.serve("/a", head(200, FRESH, "Content-Length: 6") + b"one", gate, b"two")

@@ -118,6 +118,51 @@ async def test_a_clients_condition_on_a_miss_goes_to_the_origin(
     assert origin.requests[0].get("if-none-match") == '"9"'
 
 
+@pytest.mark.parametrize(
+    ("control", "lines"),
+    [
+        pytest.param("Cache-Control: private, max-age=60", (), id="5.2.2.7 private"),
+        pytest.param(FRESH, ("Authorization: Basic dXNlcjpwYXNz",), id="3.5 Authorization"),
+    ],
+)
+async def test_a_conditional_client_gets_304_after_304(
+    house: House, origin: Origin, control: str, lines: tuple[str, ...]
+) -> None:
+    origin.serve("/a", reply(304, control, 'ETag: "9"'))
+    for _ in range(4):
+        answer = await house.get(origin.url("/a"), 'If-None-Match: "9"', *lines)
+        assert answer.status == 304
+    assert [asked.get("if-none-match") for asked in origin.requests] == ['"9"'] * 4
+
+
+async def test_what_clients_validate_twice_is_fetched_beside(house: House, origin: Origin) -> None:
+    gate = Gate()
+    for _ in range(2):
+        origin.serve("/a", reply(304, 'ETag: "9"'))
+    origin.serve("/a", gate, reply(200, FRESH, 'ETag: "9"', body=b"hello"))
+    for _ in range(2):
+        assert (await house.get(origin.url("/a"), 'If-None-Match: "9"')).status == 304
+    await gate.reached()
+    assert origin.requests[2].get("if-none-match") is None
+    # One that asks for all of it joins what was begun for nobody.
+    reader = await house.open(origin.url("/a"))
+    gate.open()
+    assert await reader.rest() == b"hello"
+    answer = await house.get(origin.url("/a"), 'If-None-Match: "9"')
+    assert (answer.status, answer.hit, len(origin.requests)) == (304, True, 3)
+
+
+async def test_a_condition_of_ours_does_not_cost_the_client_his(
+    house: House, origin: Origin
+) -> None:
+    origin.serve("/a", reply(200, *STALE, 'ETag: "1"', body=b"old"))
+    origin.serve("/a", reply(200, "Cache-Control: private", 'ETag: "2"', body=b"new"))
+    await house.get(origin.url("/a"))
+    answer = await house.get(origin.url("/a"), 'If-None-Match: "2"')
+    assert (answer.status, answer.body, answer.get("etag")) == (304, b"", '"2"')
+    assert answer.cache_status["fwd-status"] == "200"
+
+
 async def test_an_unasked_304_does_not_become_a_stored_response(
     house: House, origin: Origin
 ) -> None:

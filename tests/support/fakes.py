@@ -274,7 +274,16 @@ class FakeFetcher:
         interim: tuple[ResponseHead, ...] = (),
     ) -> FakeResponse:
         """The next answer; ``length`` is its Content-Length (None: chunked or until close)."""
-        response = FakeResponse(head, steps, length)
+        return self.plays(url, FakeResponse(head, steps, length), before, interim)
+
+    def plays(
+        self,
+        url: str,
+        response: FakeResponse,
+        before: Gate | None = None,
+        interim: tuple[ResponseHead, ...] = (),
+    ) -> FakeResponse:
+        """The same with a response of the test's own."""
         self._scripts[url].append(Script(response, before, interim))
         return response
 

@@ -130,6 +130,20 @@ async def test_what_is_not_stored_each_asks_for(workers: Two, what: Callable[...
     await workers.settled()
 
 
+@pytest.mark.parametrize("line", ["Cache-Control: no-cache", "Cache-Control: max-age=0"])
+async def test_who_takes_nothing_older_waits_for_no_other_worker(workers: Two, line: str) -> None:
+    gate = Gate()
+    workers.one.fetcher.says(URL, FRESH, b"old", before=gate)
+    workers.one.fetcher.says(URL, FRESH, b"new")
+    leader = workers.one.start()
+    await gate.reached()
+    assert (await whole(await workers.two.open(f"GET {URL}", line))).body == b"new"
+    assert workers.leases[1].asked == 0
+    gate.open()
+    assert (await whole(await leader)).body == b"old"
+    await workers.settled()
+
+
 async def test_a_worker_that_dies_is_not_waited_for(workers: Two) -> None:
     gate = Gate()
     workers.one.fetcher.says(URL, FRESH, b"one", before=gate)

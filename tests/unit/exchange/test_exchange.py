@@ -340,11 +340,20 @@ async def test_several_ranges_before_it_is_committed() -> None:
     await bench.settled()
 
 
-async def test_who_must_validate_waits_for_the_commit() -> None:
+@pytest.mark.parametrize(
+    ("head", "lines"),
+    [
+        pytest.param(STALE, [], id="stale"),
+        pytest.param(FRESH, ["Cache-Control: no-cache"], id="9111-5.2.1.4 no-cache"),
+        pytest.param(FRESH, ["Pragma: no-cache"], id="9111-5.4 no-cache"),
+        pytest.param(FRESH, ["Cache-Control: max-age=0"], id="9111-5.2.1.1 max-age"),
+    ],
+)
+async def test_who_must_validate_waits_for_the_commit(head: ResponseHead, lines: list[str]) -> None:
     bench = Bench()
-    gate = await arrived(bench, STALE)
+    gate = await arrived(bench, head)
     bench.fetcher.says(URL, resp(304, "max-age=60"))
-    client = bench.start()
+    client = bench.start(f"GET {URL}", *lines)
     await gate.reached()
     assert bench.asked == 1
     gate.open()

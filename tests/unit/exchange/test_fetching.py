@@ -173,6 +173,39 @@ async def test_an_error_is_everybodys() -> None:
     assert bench.asked == 1
 
 
+async def test_after_a_failure_all_who_waited_ask_at_once() -> None:
+    # What befell one request may be its own doing, and nobody waits for a second leader.
+    bench, first, second = Bench(), Gate(), Gate()
+    bench.fetcher.fails(URL, CUT, before=first)
+    for _ in range(12):
+        bench.fetcher.says(URL, FRESH, b"hello", before=second)
+    leader, *others = [bench.start() for _ in range(13)]
+    await first.reached()
+    first.open()
+    assert (await whole(await leader)).status == 502
+    await second.reached()
+    assert bench.asked == 13
+    second.open()
+    assert {got.body for got in await answers(others)} == {b"hello"}
+    await bench.settled()
+
+
+async def test_nobody_waits_for_one_impatient_leader_after_another() -> None:
+    bench, gates = Bench(), [Gate() for _ in range(5)]
+    for gate in gates:
+        bench.fetcher.says(URL, FRESH, b"hello", before=gate)
+    *leaders, patient = [bench.start() for _ in range(5)]
+    for leader, gate in zip(leaders[:3], gates, strict=False):
+        await gate.reached()
+        leader.cancel()
+    # The fourth leads the next flight, and who has waited three times asks on its own.
+    await gates[4].reached()
+    for gate in gates:
+        gate.open()
+    assert {got.body for got in await answers([leaders[3], patient])} == {b"hello"}
+    await bench.settled()
+
+
 async def test_a_cut_reaches_all_and_is_not_stored() -> None:
     # Promise 10.
     bench, gate = Bench(), Gate()
@@ -373,63 +406,3 @@ async def test_an_origin_that_ignores_a_range_far_ahead_fills_nothing_twice() ->
     gate.open()
     await whole(leader)
     await bench.settled()
-
-
-async def test_no_cache_is_answered_by_what_is_newer_than_it() -> None:
-    bench, head, rest = Bench(), Gate(), Gate()
-    bench.fetcher.says(URL, FRESH, b"one", rest, before=head)
-    leader = bench.start()
-    early = bench.start(f"GET {URL}", "Cache-Control: no-cache")
-    await head.reached()
-    head.open()
-    outcomes = [await leader, await early]
-    bench.fetcher.says(URL, FRESH, b"two")
-    late = await whole(await bench.open(f"GET {URL}", "Cache-Control: no-cache"))
-    rest.open()
-    assert [(await whole(one)).body for one in outcomes] == [b"one", b"one"]
-    assert (late.body, bench.asked) == (b"two", 2)
-    await bench.settled()
-
-
-MINE = 'If-None-Match: "1"'
-NOT_MODIFIED = resp(304, "", 'ETag: "1"')
-
-
-async def test_what_clients_validate_again_is_fetched_whole() -> None:
-    bench = Bench()
-    bench.fetcher.says(URL, NOT_MODIFIED)
-    bench.fetcher.says(URL, FRESH, b"body")
-    first = await bench.get(f"GET {URL}", MINE)
-    assert (first.status, first.reason) == (304, Reason.NOT_STORED_STATUS)
-    second = await bench.get(f"GET {URL}", MINE)
-    assert (second.status, second.reason) == (304, Reason.MISS)
-    assert [r.fields.get("if-none-match") for r in bench.fetcher.requests] == ['"1"', None]
-    await bench.settled()
-    assert (await bench.get(f"GET {URL}", MINE)).reason is Reason.HIT
-    assert (await bench.get()).body == b"body"
-    assert bench.asked == 2
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        pytest.param("Range: bytes=0-1", id="a range"),
-        pytest.param('If-Match: "1"', id="another precondition"),
-    ],
-)
-async def test_but_not_for_more_than_a_validation(line: str) -> None:
-    bench = Bench()
-    bench.fetcher.says(URL, NOT_MODIFIED)
-    bench.fetcher.says(URL, NOT_MODIFIED)
-    for lines in ((MINE,), (MINE, line)):
-        await bench.get(f"GET {URL}", *lines)
-    assert [r.fields.get("if-none-match") for r in bench.fetcher.requests] == ['"1"'] * 2
-
-
-async def test_nor_when_it_proved_uncacheable() -> None:
-    bench = Bench()
-    for _ in range(3):
-        bench.fetcher.says(URL, NOT_MODIFIED if _ != 1 else resp(200, "no-store"), b"")
-    for _ in range(3):
-        await bench.get(f"GET {URL}", MINE)
-    assert [r.fields.get("if-none-match") for r in bench.fetcher.requests] == ['"1"', None, '"1"']

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from proxy.policy.options import FreshnessOptions, Options
 from proxy.policy.reasons import Reason
+from proxy.semantics.units import Seconds
 from proxy.upstream.base import BadResponse, Lost, NotReached, UpstreamError
 from tests.support.bench import URL, Bench, answers, whole
 from tests.support.build import resp
@@ -103,9 +105,49 @@ async def test_revalidating_behind_leaves_nothing_open() -> None:
     bench.fetcher.says(URL, resp(304, "max-age=60", 'ETag: "1"'), b"", interim=(resp(103),))
     bench.store.hot = False
     assert (await bench.get()).body == b"old"
-    assert [body.closed for body in bench.store.opened] == [1, 1]
+    assert [body.closed for body in bench.store.opened] == [1]
     assert bench.interim == []
     assert (await bench.get()).reason is Reason.HIT
+
+
+@pytest.mark.parametrize("said", ["max-age=60", "no-store"])
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+async def test_an_error_behind_replaces_nothing(status: int, said: str) -> None:
+    # As one in front: whether or not the error says for how long it may be stored.
+    bench = Bench()
+    await already(bench, BEHIND)
+    bench.fetcher.says(URL, resp(status, said), b"sorry")
+    bench.fetcher.fails(URL, CUT)
+    for _ in range(2):
+        got = await bench.get()
+        assert (got.body, got.reason) == (b"old", Reason.STALE_WHILE_REVALIDATE)
+    bench.fetcher.says(URL, resp(304, "max-age=60", 'ETag: "1"'))
+    assert ((await bench.get()).body, bench.asked) == (b"old", 4)
+    assert (await bench.get()).reason is Reason.HIT
+
+
+async def test_an_error_behind_replaces_what_may_not_be_stale() -> None:
+    options = Options(freshness=FreshnessOptions(stale_if_error=Seconds(0)))
+    bench = Bench(options)
+    await already(bench, BEHIND)
+    bench.fetcher.says(URL, resp(503, "max-age=60"), b"sorry")
+    await bench.get()
+    assert ((await bench.get()).body, bench.asked) == (b"sorry", 2)
+
+
+@pytest.mark.parametrize("error", [None, CUT], ids=["error status", "lost"])
+async def test_a_stored_error_does_not_stand_in_for_a_newer_one(
+    error: UpstreamError | None,
+) -> None:
+    bench = Bench()
+    await already(bench, resp(503, "max-age=60, stale-if-error=600"))
+    if error is None:
+        bench.fetcher.says(URL, resp(500), b"new")
+    else:
+        bench.fetcher.fails(URL, error)
+    got = await bench.get(f"GET {URL}", "Cache-Control: min-fresh=61, stale-if-error=600")
+    assert got.status == (500 if error is None else 502)
+    assert b"old" not in got.body
 
 
 # Clients that leave while something is awaited.

@@ -36,10 +36,28 @@ async def test_the_first_leads_and_the_others_follow() -> None:
 async def test_who_joins_after_the_head_is_not_early() -> None:
     under_test = Flights()
     flight = lead(under_test)
-    assert not under_test.landed(KEY, 0)
     flight.land(Uncacheable())
-    assert under_test.landed(KEY, 0)
     assert under_test.join(KEY, NOW, 0) == Follow(flight, early=False)
+
+
+@pytest.mark.parametrize(
+    ("since", "role"),
+    [
+        pytest.param(0.0, Follow, id="any"),
+        pytest.param(NOW, Follow, id="no older than that"),
+        pytest.param(NOW + 1, Lead, id="a newer one"),
+        pytest.param(float("inf"), Lead, id="none at all"),
+    ],
+)
+async def test_nobody_joins_what_is_too_old_for_him(since: float, role: type) -> None:
+    under_test = Flights()
+    old = lead(under_test)
+    mine = under_test.join(KEY, NOW + 5, 0, since)
+    assert isinstance(mine, role)
+    assert not isinstance(mine, Alone)
+    # Who comes later joins the latest, whatever becomes of the older one.
+    under_test.over(old, Uncacheable())
+    assert isinstance(mine, Follow) or under_test.under_way(KEY, 0) is mine.flight
 
 
 async def test_a_flight_lands_once() -> None:
@@ -62,7 +80,8 @@ async def test_nobody_joins_what_began_before_a_removal() -> None:
     under_test = Flights()
     old = lead(under_test)
     old.land(Uncacheable())
-    assert not under_test.landed(KEY, 1)
+    assert under_test.under_way(KEY, 0) is old
+    assert under_test.under_way(KEY, 1) is None
     new = lead(under_test, removals=1)
     under_test.over(old, Uncacheable())
     assert under_test.join(KEY, NOW, 1) == Follow(new, early=True)

@@ -59,7 +59,7 @@ class Place:
     @property
     def is_over(self) -> bool:
         """Nobody follows any more."""
-        return not self.flights.landed(KEY, 0)
+        return not self.flights.under_way(KEY, 0)
 
 
 def answer(*steps: Step, length: int | None = None) -> FakeResponse:

@@ -12,10 +12,9 @@ import pytest
 from proxy.codings.transform import AsStored
 from proxy.exchange import echo
 from proxy.exchange.answer import Inbound
-from proxy.exchange.errand import Errand
 from proxy.exchange.flights import Flights, Follow, Lead, Left, Uncacheable
 from proxy.exchange.forms import View
-from proxy.exchange.origin import Asked, Wanted
+from proxy.exchange.origin import Asked, Errand, Wanted
 from proxy.exchange.repeating import Repeats
 from proxy.exchange.voice import Voice
 from proxy.policy.options import Options
@@ -110,7 +109,7 @@ def test_what_stands_is_sent_and_led() -> None:
     place = Place()
     repeating = place.repeats.begin(place.inbound, lambda: None)
     assert repeating is not None
-    assert place.flights.is_under_way(URL, 0)
+    assert place.flights.under_way(URL, 0)
     assert place.fetcher.fits()
 
 
@@ -177,7 +176,7 @@ def test_who_leaves_closes_what_was_sent() -> None:
     assert repeating is not None
     repeating.cancel()
     assert place.fetcher.sent.closed == 1
-    assert not place.flights.is_under_way(URL, 0)
+    assert not place.flights.under_way(URL, 0)
 
 
 def test_what_a_task_has_taken_is_the_tasks() -> None:
@@ -187,7 +186,7 @@ def test_what_a_task_has_taken_is_the_tasks() -> None:
     repeating.take()
     repeating.cancel()
     assert place.fetcher.sent.closed == 0
-    assert place.flights.is_under_way(URL, 0)
+    assert place.flights.under_way(URL, 0)
 
 
 @pytest.mark.parametrize(
@@ -219,7 +218,7 @@ def test_an_uncacheable_key_is_asked_for_alone() -> None:
     place.remember(passing)
     place.flights.uncacheable(URL, time.time())
     assert place.repeats.begin(place.inbound, lambda: None) is not None
-    assert not place.flights.is_under_way(URL, 0)
+    assert not place.flights.under_way(URL, 0)
     assert place.fetcher.fits()
 
 

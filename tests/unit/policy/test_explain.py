@@ -440,7 +440,7 @@ def test_only_if_cached_says_what_it_stands_in_the_way_of() -> None:
         ),
         param(
             kept("max-age=60"), OPTIONS,
-            "The origin is asked for all of it: there is no validator.",
+            "The origin is asked what the client asks: there is no validator.",
             f" 86390 s more, until {date(86460)}.", id="nothing to validate by",
         ),
         param(

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from proxy.policy.directives import parse_request_directives
 from proxy.policy.options import FreshnessOptions, Options
 from proxy.policy.partial import Missing
 from proxy.policy.reasons import Reason
@@ -14,9 +15,12 @@ from proxy.policy.reuse import (
     Revalidate,
     Serve,
     ServeAndRevalidate,
+    asked_since,
     decide,
+    shared,
 )
 from proxy.policy.rules import Rule
+from proxy.policy.stored import StoredResponse
 from proxy.semantics.fields import NO_FIELDS
 from proxy.semantics.messages import Request
 from proxy.semantics.units import Seconds
@@ -62,6 +66,9 @@ def test_a_vary_miss_asks_whether_another_variant_will_do() -> None:
     decision = decide(get("Foo: 2"), found, NOW, OPTIONS)
     tags = fields('If-None-Match: "1"')
     assert decision == Revalidate(found[0], tags, Reason.VARY_MISS, on_error_until=0.0)
+    # §4.3.1: but a client that has one of its own asks about that.
+    own = get("Foo: 2", 'If-None-Match: "2"')
+    assert decide(own, found, NOW, OPTIONS) == Forward(Reason.VARY_MISS)
 
 
 def test_of_several_that_match_the_most_recent_by_date() -> None:
@@ -160,6 +167,39 @@ def test_without_a_validator_the_stale_response_is_kept_for_errors() -> None:
 
 
 @pytest.mark.parametrize(
+    ("directives", "asked", "until"),
+    [
+        param("max-age=60, stale-if-error=99", [], 60, id="RFC 5861 4 the origin's word"),
+        param("max-age=60", ["Cache-Control: stale-if-error=99"], 60, id="RFC 5861 4 the client's"),
+        param("max-age=60", ["Cache-Control: min-fresh=61"], 0, id="while it is fresh"),
+        param("max-age=60, stale-while-revalidate=99", [], 60, id="RFC 5861 3 behind"),
+    ],
+)
+def test_an_error_does_not_stand_in_for_a_newer_one(
+    directives: str, asked: list[str], until: float
+) -> None:
+    held = stored(directives, TAG, status=503)
+    decision = decide(get(*asked), (held,), NOW + until, OPTIONS)
+    assert isinstance(decision, Revalidate | ServeAndRevalidate)
+    assert decision.on_error_until == 0.0
+
+
+@pytest.mark.parametrize(
+    ("asked", "since"),
+    [
+        param("X: y", 0.0, id="any that is on its way"),
+        param("Cache-Control: no-cache", float("inf"), id="5.2.1.4 none"),
+        param("Pragma: no-cache", float("inf"), id="5.4 none"),
+        param("Cache-Control: max-age=0", NOW, id="5.2.1.1 none that is older"),
+        param("Cache-Control: max-age=9", NOW - 9, id="5.2.1.1 none that is too old"),
+        param("Cache-Control: no-cache, max-age=9", float("inf"), id="5.2.1.4 and 5.2.1.1"),
+    ],
+)
+def test_asked_since(asked: str, since: float) -> None:
+    assert asked_since(parse_request_directives(fields(asked)), NOW) == since
+
+
+@pytest.mark.parametrize(
     ("held", "options"),
     [
         param(stored("max-age=60"), STRICT, id="not allowed"),
@@ -200,7 +240,7 @@ def test_stale_while_revalidate(asked: list[str], later: float, until: float) ->
     held = stored("max-age=60, stale-while-revalidate=9", TAG)
     decision = decide(get(*asked), (held,), NOW + later, OPTIONS)
     tags = fields('If-None-Match: "a"')
-    assert decision == ServeAndRevalidate(held, tags, NOW + until, NOW + 60)
+    assert decision == ServeAndRevalidate(held, tags, NOW + until, NOW + 60, NOW + 60 + DAY)
 
 
 def test_after_the_window_it_is_validated() -> None:
@@ -274,3 +314,25 @@ def test_a_stale_part_is_validated_before_it_answers() -> None:
     decision = decide(get("Range: bytes=0-1"), (PART,), NOW + 60, OPTIONS)
     assert isinstance(decision, Revalidate)
     assert decision.conditional == fields('If-None-Match: "a"')
+
+
+NO_CACHE = stored("no-cache", TAG)
+AGED = stored("max-age=60", "Age: 100", TAG)
+
+
+@pytest.mark.parametrize(
+    ("offered", "asked", "early", "late"),
+    [
+        param(stored("max-age=60"), [], True, True, id="4 fresh"),
+        param(AGED, [], True, False, id="4.2.4 who waited for it gets it stale as it came"),
+        param(NO_CACHE, [], False, False, id="5.2.2.4 no-cache"),
+        param(stored("max-age=60"), ["Cache-Control: min-fresh=61"], True, False, id="5.2.1.3"),
+        param(PART, ["Range: bytes=1-2"], True, True, id="3.3 a part of the part"),
+        param(PART, [], False, False, id="3.3 more than the part"),
+        param(stored("max-age=60", "Vary: Foo", to=get("Foo: 1")), [], False, False, id="4.1"),
+    ],
+)
+def test_shared(offered: StoredResponse, asked: list[str], early: bool, late: bool) -> None:
+    for is_early, may in ((True, early), (False, late)):
+        got = shared(get(*asked), (offered,), NOW, OPTIONS, early=is_early)
+        assert got is (offered if may else None)

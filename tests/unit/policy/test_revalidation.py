@@ -14,6 +14,7 @@ from tests.support.stored import GET, NOW, OPTIONS, URL, at, get, stored
 param = pytest.param
 
 LATER = NOW + 100
+TAG, HAS = 'ETag: "1"', 'If-None-Match: "1"'
 OLD = at(-86400)
 
 
@@ -270,3 +271,27 @@ def test_what_was_invalid_is_worth_writing_down() -> None:
     before = replace(stored("max-age=0", 'ETag: "a"'), invalid=True)
     after = revalidation.freshened(before, resp(304), GET, OPTIONS, NOW + 1, NOW + 1)
     assert revalidation.is_news(before, after, OPTIONS, None, NOW + 1)
+
+
+@pytest.mark.parametrize(
+    ("head", "asked", "may"),
+    [
+        param(resp(304, "", TAG), [HAS], True, id="3 it has a validator"),
+        param(resp(304), [HAS], True, id="15.4.5 the validator is left out"),
+        param(resp(304), [f"If-Modified-Since: {OLD}"], True, id="15.4.5 the date is left out"),
+        param(resp(304), ["If-None-Match: *"], False, id="13.1.2 no validator at all"),
+        param(resp(304, "max-age=60"), ["If-None-Match: *"], True, id="3 a lifetime"),
+        param(resp(304, "private", TAG), [HAS], False, id="5.2.2.7 private"),
+        param(resp(304, "no-store", TAG), [HAS], False, id="5.2.2.5 no-store"),
+        param(resp(304, "", TAG, "Vary: *"), [HAS], False, id="4.1 Vary"),
+        param(resp(304, "", TAG), [HAS, "Cookie: a"], False, id="personal"),
+        param(resp(304, "", TAG), [HAS, "Authorization: a"], False, id="3.5 Authorization"),
+        param(resp(304, "public", TAG), [HAS, "Authorization: a"], True, id="3.5 public"),
+        param(resp(304, "", TAG), [HAS, "Range: bytes=0-1"], False, id="for a part alone"),
+    ],
+)
+def test_whether_what_the_client_has_may_be_stored(
+    head: ResponseHead, asked: list[str], may: bool
+) -> None:
+    assert revalidation.whole_may_be_stored(get(*asked), head, OPTIONS, NOW) is may
+    assert not revalidation.whole_may_be_stored(req(f"HEAD {URL}", *asked), head, OPTIONS, NOW)

@@ -205,3 +205,14 @@ async def test_head_of_what_is_not_stored() -> None:
     bench.fetcher.says(URL, FRESH, b"")
     assert (await bench.get(f"HEAD {URL}")).status == 200
     assert bench.store.at(URL) == ()
+
+
+async def test_what_is_too_large_to_be_stored_supersedes_it_too() -> None:
+    # RFC 9111 §4.3.3: the origin has said that what is stored is not current.
+    bench = Bench()
+    await already(bench)
+    bench.store.largest = 5
+    bench.fetcher.says(URL, resp(200, "max-age=60", 'ETag: "2"'), b"larger", length=6)
+    got = await bench.get()
+    assert (got.body, got.reason) == (b"larger", Reason.NOT_STORED_TOO_LARGE)
+    assert [stored.invalid for stored in bench.store.at(URL)] == [True]

@@ -1,0 +1,130 @@
+"""What an answer of the origin makes of what is stored under a key (RFC 9111 §4.3.3 to §4.3.5)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from proxy.policy import reuse, revalidation, storing
+from proxy.policy.reasons import Reason
+from proxy.policy.standing import standing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from proxy.policy.options import Options
+    from proxy.policy.stored import StoredResponse
+    from proxy.semantics.messages import Request, ResponseHead
+
+# What is stored was not this client's: that he sends cookies says nothing about it.
+_CLIENTS_OWN: Final = frozenset({"cookie"})
+# Answers to a validation which say that the representation is another one now, or none.
+_FULL: Final = frozenset({200, 203, 204, 300, 301, 302, 303, 307, 308, 404, 410})
+
+
+class Freshening(NamedTuple):
+    """``answer`` is what this request gets, ``current`` what others may get as well.
+
+    Of those ``news`` are worth writing down; ``gone`` are the ids of what may not stay.
+    """
+
+    answer: StoredResponse
+    current: tuple[StoredResponse, ...]
+    news: tuple[StoredResponse, ...]
+    gone: frozenset[str] = frozenset()
+
+
+def by_not_modified(
+    found: Sequence[StoredResponse],
+    request: Request,
+    head: ResponseHead,
+    times: tuple[float, float],
+    options: Options,
+) -> Freshening | None:
+    """Of a 304 with this ``head``; None: it is about nothing that is stored (§4.3.4).
+
+    ``times`` are those of request and response, in epoch seconds.
+    """
+    changed = tuple(
+        revalidation.freshened(stored, head, request, options, *times)
+        for stored in revalidation.selected(found, head)
+    )
+    if not changed:
+        return None
+    before, rule = {stored.id: stored for stored in found}, standing(request, options).rule
+    news = {
+        stored.id
+        for stored in changed
+        if revalidation.is_news(before[stored.id], stored, options, rule, times[1])
+    }
+    current, gone = changed, frozenset[str]()  # judged when it was stored
+    if news or "authorization" in request.fields:
+        current, gone = _judged(changed, request, times[1], options)
+    # The origin may have chosen a variant that this request would not have selected.
+    answer = reuse.select(request, changed) or changed[0]
+    return Freshening(answer, current, tuple(one for one in current if one.id in news), gone)
+
+
+def by_unstored(
+    found: Sequence[StoredResponse],
+    request: Request,
+    head: ResponseHead,
+    times: tuple[float, float],
+    options: Options,
+    *,
+    validating: bool,
+) -> Freshening | None:
+    """Of any other response that is not stored; None: nothing.
+
+    ``validating``: the request has nominated what is stored, which is not current then (§4.3.3).
+    """
+    stored = reuse.select(request, found)
+    if stored is None:
+        return None
+    if request.method == "HEAD":
+        return _by_head(stored, request, head, times, options)
+    if validating and request.method == "GET" and head.status in _FULL:
+        return _invalid(stored)
+    return None
+
+
+def _by_head(
+    stored: StoredResponse,
+    request: Request,
+    head: ResponseHead,
+    times: tuple[float, float],
+    options: Options,
+) -> Freshening | None:
+    """HEAD freshens a stored GET or shows that it has changed (§4.3.5)."""
+    if head.status != 200:
+        return None
+    if head.fields.get("content-encoding") != stored.head.fields.get("content-encoding"):
+        return None  # this client's coding is another: not a word about the representation held
+    changed = revalidation.head_update(stored, head, request, options, *times)
+    if changed.invalid:
+        return _invalid(stored)
+    current, gone = _judged((changed,), request, times[1], options)
+    return Freshening(changed, current, current, gone)
+
+
+def _invalid(stored: StoredResponse) -> Freshening:
+    changed = replace(stored, invalid=True)
+    return Freshening(changed, (), (changed,))
+
+
+def _judged(
+    changed: Sequence[StoredResponse], request: Request, now: float, options: Options
+) -> tuple[tuple[StoredResponse, ...], frozenset[str]]:
+    """Those that may stay, and the ids of those that must go: §3 asked of the new heads."""
+    getting = request
+    if request.method != "GET" or not _CLIENTS_OWN.isdisjoint(request.fields.names()):
+        getting = replace(request, method="GET", fields=request.fields.without(_CLIENTS_OWN))
+    staying, leaving = [], set()
+    for stored in changed:
+        verdict = storing.may_store(getting, stored.head, now, options)
+        if isinstance(verdict, storing.Store):
+            staying.append(stored)
+        elif verdict.reason is not Reason.NOT_STORED_AUTHORIZATION:
+            # Else: freshened for this client alone, what is stored stays as old as it was.
+            leaving.add(stored.id)
+    return tuple(staying), frozenset(leaving)
