@@ -11,6 +11,7 @@ from proxy.exchange import echo, errors
 from proxy.exchange.answer import Outcome
 from proxy.exchange.flights import Uncacheable
 from proxy.exchange.names import body_id
+from proxy.exchange.trailers import with_trailers
 from proxy.exchange.voice import Forwarded
 from proxy.policy import storing
 from proxy.policy.reasons import Reason
@@ -136,7 +137,8 @@ class Arriving:
             errand.flight,
             verdict.max_object_size,
         )
-        return self.filled(errand, fill, asked.head.status, asked.head.fields)
+        outcome = self.filled(errand, fill, asked.head.status, asked.head.fields)
+        return outcome._replace(answer=with_trailers(outcome.answer, asked))
 
     def filled(
         self, errand: Errand, fill: Fill, status: int, mine: Fields | None = None

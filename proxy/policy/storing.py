@@ -166,7 +166,8 @@ def _bars_method(request: Request, head: ResponseHead, asked: Standing) -> Reaso
 def _bars_status(status: int, directives: ResponseDirectives, options: Options) -> Reason | None:
     if status == 200:
         return None
-    if status < 200 or status in _NOT_FOR_OTHERS:
+    # RFC 9110 §15: what is above 599 is invalid, and means nothing that others should be told.
+    if not 200 <= status <= 599 or status in _NOT_FOR_OTHERS:
         return Reason.NOT_STORED_STATUS
     if directives.must_understand and status not in _UNDERSTOOD:
         return Reason.NOT_STORED_STATUS

@@ -73,7 +73,7 @@ def test_the_host_of_another_authority(method: str) -> None:
     + [(status, FRESH, None) for status in (400, 401, 404, 410, 499, 500, 502, 503, 504, 599)]
     + [
         (status, FRESH, Reason.NOT_STORED_STATUS)
-        for status in (101, 103, 304, 407, 412, 413, 416, 417, 421, 428, 429, 431, 511)
+        for status in (101, 103, 304, 407, 412, 413, 416, 417, 421, 428, 429, 431, 511, 600, 999)
     ]
     + [
         (200, f"{FRESH}, no-store, must-understand", None),
