@@ -57,11 +57,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("forecache")
 
 # What the origin answers to these may be for this request alone.
-_OWN_VIEW: Final = frozenset(
-    {"range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since"}
-)
-# Of those, what no whole response answers in the end.
-_ONE_BY_ONE: Final = frozenset({"range", "if-match", "if-unmodified-since"})
+_OWN_VIEW: Final = frozenset({"range", "if-none-match", "if-modified-since"})
 _PAST_US: Final = 600.0  # seconds for which a 304 that went past us is remembered
 _FAILING: Final = frozenset({500, 502, 503, 504})  # RFC 5861 §4
 
@@ -122,7 +118,7 @@ class Fetching:
         now = time.time()
         return (
             request.method == "GET"
-            and _ONE_BY_ONE.isdisjoint(request.fields.names())
+            and "range" not in request.fields
             and self._validated_past_us.holds(key, now)
             and not self._flights.is_uncacheable(key, now)
         )

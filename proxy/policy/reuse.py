@@ -46,7 +46,7 @@ class ServeAndRevalidate(NamedTuple):
 
 
 class Revalidate(NamedTuple):
-    """Ask the origin with ``conditional`` instead of the client's ``PRECONDITIONS``.
+    """Ask the origin with ``conditional`` instead of the client's own preconditions.
 
     ``conditional`` is empty when nothing has a validator: then only a whole answer can come.
     If the origin cannot be reached or answers 5xx before ``on_error_until``, the stored response

@@ -24,10 +24,6 @@ if TYPE_CHECKING:
     from proxy.semantics.messages import Request
     from proxy.semantics.validators import ETag
 
-# The client's preconditions that give way to ours. If-Range stays where Range does.
-PRECONDITIONS: Final = frozenset(
-    {"if-match", "if-none-match", "if-modified-since", "if-unmodified-since"}
-)
 MOST_TAGS: Final = 16  # in If-None-Match: no origin should refuse our fields as too large
 
 # §3.2: what describes the bytes that are held, or the message that brought the update.

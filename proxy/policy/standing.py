@@ -6,7 +6,7 @@ about a request asks for it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from proxy.policy import keys, rules
 from proxy.policy.directives import parse_request_directives
@@ -19,11 +19,15 @@ if TYPE_CHECKING:
     from proxy.semantics.messages import Request
 
 
+# RFC 9111 §4.3.2: preconditions that a cache does not evaluate.
+_ORIGINS_OWN: Final = frozenset({"if-match", "if-unmodified-since"})
+
+
 class Standing(NamedTuple):
     """``key`` is the primary one; ``beyond`` is that of ``keys``.
 
-    ``passes_by``: why a GET or HEAD neither reads nor writes the cache. ``authorized``: it
-    carries Authorization; ``personal``: that or Cookie.
+    ``passes_by``: why a GET or HEAD is not answered from the cache. ``authorized``: it carries
+    Authorization; ``personal``: that or Cookie.
     """
 
     options: Options
@@ -54,6 +58,8 @@ def _standing(request: Request, options: Options) -> Standing:
         passes_by = Reason.RULE_NO_CACHE
     elif beyond is None and directives.no_store:
         passes_by = Reason.REQUEST_NO_STORE
+    elif beyond is None and not _ORIGINS_OWN.isdisjoint(request.fields.names()):
+        passes_by = Reason.REQUEST_PRECONDITION
     authorized = "authorization" in request.fields
     personal = authorized or "cookie" in request.fields
     key = keys.primary(request.uri, rule)

@@ -82,8 +82,6 @@ async def test_no_cache_is_stored_and_validated_each_time(house: House, origin: 
         pytest.param(f"If-Modified-Since: {LONG_AGO}", 304, id="13.1.3 not modified"),
         pytest.param(f"If-Modified-Since: {http_date(-900_000)}", 200, id="13.1.3 modified"),
         pytest.param("If-Modified-Since: yesterday", 200, id="13.1.3 invalid is ignored"),
-        pytest.param('If-Match: "1"', 200, id="13.1.1 If-Match"),
-        pytest.param(f"If-Unmodified-Since: {LONG_AGO}", 200, id="13.1.4 If-Unmodified-Since"),
     ],
 )
 async def test_a_clients_condition_on_a_fresh_response(
@@ -99,6 +97,31 @@ async def test_a_clients_condition_on_a_fresh_response(
     assert answer.get("date")
     assert answer.get("cache-control") == "max-age=60"
     assert answer.get("vary") == "X"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param('If-Match: "2"', id="13.1.1 another"),
+        pytest.param('If-Match: "1"', id="13.1.1 what is stored"),
+        pytest.param(f"If-Unmodified-Since: {LONG_AGO}", id="13.1.4"),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_what_the_origin_judges(house: House, origin: Origin, line: str, method: str) -> None:
+    # RFC 9111 §4.3.2: a cache is not the server for If-Match and If-Unmodified-Since.
+    stored = reply(200, FRESH, 'ETag: "1"', f"Last-Modified: {LONG_AGO}", body=b"hello")
+    origin.serve("/a", stored)
+    origin.serve("/a", reply(412, "X-From: origin"))
+    await house.get(origin.url("/a"))
+    for count in (2, 3):
+        answer = await house.get(origin.url("/a"), line, method=method)
+        assert (answer.status, answer.get("x-from")) == (412, "origin")
+        assert (origin.count("/a"), origin.requests[-1].get(line.partition(":")[0])) == (
+            count,
+            line.partition(": ")[2],
+        )
+    assert (await house.get(origin.url("/a"))).hit
 
 
 async def test_if_none_match_wins_over_the_date(house: House, origin: Origin) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from proxy.exchange.answer import Answer, FileSpan, Flow, Inline
 from proxy.exchange.origin import Asked
 from proxy.exchange.trailers import with_trailers
 from proxy.semantics.fields import NO_FIELDS, Fields
-from proxy.semantics.messages import ResponseHead
 from proxy.upstream.base import Outgoing
 from tests.support.build import fields, resp, uri
 from tests.support.door import StoredOctets, flow
 from tests.support.fakes import FakeResponse
+
+if TYPE_CHECKING:
+    from proxy.semantics.messages import ResponseHead
 
 CAME = resp(200, "Content-Encoding: gzip", "Connection: x-hop", "Trailer: A, X-Hop")
 SENT = resp(200, "Content-Encoding: gzip")

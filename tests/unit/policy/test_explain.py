@@ -79,6 +79,11 @@ def names(explanation: Explanation) -> list[str]:
             get("Cache-Control: no-store, max-stale=5"), OPTIONS, Reason.REQUEST_NO_STORE,
             "request-directives", "The request says no-store, max-stale=5.", id="5.2.1.5 no-store",
         ),
+        param(
+            get('If-Match: "a"'), OPTIONS, Reason.REQUEST_PRECONDITION, "precondition",
+            "The request has If-Match or If-Unmodified-Since, which are for the origin to judge.",
+            id="4.3.2 preconditions",
+        ),
     ],
 )  # fmt: skip
 def test_what_passes_the_cache_by_ends_there(

@@ -41,6 +41,13 @@ TAG = 'ETag: "a"'
         param(get("X-Forwarded-Host: b"), OPTIONS, Reason.REQUEST_REFLECTED, id="reflected"),
         param(get("Cache-Control: no-store"), OPTIONS, Reason.REQUEST_NO_STORE, id="5.2.1.5"),
         param(GET, OFF, Reason.RULE_NO_CACHE, id="a rule"),
+        param(get('If-Match: "a"'), OPTIONS, Reason.REQUEST_PRECONDITION, id="4.3.2 If-Match"),
+        param(
+            get(f"If-Unmodified-Since: {at(-9)}"),
+            OPTIONS,
+            Reason.REQUEST_PRECONDITION,
+            id="4.3.2 If-Unmodified-Since",
+        ),
     ],
 )
 def test_what_passes_the_cache_by(request_: Request, options: Options, reason: Reason) -> None:
