@@ -204,7 +204,7 @@ class Fetching:
                 # What befell one request after it was sent may be its own doing: look again.
                 shared = isinstance(error, NotReached) or error.status == 504
                 return await self._stale(errand) or (
-                    self.arriving.failed(error) if shared else None
+                    self.arriving.failed(error, errand) if shared else None
                 )
             case Failing(status):
                 return await self._stale(errand, status) or await self.fetch(errand)
@@ -292,7 +292,7 @@ class Fetching:
         except UpstreamError as error:
             if errand.flight is not None:
                 self._flights.over(errand.flight, Erred(error))
-            return await self._stale(errand) or self.arriving.failed(error)
+            return await self._stale(errand) or self.arriving.failed(error, errand)
         try:
             return await self._answered(errand, asked)
         except BaseException:
@@ -348,7 +348,7 @@ class Fetching:
         try:
             asked = await self._asking.ask(errand.inbound, errand.wanted.conditional, as_asked=True)
         except UpstreamError as error:
-            return self.arriving.failed(error)
+            return self.arriving.failed(error, errand)
         try:
             if asked.head.status == 200:
                 return await self.arriving.final(errand, asked)

@@ -122,6 +122,14 @@ def test_the_clauses_of_a_hit_in_their_order() -> None:
     ]
 
 
+def test_a_clock_that_was_ahead() -> None:
+    explanation = explain(GET, FRESH, NOW - 60, OPTIONS)
+    assert explanation.reason is Reason.EXPIRED
+    assert named(explanation, "fresh").verdict is Verdict.NO
+    assert "the clock was ahead" in named(explanation, "fresh").text
+    assert "gets the error" in named(explanation, "failure").text
+
+
 RULE = Rule(
     regex="a[.]example",
     where="c.toml:7",
