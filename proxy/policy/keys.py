@@ -73,10 +73,22 @@ def left_out(uri: TargetURI, rule: Rule | None) -> tuple[str, ...]:
     return tuple(p for p in parameters if rule.ignored(p.partition("=")[0]))
 
 
+def varying(fields: Fields) -> list[str]:
+    """By which request fields a response is selected: the members of its Vary, in lower case.
+
+    And Origin, where Access-Control-Allow-Origin is not for all of them: many an origin forgets
+    to say that it answers each in its own way. ``null`` stands for opaque ones.
+    """
+    members = [member.lower() for member in fields.members("vary")]
+    if fields.get("access-control-allow-origin") not in {None, "*"}:
+        members.append("origin")
+    return members
+
+
 def selecting(vary: Iterable[str], fields: Fields) -> Selecting | None:
     """Name and comparable value of what Vary names, sorted by name; None for ``Vary: *``.
 
-    ``vary`` are the members of the response's Vary, ``fields`` those of the request.
+    ``vary`` is what ``varying`` says of the response, ``fields`` are those of the request.
     """
     names = {member.lower() for member in vary}
     if "*" in names:

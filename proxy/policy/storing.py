@@ -92,9 +92,7 @@ def from_response(
     the head of a 200 (§3.3), or a whole response where its range is all there is.
     """
     fields = head.fields
-    selecting = None
-    if "vary" in fields:
-        selecting = keys.selecting(fields.members("vary"), request.fields)
+    selecting = keys.selecting(keys.varying(fields), request.fields)
     directives = parse_response_directives(fields, options.freshness.targeted)
     return StoredResponse(
         id=body_id,
@@ -216,6 +214,8 @@ def _bars_reuse(
 ) -> Reason | None:
     """What only shows on the head as it would be stored."""
     kept = _kept_head(head, directives, now)
+    if sum(len(name) + len(value) + 4 for name, value in kept.fields) > asked.options.response_head:
+        return Reason.NOT_STORED_TOO_LARGE  # validations have made it so
     if head.status == 206 and (reason := _bars_part(request, head, kept)) is not None:
         return reason
     settings = (asked.options, asked.rule)

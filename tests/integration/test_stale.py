@@ -1,5 +1,7 @@
 """Stale responses: when they may be served, and when never (RFC 9111 §4.2.4, RFC 5861)."""
 
+import time
+
 import pytest
 
 from tests.conftest import StartHouse
@@ -114,6 +116,21 @@ async def test_a_stored_error_does_not_stand_in_for_a_newer_one(
     await house.get(origin.url("/a"))
     answer = await house.get(origin.url("/a"), "Cache-Control: min-fresh=9")
     assert (answer.status, answer.body) == (503, b"new")
+
+
+async def test_what_came_while_the_clock_was_ahead_is_validated(
+    house: House, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = time.time
+    lines = ("Cache-Control: max-age=86400", 'ETag: "1"')
+    origin.serve("/a", reply(200, *lines, body=b"hello"))
+    origin.serve("/a", reply(304, *lines))
+    with monkeypatch.context() as ahead:
+        ahead.setattr(time, "time", lambda: clock() + 3600)
+        await house.get(origin.url("/a"))
+    for count in (2, 2):
+        assert (await house.get(origin.url("/a"))).body == b"hello"
+        assert origin.count("/a") == count
 
 
 async def test_must_revalidate_passes_a_5xx_on(house: House, origin: Origin) -> None:

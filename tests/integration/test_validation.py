@@ -2,9 +2,10 @@
 
 import pytest
 
+from tests.conftest import StartHouse
 from tests.support.clock import http_date
 from tests.support.house import House
-from tests.support.origin import Gate, Origin, head, reply
+from tests.support.origin import Conversation, Gate, Origin, head, reply
 
 STALE = ("Cache-Control: max-age=60", "Age: 100")
 FRESH = "Cache-Control: max-age=60"
@@ -97,6 +98,26 @@ async def test_a_clients_condition_on_a_fresh_response(
     assert answer.get("date")
     assert answer.get("cache-control") == "max-age=60"
     assert answer.get("vary") == "X"
+
+
+async def test_a_head_does_not_grow_for_ever(start_house: StartHouse, origin: Origin) -> None:
+    house = await start_house({"upstream": {"response_head": "4KiB"}})
+    lines = ("Cache-Control: no-cache", 'ETag: "1"')
+
+    async def play(conversation: Conversation) -> None:
+        more = f"X-Seen-{len(origin.requests)}: {'x' * 1000}"
+        validated = conversation.received.get("if-none-match") is not None
+        said = reply(304, *lines, more) if validated else reply(200, *lines, body=b"hello")
+        conversation.writer.write(said)
+
+    origin.serve("/a", play)
+    for _ in range(10):
+        answer = await house.get(origin.url("/a"))
+        assert (answer.status, answer.body) == (200, b"hello")
+        assert len(answer.raw) < 4096 + 1500
+    # The fourth 304 makes it too large: it is gone, and the next one asks for all of it.
+    asked = [received.get("if-none-match") for received in origin.requests]
+    assert asked == [None, *['"1"'] * 4] * 2
 
 
 @pytest.mark.parametrize(

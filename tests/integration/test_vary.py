@@ -68,6 +68,33 @@ async def test_another_variant(
     assert (await house.get(origin.url("/a"), *other)).body == b"other"
 
 
+async def test_an_answer_to_one_origin_is_for_that_origin(house: House, origin: Origin) -> None:
+    # CORS: whoever forgets Vary: Origin would have others refused what they may read.
+    for name in ("a", "b"):
+        allowed = f"Access-Control-Allow-Origin: http://{name}.test"
+        origin.serve("/a", reply(200, FRESH, allowed, body=name.encode()))
+    for hit in (False, True):
+        for name in ("a", "b"):
+            answer = await house.get(origin.url("/a"), f"Origin: http://{name}.test")
+            assert (answer.body, answer.hit) == (name.encode(), hit)
+            assert answer.get("access-control-allow-origin") == f"http://{name}.test"
+            assert answer.get("vary") is None
+    origin.serve("/b", reply(200, FRESH, "Access-Control-Allow-Origin: *", body=b"all"))
+    await house.get(origin.url("/b"), "Origin: http://a.test")
+    assert (await house.get(origin.url("/b"), "Origin: http://b.test")).hit
+
+
+async def test_a_304_does_not_narrow_vary(house: House, origin: Origin) -> None:
+    tag = 'ETag: "1"'
+    origin.serve("/a", reply(200, FRESH, "Age: 100", "Vary: X-A, X-B", tag, body=b"one"))
+    origin.serve("/a", reply(304, FRESH, "Vary: X-A", tag))
+    origin.serve("/a", reply(200, FRESH, "Vary: X-A, X-B", 'ETag: "2"', body=b"other"))
+    for _ in range(2):
+        await house.get(origin.url("/a"), "X-A: 1", "X-B: 1")
+    assert (await house.get(origin.url("/a"), "X-A: 1", "X-B: 1")).hit
+    assert (await house.get(origin.url("/a"), "X-A: 1", "X-B: 2")).body == b"other"
+
+
 async def test_validation_offers_the_tags_of_all_variants(house: House, origin: Origin) -> None:
     for tag in ("1", "2"):
         fields = (FRESH, "Age: 100", "Vary: X-A", f'ETag: "{tag}"')

@@ -287,6 +287,12 @@ def kept(*lines: str, to: Request = GET, options: Options = OPTIONS) -> tuple[St
             id="4.4 all variants",
         ),
         param(
+            req(f"MOVE {URL}", "Destination: /y"), (), OPTIONS, "invalidation", "RFC 9111 §4.4",
+            f"{DONE}nothing is removed, as nothing is stored under this key. {MORE} What is stored"
+            " for http://a.example/y is removed, too.",
+            id="4.4 a destination",
+        ),
+        param(
             req(f"OPTIONS {URL}"), FRESH, OPTIONS, "invalidation", "RFC 9111 §4.4",
             "OPTIONS is safe: what is stored stays as it is.", id="4.4 a safe method",
         ),

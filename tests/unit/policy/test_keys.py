@@ -77,6 +77,24 @@ def test_selecting(vary: list[str], lines: list[str], selecting: keys.Selecting 
 
 
 @pytest.mark.parametrize(
+    ("lines", "members"),
+    [
+        param([], [], id="nothing"),
+        param(["Vary: A, b"], ["a", "b"], id="Vary"),
+        param(["Access-Control-Allow-Origin: *"], [], id="for every origin"),
+        param(["Access-Control-Allow-Origin: http://a.test"], ["origin"], id="for one"),
+        param(["Access-Control-Allow-Origin: null"], ["origin"], id="for opaque ones"),
+        param(["Access-Control-Allow-Origin: *, http://a.test"], ["origin"], id="invalid"),
+        param(["Access-Control-Allow-Origin: http://a.test", "Vary: A, Origin"], ["a", "origin"],
+              id="said anyway"),
+        param(["Vary: *", "Access-Control-Allow-Origin: x"], ["*", "origin"], id="*"),
+    ],
+)  # fmt: skip
+def test_what_selects_a_response(lines: list[str], members: list[str]) -> None:
+    assert sorted(set(keys.varying(fields(*lines)))) == members
+
+
+@pytest.mark.parametrize(
     ("first", "second"),
     [
         param(["A: 1,b: 2"], ["A: 1", "B: 2"], id="a value with the look of a field"),
