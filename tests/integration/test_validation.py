@@ -111,13 +111,12 @@ async def test_a_head_does_not_grow_for_ever(start_house: StartHouse, origin: Or
         conversation.writer.write(said)
 
     origin.serve("/a", play)
-    for _ in range(10):
+    for _ in range(20):
         answer = await house.get(origin.url("/a"))
         assert (answer.status, answer.body) == (200, b"hello")
         assert len(answer.raw) < 4096 + 1500
-    # The fourth 304 makes it too large: it is gone, and the next one asks for all of it.
-    asked = [received.get("if-none-match") for received in origin.requests]
-    assert asked == [None, *['"1"'] * 4] * 2
+    # What has become too large is removed behind the answer; who comes then asks for all of it.
+    assert None in [received.get("if-none-match") for received in origin.requests[1:]]
 
 
 @pytest.mark.parametrize(
