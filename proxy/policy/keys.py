@@ -79,7 +79,9 @@ def varying(fields: Fields) -> list[str]:
     And Origin, where Access-Control-Allow-Origin is not for all of them: many an origin forgets
     to say that it answers each in its own way. ``null`` stands for opaque ones.
     """
-    members = [member.lower() for member in fields.members("vary")]
+    members = []
+    if "vary" in fields:
+        members = [member.lower() for member in fields.members("vary")]
     if fields.get("access-control-allow-origin") not in {None, "*"}:
         members.append("origin")
     return members

@@ -163,7 +163,7 @@ def _weigh(
         return Reason.REQUEST_NO_CACHE, 0.0
     if terms.validate:
         return Reason.MUST_REVALIDATE, 0.0
-    if freshness.came_later(stored, now):
+    if stored.response_time > now and freshness.came_later(stored, now):
         return Reason.EXPIRED, 0.0
     old_at = _UNLIMITED if asked.max_age is None else terms.born + asked.max_age
     if now < terms.fresh_until:

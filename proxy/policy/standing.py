@@ -6,7 +6,7 @@ about a request asks for it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.policy import keys, rules
 from proxy.policy.directives import parse_request_directives
@@ -16,11 +16,8 @@ if TYPE_CHECKING:
     from proxy.policy.directives import RequestDirectives
     from proxy.policy.options import Options
     from proxy.policy.rules import Rule
+    from proxy.semantics.fields import Fields
     from proxy.semantics.messages import Request
-
-
-# RFC 9111 §4.3.2: preconditions that a cache does not evaluate.
-_ORIGINS_OWN: Final = frozenset({"if-match", "if-unmodified-since"})
 
 
 class Standing(NamedTuple):
@@ -58,9 +55,14 @@ def _standing(request: Request, options: Options) -> Standing:
         passes_by = Reason.RULE_NO_CACHE
     elif beyond is None and directives.no_store:
         passes_by = Reason.REQUEST_NO_STORE
-    elif beyond is None and not _ORIGINS_OWN.isdisjoint(request.fields.names()):
+    elif beyond is None and _is_for_the_origin_to_judge(request.fields):
         passes_by = Reason.REQUEST_PRECONDITION
     authorized = "authorization" in request.fields
     personal = authorized or "cookie" in request.fields
     key = keys.primary(request.uri, rule)
     return Standing(options, rule, key, directives, beyond, passes_by, authorized, personal)
+
+
+def _is_for_the_origin_to_judge(fields: Fields) -> bool:
+    """RFC 9111 §4.3.2: preconditions that a cache does not evaluate."""
+    return "if-match" in fields or "if-unmodified-since" in fields

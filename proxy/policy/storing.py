@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from proxy.policy import invalidation, keys
@@ -92,7 +93,8 @@ def from_response(
     the head of a 200 (§3.3), or a whole response where its range is all there is.
     """
     fields = head.fields
-    selecting = keys.selecting(keys.varying(fields), request.fields)
+    varying = keys.varying(fields)
+    selecting = keys.selecting(varying, request.fields) if varying else None
     directives = parse_response_directives(fields, options.freshness.targeted)
     return StoredResponse(
         id=body_id,
@@ -214,7 +216,8 @@ def _bars_reuse(
 ) -> Reason | None:
     """What only shows on the head as it would be stored."""
     kept = _kept_head(head, directives, now)
-    if sum(len(name) + len(value) + 4 for name, value in kept.fields) > asked.options.response_head:
+    lines = kept.fields.lines
+    if sum(map(len, chain.from_iterable(lines))) + 4 * len(lines) > asked.options.response_head:
         return Reason.NOT_STORED_TOO_LARGE  # validations have made it so
     if head.status == 206 and (reason := _bars_part(request, head, kept)) is not None:
         return reason

@@ -93,6 +93,17 @@ async def test_a_coding_that_is_not_quite_chunked_is_502(
     assert (await house.get(origin.url("/a"))).body == b"good"
 
 
+@pytest.mark.parametrize("control", ["max-age = 750", 'max-age=" 750"', "max-age =\t750, public"])
+async def test_blanks_around_an_age(house: House, origin: Origin, control: str) -> None:
+    origin.serve("/a", reply(200, f"Cache-Control: {control}", "Age: 700", body=b"hello"))
+    await house.get(origin.url("/a"))
+    hit = await house.get(origin.url("/a"), f"Cache-Control: {control}")
+    assert hit.hit
+    assert int(hit.cache_status["ttl"]) in range(30, 51)
+    asked = await house.get(origin.url("/a"), "Cache-Control: max-age = 650")
+    assert asked.cache_status["detail"] == "request-max-age"
+
+
 # Trailers (RFC 9110 §6.5).
 
 
