@@ -66,7 +66,10 @@ TABLES: Final[Mapping[str, tuple[str, type]]] = {
     "admin": ("admin", AdminOptions),
     "log": ("log", LogOptions),
 }
-_ELSEWHERE: Final = {"cache.x_cache": "server.x_cache"}
+_ELSEWHERE: Final = {
+    "cache.x_cache": "server.x_cache",
+    "cache.response_head": "upstream.response_head",
+}
 _TYPES: Final = {"Rule": Rule, "Octets": Octets, "Seconds": Seconds}
 RULES: Final = "rules"
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from proxy.policy.reasons import Reason
+    from proxy.semantics.fields import Fields
     from proxy.semantics.messages import Request, ResponseHead
     from proxy.store.base import StoredBody
     from proxy.upstream.base import OnInterim, RequestBody, Upgraded
@@ -40,10 +43,14 @@ class FileSpan(NamedTuple):
 
 
 class Flow(NamedTuple):
-    """A stream of ``length`` bytes, or of unknown length (None: chunked or until close)."""
+    """A stream of ``length`` bytes, or of unknown length (None: chunked or until close).
+
+    ``trailers`` tells those for this client once the reader has come to its end.
+    """
 
     reader: BodyReader
     length: int | None
+    trailers: Callable[[], Fields] | None = None
 
 
 class Tunnel(NamedTuple):

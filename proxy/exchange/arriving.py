@@ -14,11 +14,13 @@ from proxy.exchange.flights import Refreshed, Uncacheable
 from proxy.exchange.keeping import PUMP
 from proxy.exchange.names import body_id
 from proxy.exchange.tasks import launch
+from proxy.exchange.trailers import with_trailers
 from proxy.exchange.voice import Forwarded
-from proxy.policy import freshening, storing
+from proxy.policy import freshening, reuse, storing
 from proxy.policy.reasons import Reason
 from proxy.semantics import ranges
 from proxy.store.base import StoreFailed, TooLarge
+from proxy.upstream.base import Lost, NotReached
 
 if TYPE_CHECKING:
     from proxy.exchange.delivery import Delivery
@@ -182,7 +184,8 @@ class Arriving:
             errand.flight,
             verdict.max_object_size,
         )
-        return self.filled(errand, fill, asked.head.status, asked.head.fields)
+        outcome = self.filled(errand, fill, asked.head.status, asked.head.fields)
+        return outcome._replace(answer=with_trailers(outcome.answer, asked))
 
     def filled(
         self, errand: Errand, fill: Fill, status: int, mine: Fields | None = None
@@ -197,9 +200,19 @@ class Arriving:
         answer = self._delivery.filling(request, fill, now, why, asked, mine)
         return Outcome(answer, why, status, asked=now - fill.stored.request_time)
 
-    def failed(self, error: UpstreamError) -> Outcome:
-        """Our own answer for an error on the way to the origin."""
+    def failed(self, error: UpstreamError, errand: Errand | None = None) -> Outcome:
+        """Our own answer for an error on the way to the origin.
+
+        It is 504 where what is stored for the ``errand`` needs the origin (RFC 9111 §5.2.2.2).
+        """
         reason = errors.reason_of(error)
+        if (
+            errand is not None
+            and error.status == 502
+            and isinstance(error, NotReached | Lost)
+            and reuse.never_stale(errand.inbound.request, errand.found.variants, self._options)
+        ):
+            error = type(error)(504, error.word, error.detail)
         return self._delivery.own(errors.from_upstream(error), reason)
 
 

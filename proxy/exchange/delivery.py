@@ -12,6 +12,7 @@ from proxy.exchange import errors, respond
 from proxy.exchange.answer import Answer, FileSpan, Flow, Inline, Outcome, release
 from proxy.exchange.names import body_id
 from proxy.exchange.respond import Slice
+from proxy.exchange.trailers import with_trailers
 from proxy.exchange.transcoding import SMALL, Ready, Transcoded, undecodable
 from proxy.policy import freshness
 from proxy.policy.standing import standing
@@ -259,7 +260,7 @@ class Delivery:
         octets = b"" if head.status == 304 else response.at_hand()
         if coders is None:
             body: Body = Flow(response, response.length) if octets is None else Inline(octets)
-            return Answer(signed, body)
+            return with_trailers(Answer(signed, body), asked)
         if octets is not None:
             made = self._at_once(octets, coders)
             if made is not None:

@@ -34,9 +34,7 @@ if TYPE_CHECKING:
     from proxy.upstream.base import Outgoing, Said
 
 # What makes an answer depend on the clock, or on more of the response than its head.
-_APART: Final = frozenset(
-    {"range", "if-range", "if-match", "if-modified-since", "if-unmodified-since", "authorization"}
-)
+_APART: Final = frozenset({"range", "if-range", "if-modified-since", "authorization"})
 # Reasons that stand for as long as the origin says the same.
 _LASTING: Final = frozenset({Reason.NOT_STORED_NO_STORE, Reason.NOT_STORED_PRIVATE})
 _ALWAYS: Final = float("inf")

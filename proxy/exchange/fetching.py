@@ -55,9 +55,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("forecache")
 
 # What the origin answers to these may be for this request alone.
-_OWN_VIEW: Final = frozenset(
-    {"range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since"}
-)
+_OWN_VIEW: Final = frozenset({"range", "if-none-match", "if-modified-since"})
 _PAST_US: Final = 600.0  # seconds for which a 304 that went past us is remembered
 _FAILING: Final = frozenset({500, 502, 503, 504})  # RFC 5861 §4
 
@@ -193,7 +191,7 @@ class Fetching:
             case Elsewhere(found):
                 return await self._stored_elsewhere(errand, found)
             case Erred(error):
-                return await self._stale(errand) or self.arriving.failed(error)
+                return await self._stale(errand) or self.arriving.failed(error, errand)
             case Failing(status):
                 return await self._stale(errand, status) or await self.fetch(errand)
             case Uncacheable():
@@ -269,7 +267,7 @@ class Fetching:
             if errand.flight is not None:
                 shared = isinstance(error, NotReached) or error.status == 504
                 self._flights.over(errand.flight, Erred(error) if shared else Failing(0))
-            return await self._stale(errand) or self.arriving.failed(error)
+            return await self._stale(errand) or self.arriving.failed(error, errand)
         try:
             return await self._answered(errand, asked)
         except BaseException:

@@ -53,13 +53,8 @@ class Shape(Struct, frozen=True, gc=False):
 def shape(request: Request, stored: StoredResponse, length: int | None, now: float) -> Shape:
     """What this request gets of a stored representation; ``length`` None: not known yet."""
     head = stored.head
-    match preconditions.evaluate(request, head, now):
-        case preconditions.NotModified():
-            return Shape(304, head.fields.without(_NOT_IN_304).lines, (), None)
-        case preconditions.Failed():
-            return Shape(412, (("Content-Type", "text/plain"),), (), 0)
-        case preconditions.Proceed():
-            pass
+    if isinstance(preconditions.evaluate(request, head, now), preconditions.NotModified):
+        return Shape(304, head.fields.without(_NOT_IN_304).lines, (), None)
     complete = stored.part.complete if stored.part is not None else length
     if complete is None:
         return _whole(request, head.status, head.fields, None)

@@ -30,6 +30,7 @@ _FORWARDED: Final[Mapping[Reason, Fwd]] = {
     Reason.REQUEST_NO_CACHE: "request",
     Reason.REQUEST_MAX_AGE: "request",
     Reason.REQUEST_MIN_FRESH: "request",
+    Reason.REQUEST_PRECONDITION: "request",
     Reason.METHOD: "method",
     Reason.NOT_STORED_METHOD: "method",
     Reason.DAMAGED: "miss",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Union
 from proxy.exchange.answer import Answer, FileSpan, Flow, Inline, Tunnel
 from proxy.exchange.hot import JOINED
 from proxy.frontend.sendfile import send_file
+from proxy.semantics.fields import NO_FIELDS
 from proxy.store.base import BodyLost
 from proxy.wire.bodies import chunk, last_chunk
 from proxy.wire.heads import render_response
@@ -162,7 +163,7 @@ class Sender:
         if flow.length is not None and done != flow.length:
             raise BodyLost(f"The body is not of the {flow.length} octets that its head says.")
         if chunked:
-            self.write(last_chunk())
+            self.write(last_chunk(flow.trailers() if flow.trailers is not None else NO_FIELDS))
 
 
 def reset(transport: asyncio.Transport) -> None:

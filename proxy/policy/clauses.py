@@ -190,13 +190,14 @@ def about_freshness(case: Case, stored: StoredResponse) -> Iterator[Clause]:
         f" it was asked for, with Date {at(freshness.date(stored))} and"
         f" Age {freshness.age_value(stored.head.fields)}.",
     )
-    yield unless(
-        ttl <= 0,
-        "fresh",
-        "RFC 9111 §4.2",
-        f"It is fresh for {seconds(ttl)} more, until {at(terms.fresh_until)}.",
-        f"It has been stale for {seconds(now - terms.fresh_until)}, since {at(terms.fresh_until)}.",
+    ahead = freshness.came_later(stored, now)
+    stale = (
+        "Its age is not known: the clock was ahead when it came, so that it counts as stale."
+        if ahead
+        else f"It has been stale for {seconds(-ttl)}, since {at(terms.fresh_until)}."
     )
+    fresh = f"It is fresh for {seconds(ttl)} more, until {at(terms.fresh_until)}."
+    yield unless(ahead or ttl <= 0, "fresh", "RFC 9111 §4.2", fresh, stale)
     yield _stale_windows(terms)
 
 

@@ -1,7 +1,7 @@
 """Cache directives: Cache-Control (RFC 9111 §5.2), Pragma (§5.4), targeted fields (RFC 9213).
 
 What is malformed never makes a response more reusable: an age that is no number is 0, a
-restriction counts in whatever form it came.
+restriction counts in whatever form it came. Blanks around the number of an age leave it that one.
 """
 
 from __future__ import annotations
@@ -26,6 +26,13 @@ Directive = tuple[str, Value]
 
 _TCHARS: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _DIRECTIVE: Final = re.compile(rf'({_TCHARS})(?:=(?:({_TCHARS})|"((?:[^"\\]|\\.)*)"))?', re.DOTALL)
+# Some clients and origins write ``max-age = 750``. Not so for names of fields: what is forgiven
+# there would be a restriction less.
+_SPACED_AGE: Final = re.compile(
+    r"(max-age|s-maxage|max-stale|min-fresh|stale-while-revalidate|stale-if-error)"
+    r'[ \t]*=[ \t]*(?:([0-9]+)|"([0-9 \t]*)")',
+    re.ASCII | re.IGNORECASE,
+)
 _NAME: Final = re.compile(_TCHARS)
 _DIGITS: Final = re.compile(r"[0-9]+")
 _QUOTED_PAIR: Final = re.compile(r"\\(.)", re.DOTALL)
@@ -198,7 +205,7 @@ def _directives(lines: Iterable[str]) -> Iterator[Directive]:
     """Lower-case names and values; a value is None without ``=`` and "" when malformed."""
     for line in lines:
         for member in list_members(line):
-            if match := _DIRECTIVE.fullmatch(member):
+            if match := _DIRECTIVE.fullmatch(member) or _SPACED_AGE.fullmatch(member):
                 name, token, quoted = match.groups()
                 value = token if quoted is None else _QUOTED_PAIR.sub(r"\1", quoted)
                 yield name.lower(), value
@@ -216,7 +223,7 @@ def _malformed(member: str) -> Iterator[Directive]:
 def _seconds(value: Value) -> int:
     """An age; 0 for what is none."""
     if isinstance(value, str):
-        return delta_seconds(value) or 0
+        return delta_seconds(value.strip(" \t")) or 0
     return min(max(0, value or 0), MAX_DELTA)
 
 

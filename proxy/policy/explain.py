@@ -140,6 +140,13 @@ def _about_request(case: Case) -> Iterator[Clause]:
         Verdict.NO if reason is Reason.REQUEST_NO_STORE else Verdict.INFO,
         f"The request says {asked}." if asked else "The request has no cache directives.",
     )
+    if reason is Reason.REQUEST_PRECONDITION:
+        yield Clause(
+            "precondition",
+            "RFC 9111 §4.3.2",
+            Verdict.NO,
+            "The request has If-Match or If-Unmodified-Since, which are for the origin to judge.",
+        )
     left_out = ", ".join(keys.left_out(case.request.uri, case.stands.rule))
     without = f" ignore_query leaves out {cut(left_out)}." if left_out else ""
     yield info("key", "RFC 9111 §2", f"The key is {cut(case.stands.key)}.{without}")
@@ -322,7 +329,7 @@ def _about_invalidation(request: Request, found: Sequence[StoredResponse]) -> It
     if request.method in {"GET", "HEAD"}:
         return
     text = f"{cut(request.method)} is safe: what is stored stays as it is."
-    if invalidation.keys(request, _DONE):
+    if uris := invalidation.keys(request, _DONE):
         gone = {
             0: "nothing is removed, as nothing is stored under this key",
             1: "the response that is stored under this key is removed",
@@ -331,4 +338,5 @@ def _about_invalidation(request: Request, found: Sequence[StoredResponse]) -> It
             f"If the origin does it (2xx or 3xx), {gone}. Location, Content-Location and"
             " Cache-Group-Invalidation of its answer may name more of this origin."
         )
+        text += "".join(f" What is stored for {cut(str(uri))} is removed, too." for uri in uris[1:])
     yield info("invalidation", "RFC 9111 §4.4", text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from proxy.policy import storing
+from proxy.policy import keys, storing
 from proxy.policy.clauses import (
     Case,
     Clause,
@@ -106,6 +106,13 @@ _DIRECTIVES: Final = (
         "It is a stream of events, without an end that could be waited for.",
     ),
 )
+_HEAD: Final = _Question(
+    "head",
+    "[upstream] response_head",
+    Reason.NOT_STORED_TOO_LARGE,
+    "Its fields are not too many.",
+    "Its fields are more than response_head allows for, with those that validations have brought.",
+)
 _PART: Final = (
     _Question(
         "range",
@@ -157,7 +164,8 @@ def _about_response(case: Case, head: ResponseHead, figures: dict[str, str]) -> 
     yield _answer(case, _STATUS, figures)
     if head.status >= 400:
         yield _answer(case, _ERROR, figures)
-    for question in _DIRECTIVES if head.status != 206 else (*_DIRECTIVES, *_PART):
+    bounds = (_HEAD,) if case.reason is _HEAD.reason else ()
+    for question in (*_DIRECTIVES, *bounds, *(_PART if head.status == 206 else ())):
         yield _answer(case, question, figures)
 
 
@@ -171,12 +179,14 @@ def _figures(case: Case, head: ResponseHead) -> dict[str, str]:
     def said(value: str | None) -> str:
         return "nothing" if value is None else f'"{cut(value)}"'
 
+    selecting = keys.varying(head.fields.without({"vary"}))
+    allowed = ", and one Origin is allowed" if selecting else ""
     return {
         "method": cut(case.request.method),
         "status": str(head.status),
         "control": said(head.fields.get("cache-control")),
         "asked": said(case.request.fields.get("cache-control")),
-        "vary": said(head.fields.get("vary")),
+        "vary": said(head.fields.get("vary")) + allowed,
         "type": said(head.fields.get("content-type")),
         "range": said(head.fields.get("content-range")),
         "set_cookie": said(case.options.set_cookie),

@@ -29,6 +29,8 @@ _RULED_STATUSES: Final = frozenset(status for status in HEURISTIC_STATUSES if st
 # Where a freshness lifetime came from; "expires" is less Date. Plain words cost no look-up.
 Source = Literal["s-maxage", "max-age", "expires", "rule", "heuristic", "none"]
 
+_CLOCK_STEP: Final = 5.0  # seconds by which a clock may be set back without a word
+
 _NO_WORD: Final[tuple[Source, None]] = ("none", None)
 
 
@@ -87,6 +89,11 @@ def current_age(stored: StoredResponse, now: float) -> float:
         since = known.born
     # A clock that was set back must not make anything younger than it was on arrival.
     return max(now, stored.response_time) - since
+
+
+def came_later(stored: StoredResponse, now: float) -> bool:
+    """Whether the clock was ahead when the response came: then nobody knows its age."""
+    return stored.response_time > now + _CLOCK_STEP
 
 
 def date(stored: StoredResponse) -> float:
@@ -200,11 +207,14 @@ def _stale_if_error(
 ) -> float:
     """RFC 5861 §4, or the default, the rule's before the general one.
 
-    No default for an error, nor for what one client's credentials may have shaped.
+    No default for what one client's credentials may have shaped. Nothing at all for an error: it
+    says no more than a newer one.
     """
+    if status >= 400:
+        return 0.0
     if directives.stale_if_error is not None:
         return directives.stale_if_error
-    if status >= 400 or personal:
+    if personal:
         return 0.0
     if rule is not None and rule.stale_if_error is not None:
         return rule.stale_if_error

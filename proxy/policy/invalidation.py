@@ -13,18 +13,23 @@ if TYPE_CHECKING:
     from proxy.semantics.targets import TargetURI
 
 _LOCATIONS: Final = ("location", "content-location")
+_MOVING: Final = frozenset({"COPY", "MOVE"})  # RFC 4918 §9.8, §9.9
 
 
 def keys(request: Request, head: ResponseHead) -> tuple[TargetURI, ...]:
     """The target URIs of which every stored response is now invalid, the request's own first.
 
     None unless the answer is a non-error one to a method that is not known to be safe. Locations
-    count within the origin of the request alone: nobody invalidates what is not his.
+    and Destination count within the origin of the request alone: nobody invalidates what is not
+    his.
     """
     if request.method in SAFE_METHODS or not 200 <= head.status < 400:
         return ()
     found = [request.uri]
-    for reference in (value for name in _LOCATIONS for value in head.fields.all(name)):
+    references = [value for name in _LOCATIONS for value in head.fields.all(name)]
+    if request.method in _MOVING:
+        references += request.fields.all("destination")
+    for reference in references:
         uri = resolved(request.uri, reference)
         if uri is not None and uri.origin == request.uri.origin and uri not in found:
             found.append(uri)
@@ -32,7 +37,7 @@ def keys(request: Request, head: ResponseHead) -> tuple[TargetURI, ...]:
 
 
 def resolved(base: TargetURI, reference: str) -> TargetURI | None:
-    """The target URI that a URI reference in a response means (RFC 3986 §5); None for no such."""
+    """The target URI that a URI reference in a message means (RFC 3986 §5); None for no such."""
     try:
         absolute, _ = urldefrag(urljoin(str(base), reference))
         target = parse("GET", absolute)

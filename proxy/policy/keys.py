@@ -27,16 +27,33 @@ Selecting = tuple[tuple[str, str | None], ...]
 
 
 class Differing(NamedTuple):
-    """A selecting field, normalised, as it was ``stored`` and as it is ``asked``; None: absent."""
+    """A selecting field as compared: as it was ``stored``, as it is ``asked``; None: absent."""
 
     name: str
     stored: str | None
     asked: str | None
 
 
-# RFC 9110 §12.5: case does not matter, and weights, not the order, say what is preferred.
-_WEIGHTED: Final = frozenset({"accept-charset", "accept-encoding", "accept-language"})
-_WEIGHT: Final = re.compile(r";q=([01](?:\.[0-9]{0,3})?)\Z")
+_OWS: Final = r"[ \t]*+"
+_T: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+_WEIGHT: Final = rf"(?:{_OWS};{_OWS}[qQ]=(?:0(?:\.[0-9]{{0,3}})?|1(?:\.0{{0,3}})?))?"
+_VALUE: Final = rf'(?:{_T}|"(?:[^"\\]++|\\.)*+")'
+
+
+def _list_of(member: str) -> re.Pattern[str]:
+    return re.compile(rf"{member}(?:{_OWS},{_OWS}{member})*+", re.DOTALL)
+
+
+# RFC 9110 §12.5, the selecting fields whose grammar is known here: whitespace around their members
+# never matters. Other fields, and other syntax, may be read by an origin octet by octet.
+_GRAMMARS: Final = {
+    "accept": _list_of(rf"{_T}/{_T}(?:{_OWS};{_OWS}{_T}={_VALUE})*+"),
+    "accept-charset": _list_of(_T + _WEIGHT),
+    "accept-encoding": _list_of(_T + _WEIGHT),
+    "accept-language": _list_of(rf"(?:\*|[A-Za-z]{{1,8}}(?:-[0-9A-Za-z]{{1,8}})*+){_WEIGHT}"),
+}
+# Of these case does not matter, and weights, not the order, say what is preferred.
+_WEIGHTED: Final = _GRAMMARS.keys() - {"accept"}
 
 
 def primary(uri: TargetURI, rule: Rule | None) -> str:
@@ -56,10 +73,24 @@ def left_out(uri: TargetURI, rule: Rule | None) -> tuple[str, ...]:
     return tuple(p for p in parameters if rule.ignored(p.partition("=")[0]))
 
 
-def selecting(vary: Iterable[str], fields: Fields) -> Selecting | None:
-    """Name and normalised value of what Vary names, sorted by name; None for ``Vary: *``.
+def varying(fields: Fields) -> list[str]:
+    """By which request fields a response is selected: the members of its Vary, in lower case.
 
-    ``vary`` are the members of the response's Vary, ``fields`` those of the request.
+    And Origin, where Access-Control-Allow-Origin is not for all of them: many an origin forgets
+    to say that it answers each in its own way. ``null`` stands for opaque ones.
+    """
+    members = []
+    if "vary" in fields:
+        members = [member.lower() for member in fields.members("vary")]
+    if fields.get("access-control-allow-origin") not in {None, "*"}:
+        members.append("origin")
+    return members
+
+
+def selecting(vary: Iterable[str], fields: Fields) -> Selecting | None:
+    """Name and comparable value of what Vary names, sorted by name; None for ``Vary: *``.
+
+    ``vary`` is what ``varying`` says of the response, ``fields`` are those of the request.
     """
     names = {member.lower() for member in vary}
     if "*" in names:
@@ -110,15 +141,20 @@ def _lower(names: tuple[str, ...]) -> frozenset[str]:
 
 
 def _selecting_value(name: str, fields: Fields) -> str | None:
+    """§4.1: as it is, or normalised where the field's own grammar says what does not matter."""
     value = fields.get(name)
     if value is None:
         return None
+    if name not in _GRAMMARS:
+        return value.strip(" \t")
     # Short ones repeat; what is long is as a rule one client's own and not worth remembering.
     return _remembered(name, value) if len(value) <= 128 else _normalised(name, value)
 
 
 def _normalised(name: str, value: str) -> str:
-    """§4.1: whitespace between members never matters, case and order where the field says so."""
+    value = value.strip(" \t")
+    if _GRAMMARS[name].fullmatch(value) is None:
+        return value
     members = list_members(value)
     if name in _WEIGHTED:
         members = [member for _, member in sorted(map(_weighted, members))]
@@ -129,10 +165,7 @@ _remembered: Final = lru_cache(maxsize=1024)(_normalised)
 
 
 def _weighted(member: str) -> tuple[float, str]:
-    """Sort key, the most preferred first, and spelling of a member such as ``de;q=0.5``."""
-    text = "".join(member.lower().split())
-    if not (match := _WEIGHT.search(text)):
-        return (-1.0, text)
-    quality = float(match[1])
-    tag = text[: match.start()]
+    """Sort key, the most preferred first, and spelling of a member such as ``de ; q=0.50``."""
+    name, _, weight = member.lower().partition(";")
+    tag, quality = name.rstrip(" \t"), float(weight.partition("=")[2] or 1)
     return (-quality, tag if quality == 1 else f"{tag};q={quality:g}")

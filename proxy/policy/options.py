@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from proxy.semantics.units import Seconds
+from proxy.semantics.units import Octets, Seconds
 
 if TYPE_CHECKING:
     from proxy.policy.rules import Rule
@@ -76,10 +76,12 @@ class Options:
     """``[cache]``, as far as it is about decisions. The first of ``rules`` that matches wins.
 
     A request with one of ``unkeyed_fields`` neither reads nor writes the cache.
+    ``response_head``: octets of fields that a stored response may have, part of ``[upstream]``.
     """
 
     set_cookie: SetCookie = SetCookie.EXPLICIT
     errors: Errors = Errors.EXPLICIT
     unkeyed_fields: tuple[str, ...] = UNKEYED_FIELDS
+    response_head: Octets = Octets(64 * 2**10)
     freshness: FreshnessOptions = field(default_factory=FreshnessOptions)
     rules: tuple[Rule, ...] = ()

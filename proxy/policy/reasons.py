@@ -31,6 +31,7 @@ class Reason(StrEnum):
     REQUEST_BODY = "request-body"
     REQUEST_REFLECTED = "request-reflected-field"
     REQUEST_OTHER_HOST = "request-other-host"
+    REQUEST_PRECONDITION = "request-precondition"
     METHOD = "method"
     CONNECTION_LOGIN = "connection-login"
     RULE_NO_CACHE = "rule-no-cache"

@@ -50,7 +50,7 @@ class ServeAndRevalidate(NamedTuple):
 
 
 class Revalidate(NamedTuple):
-    """Ask the origin with ``conditional`` instead of the client's ``PRECONDITIONS``.
+    """Ask the origin with ``conditional`` instead of the client's own preconditions.
 
     ``conditional`` is empty when nothing has a validator: then the client's are as good as any.
     If the origin cannot be reached or answers 5xx before ``on_error_until``, the stored response
@@ -125,11 +125,22 @@ def decide(
             return Serve(stored, reason, until, terms.fresh_until)
         conditional = revalidation.conditional(found, stored)
         if reason is Reason.STALE_WHILE_REVALIDATE:
-            spared_until = 0.0 if stored.head.status >= 400 else _on_error_until(terms, asked)
+            spared = stored.head.status < 400
+            spared_until = _on_error_until(terms, asked, _UNLIMITED) if spared else 0.0
             return ServeAndRevalidate(stored, conditional, until, terms.fresh_until, spared_until)
         decision = _ask(stored, conditional, reason, until, now)
     # §5.2.1.7.
     return Refuse(504, Reason.ONLY_IF_CACHED) if asked.only_if_cached else decision
+
+
+def never_stale(request: Request, found: Sequence[StoredResponse], options: Options) -> bool:
+    """Whether what is stored for this request may not be used without its origin (§4.2.4).
+
+    Where that is out of reach, the answer is a 504 then (§5.2.2.2).
+    """
+    stands = standing(request, options)
+    stored = None if stands.passes_by is not None else select(request, found)
+    return stored is not None and freshness.terms(stored, options, stands.rule).stale_forbidden
 
 
 def _ask_for_variant(request: Request, found: Sequence[StoredResponse]) -> Revalidate | Forward:
@@ -197,6 +208,8 @@ def _weigh(
         return Reason.REQUEST_NO_CACHE, 0.0
     if terms.validate:
         return Reason.MUST_REVALIDATE, 0.0
+    if stored.response_time > now and freshness.came_later(stored, now):
+        return Reason.EXPIRED, 0.0
     old_at = _UNLIMITED if asked.max_age is None else terms.born + asked.max_age
     if now < terms.fresh_until:
         return _weigh_fresh(terms, asked, now, old_at)
@@ -207,10 +220,10 @@ def _weigh_fresh(
     terms: Terms, asked: RequestDirectives, now: float, old_at: float
 ) -> tuple[Reason, float]:
     if now > old_at:
-        return Reason.REQUEST_MAX_AGE, _on_error_until(terms, asked)
+        return Reason.REQUEST_MAX_AGE, _on_error_until(terms, asked, old_at)
     fresh_enough_until = terms.fresh_until - asked.min_fresh
     if now >= fresh_enough_until:
-        return Reason.REQUEST_MIN_FRESH, _on_error_until(terms, asked)
+        return Reason.REQUEST_MIN_FRESH, _on_error_until(terms, asked, old_at)
     return Reason.HIT, min(fresh_enough_until, old_at)
 
 
@@ -225,15 +238,18 @@ def _weigh_stale(
         stale_until = terms.fresh_until + asked.max_stale
         if now < stale_until:
             return Reason.STALE_ALLOWED, min(stale_until, old_at)
-    return Reason.EXPIRED, _on_error_until(terms, asked)
+    return Reason.EXPIRED, _on_error_until(terms, asked, old_at)
 
 
-def _on_error_until(terms: Terms, asked: RequestDirectives) -> float:
-    """RFC 5861 §4: the origin's word or the request's, the longer one; neither: the default."""
-    if terms.stale_forbidden:
-        return terms.fresh_until
-    window = terms.stale_if_error
-    if asked.stale_if_error is not None:
+def _on_error_until(terms: Terms, asked: RequestDirectives, old_at: float) -> float:
+    """RFC 5861 §4: the origin's word or the request's, the longer one; neither: the default.
+
+    Who says how old it may be (§5.2.1.1), and nothing of errors, would rather see them.
+    """
+    window = 0.0 if terms.stale_forbidden else terms.stale_if_error
+    if asked.stale_if_error is None:
+        return min(terms.fresh_until + window, old_at)
+    if not terms.stale_forbidden:
         said = terms.directives.stale_if_error
         window = asked.stale_if_error if said is None else max(said, asked.stale_if_error)
     return terms.fresh_until + window

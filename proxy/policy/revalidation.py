@@ -31,10 +31,6 @@ if TYPE_CHECKING:
     from proxy.semantics.messages import Request
     from proxy.semantics.validators import ETag
 
-# The client's preconditions that give way to ours. If-Range stays where Range does.
-PRECONDITIONS: Final = frozenset(
-    {"if-match", "if-none-match", "if-modified-since", "if-unmodified-since"}
-)
 MOST_TAGS: Final = 16  # in If-None-Match: no origin should refuse our fields as too large
 
 # §3.2: what describes the bytes that are held, or the message that brought the update.
@@ -140,7 +136,7 @@ def freshened(
     held = stored.head
     fields = updated_fields(held.fields, head.fields, options, response_time)
     selecting: keys.Selecting | None = stored.selecting
-    if fields.get("vary") != held.fields.get("vary"):
+    if _is_selected_otherwise(held.fields, fields):
         selecting = keys.selecting(_selecting_members(stored, fields), request.fields)
     # Spelled out: ``replace`` costs twice as much.
     return StoredResponse(
@@ -158,9 +154,14 @@ def freshened(
     )
 
 
+def _is_selected_otherwise(held: Fields, fields: Fields) -> bool:
+    allowed = "access-control-allow-origin"
+    return fields.get("vary") != held.get("vary") or fields.get(allowed) != held.get(allowed)
+
+
 def _selecting_members(stored: StoredResponse, fields: Fields) -> list[str]:
     """Those of the new Vary, but for Accept-Encoding where it did not select before."""
-    members = [member.lower() for member in fields.members("vary")]
+    members = keys.varying(fields)
     selects = any(name == "accept-encoding" for name, _ in stored.selecting)
     if selects or "accept-encoding" not in map(str.lower, stored.head.fields.members("vary")):
         return members
@@ -238,10 +239,19 @@ def _merged(held: Fields, new: Fields, skipped: frozenset[str]) -> Fields:
         return held.replacing("Date", dates[0])
     if "etag" in changed and _only_strengthens(held, new):
         changed.remove("etag")
+    if "vary" in changed and "vary" in held:
+        new = new.replacing("Vary", _all_of_vary(held, new))
     gone = changed | _SUPERSEDED.difference(new.names())
     lines = [line for line in held.lines if line[0].lower() not in gone]
     lines += [line for line in new.lines if line[0].lower() in changed]
     return Fields(lines)
+
+
+def _all_of_vary(held: Fields, new: Fields) -> str:
+    """§4.1: what has been selected by a field still is, whatever one update leaves out."""
+    members = held.members("vary")
+    known = {member.lower() for member in members}
+    return ", ".join([*members, *(m for m in new.members("vary") if m.lower() not in known)])
 
 
 def _only_strengthens(held: Fields, new: Fields) -> bool:

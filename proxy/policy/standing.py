@@ -16,14 +16,15 @@ if TYPE_CHECKING:
     from proxy.policy.directives import RequestDirectives
     from proxy.policy.options import Options
     from proxy.policy.rules import Rule
+    from proxy.semantics.fields import Fields
     from proxy.semantics.messages import Request
 
 
 class Standing(NamedTuple):
     """``key`` is the primary one; ``beyond`` is that of ``keys``.
 
-    ``passes_by``: why a GET or HEAD neither reads nor writes the cache. ``authorized``: it
-    carries Authorization; ``personal``: that or Cookie.
+    ``passes_by``: why a GET or HEAD is not answered from the cache. ``authorized``: it carries
+    Authorization; ``personal``: that or Cookie.
     """
 
     options: Options
@@ -54,7 +55,14 @@ def _standing(request: Request, options: Options) -> Standing:
         passes_by = Reason.RULE_NO_CACHE
     elif beyond is None and directives.no_store:
         passes_by = Reason.REQUEST_NO_STORE
+    elif beyond is None and _is_for_the_origin_to_judge(request.fields):
+        passes_by = Reason.REQUEST_PRECONDITION
     authorized = "authorization" in request.fields
     personal = authorized or "cookie" in request.fields
     key = keys.primary(request.uri, rule)
     return Standing(options, rule, key, directives, beyond, passes_by, authorized, personal)
+
+
+def _is_for_the_origin_to_judge(fields: Fields) -> bool:
+    """RFC 9111 §4.3.2: preconditions that a cache does not evaluate."""
+    return "if-match" in fields or "if-unmodified-since" in fields

@@ -36,8 +36,8 @@ class StoredResponse(_Assessed):
     """One stored response. Immutable: a change makes a new value (``dataclasses.replace``).
 
     ``id`` names the body bytes: two values with the same id have the same body. ``selecting``
-    holds the normalised selecting fields of the request (§4.1) as (lower-case name, value or None
-    when absent), sorted by name; empty without Vary. ``head`` is as it goes out again: no
+    holds the selecting fields of the request (§4.1), as (lower-case name, value as it is compared
+    or None when absent), sorted by name; empty without Vary. ``head`` is as it goes out again: no
     connection-specific fields, no Age of our own adding, and that of a 200 even where ``part`` says
     that only a part is held. Times are seconds since the epoch.
     ``checksum`` is over the body bytes held. ``personal``: the request carried Cookie or

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 from proxy.policy import invalidation, keys
@@ -92,9 +93,8 @@ def from_response(
     the head of a 200 (§3.3), or a whole response where its range is all there is.
     """
     fields = head.fields
-    selecting = None
-    if "vary" in fields:
-        selecting = keys.selecting(fields.members("vary"), request.fields)
+    varying = keys.varying(fields)
+    selecting = keys.selecting(varying, request.fields) if varying else None
     directives = parse_response_directives(fields, options.freshness.targeted)
     return StoredResponse(
         id=body_id,
@@ -166,7 +166,8 @@ def _bars_method(request: Request, head: ResponseHead, asked: Standing) -> Reaso
 def _bars_status(status: int, directives: ResponseDirectives, options: Options) -> Reason | None:
     if status == 200:
         return None
-    if status < 200 or status in _NOT_FOR_OTHERS:
+    # RFC 9110 §15: what is above 599 is invalid, and means nothing that others should be told.
+    if not 200 <= status <= 599 or status in _NOT_FOR_OTHERS:
         return Reason.NOT_STORED_STATUS
     if directives.must_understand and status not in _UNDERSTOOD:
         return Reason.NOT_STORED_STATUS
@@ -215,6 +216,9 @@ def _bars_reuse(
 ) -> Reason | None:
     """What only shows on the head as it would be stored."""
     kept = _kept_head(head, directives, now)
+    lines = kept.fields.lines
+    if sum(map(len, chain.from_iterable(lines))) + 4 * len(lines) > asked.options.response_head:
+        return Reason.NOT_STORED_TOO_LARGE  # validations have made it so
     if head.status == 206 and (reason := _bars_part(request, head, kept)) is not None:
         return reason
     settings = (asked.options, asked.rule)

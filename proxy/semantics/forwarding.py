@@ -34,6 +34,36 @@ _CONNECTION_SPECIFIC: Final = frozenset(
     }
 )
 _USUAL_OPTIONS: Final = _CONNECTION_SPECIFIC | {"close"}
+# RFC 9110 §6.5.1: what frames, routes, authenticates, or says how to take the message, comes before
+# its content or not at all; what follows it was decided on without it.
+_NOT_IN_TRAILERS: Final = _CONNECTION_SPECIFIC | {
+    "age",
+    "authentication-info",
+    "authorization",
+    "cache-status",
+    "content-encoding",
+    "content-length",
+    "content-location",
+    "content-range",
+    "content-type",
+    "cookie",
+    "date",
+    "expect",
+    "expires",
+    "host",
+    "location",
+    "max-forwards",
+    "pragma",
+    "range",
+    "retry-after",
+    "set-cookie",
+    "set-cookie2",
+    "strict-transport-security",
+    "vary",
+    "via",
+    "www-authenticate",
+}
+_NOT_IN_TRAILERS_EITHER: Final = re.compile(r"if-.*|access-control-.*|.*-?cache-control")
 _NOT_IN_RESPONSES: Final = _CONNECTION_SPECIFIC | {"content-length"}
 _NOT_IN_REQUESTS: Final = _NOT_IN_RESPONSES | {"host"}
 
@@ -75,12 +105,21 @@ def response_fields(fields: Fields, via: str, minor: int, *, keep_length: bool =
 
     ``keep_length`` for a Content-Length that is not framing: of an answer to HEAD, and of a 304.
     """
+    if keep_length and "," in (length := fields.get("content-length") or ""):
+        # RFC 9110 §8.6: framing has seen that all of them are equal.
+        fields = fields.replacing("Content-Length", length.partition(",")[0].rstrip(" \t"))
     drop = _CONNECTION_SPECIFIC if keep_length else _NOT_IN_RESPONSES
     lines = _end_to_end(fields, drop)
     if "www-authenticate" in fields and session_authentication.may_pass(fields):
         lines += session_authentication.SUPPORTED
     lines.append(("Via", f"1.{minor} {via}"))
     return Fields(lines)
+
+
+def trailer_fields(trailers: Fields, head: Fields) -> Fields:
+    """The trailers of a response with that ``head`` as they go to a client (§6.5.1)."""
+    lines = _end_to_end(trailers, _NOT_IN_TRAILERS | nominated(head))
+    return Fields(line for line in lines if not _NOT_IN_TRAILERS_EITHER.fullmatch(line[0].lower()))
 
 
 def nominated(fields: Fields) -> frozenset[str]:

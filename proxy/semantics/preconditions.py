@@ -1,7 +1,7 @@
 """Preconditions (RFC 9110 §13), evaluated against a response at hand in the order of §13.2.2.
 
-If-Range is a matter of ``proxy.semantics.ranges``. A cache may leave If-Match and
-If-Unmodified-Since to the origin (RFC 9111 §4.3.2): to forward on ``Failed`` is always right.
+If-Range is a matter of ``proxy.semantics.ranges``; If-Match and If-Unmodified-Since are the
+origin's (RFC 9111 §4.3.2).
 """
 
 from __future__ import annotations
@@ -27,20 +27,12 @@ class NotModified:
     """Answer 304: the client has it already."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """Answer 412: the client wanted another state than this."""
+_PRECONDITIONS: Final = frozenset({"if-none-match", "if-modified-since"})
 
-
-_PRECONDITIONS: Final = frozenset(
-    {"if-match", "if-none-match", "if-modified-since", "if-unmodified-since"}
-)
-
-Evaluation = Proceed | NotModified | Failed
+Evaluation = Proceed | NotModified
 
 _PROCEED: Final = Proceed()
 _NOT_MODIFIED: Final = NotModified()
-_FAILED: Final = Failed()
 
 
 def evaluate(request: Request, head: ResponseHead, now: float) -> Evaluation:
@@ -48,35 +40,14 @@ def evaluate(request: Request, head: ResponseHead, now: float) -> Evaluation:
     asked = request.fields
     if _PRECONDITIONS.isdisjoint(asked.names()):
         return _PROCEED
-    # RFC 9110 §13.2.1: they do not apply to what would not be a success.
-    if not 200 <= head.status < 300:
+    # RFC 9110 §13.2.1: they do not apply to what would not be a success. What another method
+    # made their origin do has been done.
+    if request.method not in {"GET", "HEAD"} or not 200 <= head.status < 300:
         return _PROCEED
-    if not _is_the_state_wanted(asked, head.fields, now):
-        return _FAILED
-    reading = request.method in {"GET", "HEAD"}
     if (tags := asked.get("if-none-match")) is not None:
-        if not _any_matches_weakly(tags, head.fields):
-            return _PROCEED
-        return _NOT_MODIFIED if reading else _FAILED
-    if reading and (since := asked.get("if-modified-since")) is not None:
-        return _NOT_MODIFIED if _unmodified_since(since, head.fields, now) else _PROCEED
-    return _PROCEED
-
-
-def _is_the_state_wanted(asked: Fields, held: Fields, now: float) -> bool:
-    """Steps 1 and 2: If-Match, and only without it If-Unmodified-Since."""
-    if (tags := asked.get("if-match")) is not None:
-        return tags == "*" or _any_matches_strongly(tags, held)
-    if (date := asked.get("if-unmodified-since")) is None:
-        return True
-    since, modified = parse_date(date, now), parse_date(held.get("last-modified") or "", now)
-    # §13.1.4: without two valid dates there is no condition.
-    return since is None or modified is None or modified <= since
-
-
-def _any_matches_strongly(tags: str, held: Fields) -> bool:
-    tag = entity_tag(held)
-    return tag is not None and any(map(tag.matches_strongly, parse_etags(tags) or ()))
+        return _NOT_MODIFIED if _any_matches_weakly(tags, head.fields) else _PROCEED
+    since = asked.get("if-modified-since") or ""
+    return _NOT_MODIFIED if _unmodified_since(since, head.fields, now) else _PROCEED
 
 
 def _any_matches_weakly(tags: str, held: Fields) -> bool:

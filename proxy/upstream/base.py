@@ -75,12 +75,13 @@ class UpstreamResponse(Protocol):
 
     ``length``: Content-Length if the body has one, else None. Closing it before the end closes
     the connection; reading to b"" gives the connection back to the pool. ``octets`` are the head
-    as it came, b"" where they are not known.
+    as it came, b"" where they are not known. ``trailers`` have come once the body is whole.
     """
 
     head: ResponseHead
     length: int | None
     octets: bytes
+    trailers: Fields
 
     def at_hand(self) -> bytes | None:
         """The whole body if it has all arrived already (then it is consumed), else None."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec.structs import replace
 
 from proxy.semantics import session_authentication
+from proxy.semantics.fields import NO_FIELDS
 from proxy.semantics.grammar import list_members
 from proxy.upstream.base import ClientGone, Lost
 from proxy.wire.bodies import BodyDecoder
@@ -57,6 +58,7 @@ class Response:
         "octets",
         "paused",
         "raw",
+        "trailers",
         "untouched",
         "upload",
     )
@@ -71,6 +73,7 @@ class Response:
         self.octets = b""  # that head as it came
         self.paused = False  # the reader is behind: the origin was told to wait
         self.raw: Raw | None = None  # the connection, if it is no longer HTTP after this head
+        self.trailers = NO_FIELDS
         self.untouched = True  # not an octet has arrived
         self.upload: Upload | None = None
         self._connection: Connection | None = connection
@@ -156,7 +159,7 @@ class Response:
             self._chunks.append(rest)
             self._complete(leftover=False)
         else:
-            self._decoder = BodyDecoder(framing, self._limits)
+            self._decoder = BodyDecoder(framing, self._limits, origin=True)
             self._receive_body(rest)
 
     def _switches(self, head: ResponseHead) -> bool:
@@ -173,6 +176,7 @@ class Response:
             self._chunks.append(content)
             self._size += len(content)
         if decoder.complete:
+            self.trailers = decoder.trailers
             self._complete(leftover=bool(decoder.rest))
         elif self._size > WINDOW and not self.paused and self._connection is not None:
             self.paused = True

@@ -14,17 +14,18 @@ from proxy.wire.framing import Chunked, Framing, Sized, UntilClose
 from proxy.wire.heads import BadMessage, Limits, head_end, parse_fields
 
 # §7.1: 1*HEXDIG, here at most 16; §7.1.1: extensions are dropped.
-_CHUNK_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*+;[\t\x20-\x7e\x80-\xff]*+)?\r\n")
-_CHUNK_LINE_START: Final = re.compile(
-    rb"[0-9A-Fa-f]{1,16}(?:[ \t]*+(?:;[\t\x20-\x7e\x80-\xff]*+)?)?\r?\Z"
-)
+_EXTENSIONS: Final = rb";[\t\x20-\x7e\x80-\xff]*+"
+_CHUNK_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*+%b)?\r\n" % _EXTENSIONS)
+# Some origins pad sizes to a width of their own: blanks that have one reading.
+_PADDED_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*+(?:%b)?\r\n" % _EXTENSIONS)
+_CHUNK_LINE_START: Final = re.compile(rb"[0-9A-Fa-f]{1,16}(?:[ \t]*+(?:%b)?)?\r?\Z" % _EXTENSIONS)
 _MAX_CHUNK_LINE: Final = 4096
 # Extensions are overhead without meaning here: bounded over the whole body too.
 _MAX_EXTENSIONS: Final = 65536
 
 
 class BodyDecoder:
-    """Turns octets of one message body into content.
+    """Turns octets of one message body into content; an ``origin`` may be sloppy in what is clear.
 
     ``complete``: the body has ended whole; ``rest``: octets that came after its end;
     ``trailers``: the trailer section of a chunked body, as received.
@@ -32,10 +33,10 @@ class BodyDecoder:
 
     __slots__ = ("_chunks", "_left", "complete", "rest", "trailers")
 
-    def __init__(self, framing: Framing, limits: Limits) -> None:
+    def __init__(self, framing: Framing, limits: Limits, *, origin: bool = False) -> None:
         self.rest = b""
         self.trailers = NO_FIELDS
-        self._chunks = _Chunks(limits) if isinstance(framing, Chunked) else None
+        self._chunks = _Chunks(limits, origin) if isinstance(framing, Chunked) else None
         # Octets still to come; -1: all until the connection ends.
         self._left = 0
         if isinstance(framing, Sized):
@@ -94,13 +95,16 @@ _SIZE, _CONTENT, _CONTENT_END, _TRAILERS = _Part
 class _Chunks:
     """The chunked coding as a machine: size line, that many octets, CRLF; at last trailers."""
 
-    __slots__ = ("_extensions", "_left", "_limits", "_part", "ended", "held", "trailers")
+    __slots__ = (
+        "_extensions", "_left", "_limits", "_origin", "_part", "ended", "held", "trailers",
+    )  # fmt: skip
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, origin: bool) -> None:
         self.ended = False
         self.held = b""  # unread octets; once ended, those after the body
         self.trailers = NO_FIELDS
         self._limits = limits
+        self._origin = origin
         self._left = 0
         self._extensions = 0
         self._part = _SIZE
@@ -136,7 +140,8 @@ class _Chunks:
         return self._trailer_section(buffer, at)
 
     def _size_line(self, buffer: bytes, at: int) -> int:
-        match = _CHUNK_LINE.match(buffer, at, at + _MAX_CHUNK_LINE)
+        line = _PADDED_LINE if self._origin else _CHUNK_LINE
+        match = line.match(buffer, at, at + _MAX_CHUNK_LINE)
         if match is None:
             unfinished = _CHUNK_LINE_START.match(buffer, at)
             if unfinished is None or len(buffer) - at >= _MAX_CHUNK_LINE:
@@ -168,7 +173,7 @@ class _Chunks:
             raise BadMessage(431, f"the trailers are larger than {self._limits.head} octets")
         if size < 0:
             return at
-        self.trailers = parse_fields(section[:size], self._limits)
+        self.trailers = parse_fields(section[:size], self._limits, origin=self._origin)
         self.ended = True
         return at + size
 

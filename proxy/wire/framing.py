@@ -1,6 +1,7 @@
 """Where a body ends (RFC 9112 §6.3) and whether the connection goes on (§9.3).
 
-Anything that two parsers could frame differently is refused, from origins as from clients.
+Anything that two parsers could frame differently is refused, from origins as from clients; equal
+lengths are one length (RFC 9110 §8.6).
 """
 
 from __future__ import annotations
@@ -52,8 +53,14 @@ NO_BODY: Final = NoBody()
 CHUNKED: Final = Chunked()
 UNTIL_CLOSE: Final = UntilClose()
 
-# Eighteen digits are over 888 PB, and stay within 63 bits wherever they go next.
-_LENGTH: Final = re.compile(r"[0-9]{1,18}")
+# Eighteen digits are over 888 PB, and stay within 63 bits wherever they go next. RFC 9110 §8.6: a
+# sender may have said it several times, on lines that were combined or not.
+_LENGTH: Final = re.compile(r"([0-9]{1,18})(?:[ \t]*+,[ \t]*+\1)*+")
+_LONGEST: Final = 64  # octets of a Content-Length, so that many can be remembered
+# Not ``str.lower``: that takes the KELVIN SIGN for a k.
+_CHUNKED: Final = re.compile("chunked", re.ASCII | re.IGNORECASE)
+# RFC 9112 §7.2: we never ask for these, and no field says them of the octets that we pass on.
+_COMPRESSION: Final = frozenset({"compress", "deflate", "gzip", "x-compress", "x-gzip"})
 _KEEP_ALIVE: Final = frozenset({"keep-alive", "Keep-Alive"})  # what nearly all write who say it
 
 
@@ -78,9 +85,10 @@ def _transfer_coded(head: RequestHead) -> Chunked:
         raise BadMessage(400, "both Transfer-Encoding and Content-Length were sent")
     if head.minor == 0:
         raise BadMessage(400, "Transfer-Encoding was sent in an HTTP/1.0 request")
-    codings = ", ".join(fields.all("transfer-encoding")).lower()
-    if codings == "chunked":
+    codings = ", ".join(fields.all("transfer-encoding"))
+    if _CHUNKED.fullmatch(codings):
         return CHUNKED
+    codings = codings.lower()
     unknown = [m for m in list_members(codings) if m != "chunked"]
     if unknown and all(map(is_token, unknown)) and not codings.startswith("chunked"):
         raise BadMessage(501, "no transfer coding but chunked is understood here")
@@ -89,17 +97,17 @@ def _transfer_coded(head: RequestHead) -> Chunked:
 
 @lru_cache(1024)
 def _sized(value: str) -> Sized:
-    # Of several lines the combined value has a comma in it.
-    if _LENGTH.fullmatch(value) is None:
+    match = _LENGTH.fullmatch(value) if len(value) <= _LONGEST else None
+    if match is None:
         raise BadMessage(400, "Content-Length is not one decimal number")
-    return Sized(int(value))
+    return Sized(int(match[1]))
 
 
 def response_framing(method: str, head: ResponseHead) -> Framing:
     """How the body of the response to ``method`` is delimited. Raises BadMessage.
 
-    ``UntilClose`` beside a Transfer-Encoding field means a coding that is not known here: the
-    field must be stripped.
+    ``UntilClose`` beside a Transfer-Encoding field means a coding that nobody knows: the field
+    must be stripped.
     """
     status, names = head.status, head.fields.names()
     coded, sized = "transfer-encoding" in names, None
@@ -116,13 +124,16 @@ def response_framing(method: str, head: ResponseHead) -> Framing:
 
 
 def _response_coding(head: ResponseHead) -> Chunked | UntilClose:
-    codings = ", ".join(head.fields.all("transfer-encoding")).lower()
+    codings = ", ".join(head.fields.all("transfer-encoding"))
     # §6.1: Transfer-Encoding in an HTTP/1.0 message is faulty framing.
-    if head.minor and codings == "chunked":
+    if head.minor and _CHUNKED.fullmatch(codings):
         return CHUNKED
-    # Anything that another reader might take for chunked is not guessed at.
-    if "chunked" in codings or not head.minor:
-        raise BadMessage(400, "Transfer-Encoding cannot be relied on for framing")
+    # §6.3: what is no known coding ends with the connection. Anything that another reader might
+    # take for chunked is not guessed at.
+    names = [member.strip(" \t") for member in codings.lower().split(",")]
+    unknown = _COMPRESSION.isdisjoint(names) and all(map(is_token, names))
+    if not head.minor or "chunked" in codings.lower() or not unknown:
+        raise BadMessage(400, "Transfer-Encoding is not exactly: chunked")
     return UNTIL_CLOSE
 
 

@@ -1,8 +1,9 @@
 """Message heads as octets (RFC 9112 §2-§5): find the end of one, parse it, render it.
 
 Strict for clients and origins alike: token names, no space before a colon, no folded lines, no
-bare CR or LF, no control characters, HTTP/1.x only. What is sent is rendered anew, never copied.
-One compiled pattern takes all field lines; only a head that it refuses is looked at again.
+bare CR or LF, no NUL, HTTP/1.x only; from clients no control characters either. What is sent is
+rendered anew, never copied. One compiled pattern takes all field lines; only a head that it
+refuses is looked at again.
 """
 
 from __future__ import annotations
@@ -46,16 +47,21 @@ class Limits:
 # RFC 9110 §5.6.2 tchar; §5.5 field-content: visible octets, SP and HTAB.
 _T: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 _V: Final = r"[\t\x20-\x7e\x80-\xff]"
+# §5.5: a recipient may retain other control characters; clients have always got them from origins.
+_LOOSE: Final = r"[^\r\n\0]"
 # RFC 9112 §2.2: one empty line before a request is skipped; §3: single spaces.
 _REQUEST_LINE: Final = re.compile(rf"(?:\r\n)?({_T}++) ([!-~\x80-\xff]++) HTTP/1\.([0-9])\r\n")
 # RFC 9112 §4; the space before an absent reason-phrase is forgiven, as nothing hangs on it.
-_STATUS_LINE: Final = re.compile(rf"HTTP/1\.([0-9]) ([1-5][0-9]{{2}})(?: ({_V}*+))?\r\n")
+# RFC 9110 §15: a status above 599 is invalid, but has one reading.
+_STATUS_LINE: Final = re.compile(rf"HTTP/1\.([0-9]) ([1-9][0-9]{{2}})(?: ({_V}*+))?\r\n")
 
 _FIELD_LINES: Final = re.compile(rf"((?:{_T}++:{_V}*+\r\n)*+)\r\n")
+_LOOSE_LINES: Final = re.compile(rf"((?:{_T}++:{_LOOSE}*+\r\n)*+)\r\n")
 # A field line without whitespace after its value, as (name, value); see ``_lines``.
 _NAME_AND_VALUE: Final = re.compile(rf"(?<=\n)({_T}++):[ \t]*+({_V}*+)(?<![ \t])\r\n")
 _PROPER_LINE: Final = re.compile(r"([^:\r]++):[ \t]*+([^\r]*+)\r\n")
 _FIELD_LINE: Final = re.compile(rf"{_T}++:{_V}*+")
+_LOOSE_LINE: Final = re.compile(rf"{_T}++:{_LOOSE}*+")
 _WORTH_REMEMBERING: Final = 1024  # octets of a field section
 _START_OF_REQUEST: Final = re.compile(rf"(?:\r\n)?{_T}*+(?: |\r?\Z)".encode("latin-1"))
 _START_OF_RESPONSE: Final = re.compile(rb"HTTP/|(?:H(?:T(?:T(?:P)?)?)?)?\Z")
@@ -147,7 +153,8 @@ def parse_response(head: bytes | bytearray, limits: Limits) -> ResponseHead:
     end = text.find("\r\n")
     _check_size(len(text), end, limits)
     status, reason, minor = _status_line(text[:end])
-    return ResponseHead(status, reason, Fields(_lines(text, end + 2, limits.fields)), minor)
+    lines = _lines(text, end + 2, limits.fields, _LOOSE_LINES)
+    return ResponseHead(status, reason, Fields(lines), minor)
 
 
 @lru_cache(64)
@@ -159,20 +166,22 @@ def _status_line(line: str) -> tuple[int, str, int]:
     return int(match[2]), match[3] or "", int(match[1])
 
 
-def parse_fields(section: bytes | bytearray, limits: Limits) -> Fields:
+def parse_fields(section: bytes | bytearray, limits: Limits, *, origin: bool = False) -> Fields:
     """Field lines alone, blank line included (a trailer section, RFC 9112 §7.1.2)."""
-    return Fields(_lines("\r\n" + section.decode("latin-1"), 2, limits.fields))
+    proper = _LOOSE_LINES if origin else _FIELD_LINES
+    return Fields(_lines("\r\n" + section.decode("latin-1"), 2, limits.fields, proper))
 
 
-def _lines(text: str, start: int, most: int) -> list[Line]:
+def _lines(text: str, start: int, most: int, section: re.Pattern[str] = _FIELD_LINES) -> list[Line]:
     """The field lines from ``start``, just past a CRLF, to the blank line that ends ``text``."""
     lines: list[Line] = _NAME_AND_VALUE.findall(text, start)
     # A match begins after an LF, ends with one and has no other in it. So if there are as many
     # as LFs before the last, which is the blank line's, nothing lies between two of them.
     if text.count("\n", start) != len(lines) + 1 or not text.endswith("\r\n\r\n"):
-        match = _FIELD_LINES.fullmatch(text, start)
+        match = section.fullmatch(text, start)
         if match is None:
-            raise BadMessage(400, _field_lines_fault(text[start:]))
+            line = _FIELD_LINE if section is _FIELD_LINES else _LOOSE_LINE
+            raise BadMessage(400, _field_lines_fault(text[start:], line))
         proper = _PROPER_LINE.findall(match[1])
         lines = [(name, value.rstrip(" \t")) for name, value in proper]
     if most and len(lines) > most:
@@ -202,9 +211,9 @@ def _status_line_fault(line: str) -> BadMessage:
     return BadMessage(400, "the status line is not: HTTP version, status code, reason phrase")
 
 
-def _field_lines_fault(text: str) -> str:
+def _field_lines_fault(text: str, proper: re.Pattern[str]) -> str:
     lines = text.removesuffix("\r\n\r\n").split("\r\n")
-    bad = next((line for line in lines if _FIELD_LINE.fullmatch(line) is None), None)
+    bad = next((line for line in lines if proper.fullmatch(line) is None), None)
     if bad is None:
         return "the field lines do not end with an empty line"
     if "\r" in bad or "\n" in bad:

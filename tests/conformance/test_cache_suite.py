@@ -41,11 +41,13 @@ class Floor:
     package: Mapping[str, int]
 
 
+# ``vary-normalise-space`` takes the value of an unknown field for a list, which is not done here:
+# an origin may read it octet by octet.
 FLOORS = {
     "by the book": Floor(
-        BY_THE_BOOK, {"required": 160, "optimal": 98}, {"required": 140, "optimal": 78}
+        BY_THE_BOOK, {"required": 160, "optimal": 97}, {"required": 140, "optimal": 77}
     ),
-    "defaults": Floor({}, {"required": 148, "optimal": 90}, {"required": 136, "optimal": 77}),
+    "defaults": Floor({}, {"required": 148, "optimal": 89}, {"required": 136, "optimal": 76}),
 }
 
 

@@ -24,7 +24,9 @@ REFUSED = [
     row(POST + "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n", "6.1 TE and CL"),
     row(POST + "Content-Length: 4\r\nContent-Length: 5\r\n\r\nabcde", "6.3 differing CLs"),
     row(POST + "Content-Length: 4, 5\r\n\r\nabcde", "6.3 differing CLs in a list"),
-    row(POST + "Content-Length: 4\r\nContent-Length: 4\r\n\r\nabcd", "6.3 the same CL twice"),
+    row(POST + "Content-Length: 4\r\nContent-Length:\r\n\r\nabcd", "6.3 a CL and an empty one"),
+    row(POST + "Content-Length: 4, 04\r\n\r\nabcd", "6.3 equal, but not spelled alike"),
+    row(POST + "Content-Length: 4,\r\n\r\nabcd", "6.3 an empty member"),
     *(
         row(POST + f"Content-Length: {value}\r\n\r\nabcd", f"8.6 Content-Length: {value!r}")
         for value in ("+4", "-4", "4a", "0x4", "4.0", "4_0", "", "4 4", "\u00b2", "9" * 40)
@@ -34,6 +36,7 @@ REFUSED = [
         for value in (
             *("gzip", "chunked, chunked", "gzip, chunked", "chunked, gzip", "identity", "xchunked"),
             *("chunked;q=1", '"chunked"', "chunked, identity", "\x0bchunked", "", ", chunked"),
+            "chun\xe2\x84\xaaed",
         )
     ),
     row(
@@ -142,6 +145,8 @@ async def test_a_bad_chunk_never_completes(house: House, origin: Origin, body: b
 FORWARDED = [
     pytest.param("Content-Length: 5\r\n\r\nhello", b"hello", id="a length"),
     pytest.param("Content-Length: 005\r\n\r\nhello", b"hello", id="a length with zeros"),
+    pytest.param("Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello", b"hello", id="twice"),
+    pytest.param("Content-Length: 5, 5\r\n\r\nhello", b"hello", id="a list of equal lengths"),
     pytest.param("Transfer-Encoding: Chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", b"hello", id="case"),
     pytest.param(
         'Transfer-Encoding: chunked\r\n\r\n5;x="\\"y"\r\nhello\r\n0\r\n\r\n',

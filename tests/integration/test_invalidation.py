@@ -62,6 +62,17 @@ async def test_what_the_answer_points_to(
     assert not (await house.get(origin.url("/b"))).hit
 
 
+@pytest.mark.parametrize("method", ["MOVE", "COPY"])
+@pytest.mark.parametrize("form", ["/b", "http://{a}/b"], ids=["path", "absolute"])
+async def test_where_it_went(house: House, origin: Origin, method: str, form: str) -> None:
+    # RFC 4918 §9.8, §9.9
+    await store(house, origin, "/b")
+    origin.serve("/a", reply(201))
+    line = f"Destination: {form.format(a=origin.authority)}"
+    await house.get(origin.url("/a"), line, method=method)
+    assert not (await house.get(origin.url("/b"))).hit
+
+
 async def test_other_origins_are_left_alone(start_house: StartHouse, origin: Origin) -> None:
     # §4.4: only URIs of the same origin, or anybody could empty anybody's cache.
     other = Origin()

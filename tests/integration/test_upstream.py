@@ -192,6 +192,15 @@ async def test_a_whole_body_is_at_hand(client: Client) -> None:
         assert await response.read() == b""
 
 
+async def test_trailers_have_come_with_the_end(client: Client) -> None:
+    said = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5 \r\nhello\r\n0\r\nA: b\r\n\r\n"
+    async with Peer(answering(said)) as origin:
+        response = await client.fetch(origin.port)
+        assert await response.read() == b"hello"
+        assert await response.read() == b""
+        assert response.trailers == fields("A: b")
+
+
 @pytest.mark.parametrize(
     "answer",
     [

@@ -27,7 +27,10 @@ async def test_a_variant_that_is_missing_says_so(house: House, origin: Origin) -
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        pytest.param(("X-A: 1, 2",), ("X-A: 1,2",), id="whitespace around list members"),
+        pytest.param(("X-A: 1",), ("X-A: \t1  ",), id="whitespace around a value"),
+        pytest.param(
+            ("Accept-Language: en , de",), ("Accept-Language: en,de",), id="around list members"
+        ),
         pytest.param(("X-A: 1", "X-A: 2"), ("X-A: 1, 2",), id="lines are combined"),
         pytest.param(("Accept-Language: EN",), ("Accept-Language: en",), id="language case"),
         pytest.param((), (), id="absent both times"),
@@ -49,6 +52,9 @@ async def test_the_same_variant(
         pytest.param(("X-A: 1",), (), id="absent"),
         pytest.param(("X-A: a",), ("X-A: A",), id="case of an unknown field"),
         pytest.param(("X-A: 1, 2",), ("X-A: 2, 1",), id="order of an unknown field"),
+        pytest.param(("X-A: 1, 2",), ("X-A: 1,2",), id="39 whitespace in an unknown field"),
+        pytest.param(("X-A: ,2",), ("X-A: 2",), id="39 an empty member of an unknown field"),
+        pytest.param(("Accept-Language: e n",), ("Accept-Language: en",), id="39 invalid syntax"),
         pytest.param(("X-A: 1", "X-B: 2"), ("X-A: 1\tx-b:2",), id="21 imitated separators"),
         pytest.param(("X-A:",), (), id="empty is not absent"),
     ],
@@ -56,10 +62,37 @@ async def test_the_same_variant(
 async def test_another_variant(
     house: House, origin: Origin, one: tuple[str, ...], other: tuple[str, ...]
 ) -> None:
-    origin.serve("/a", reply(200, FRESH, "Vary: X-A, X-B", body=b"one"))
-    origin.serve("/a", reply(200, FRESH, "Vary: X-A, X-B", body=b"other"))
+    for body in (b"one", b"other"):
+        origin.serve("/a", reply(200, FRESH, "Vary: X-A, X-B, Accept-Language", body=body))
     await house.get(origin.url("/a"), *one)
     assert (await house.get(origin.url("/a"), *other)).body == b"other"
+
+
+async def test_an_answer_to_one_origin_is_for_that_origin(house: House, origin: Origin) -> None:
+    # CORS: whoever forgets Vary: Origin would have others refused what they may read.
+    for name in ("a", "b"):
+        allowed = f"Access-Control-Allow-Origin: http://{name}.test"
+        origin.serve("/a", reply(200, FRESH, allowed, body=name.encode()))
+    for hit in (False, True):
+        for name in ("a", "b"):
+            answer = await house.get(origin.url("/a"), f"Origin: http://{name}.test")
+            assert (answer.body, answer.hit) == (name.encode(), hit)
+            assert answer.get("access-control-allow-origin") == f"http://{name}.test"
+            assert answer.get("vary") is None
+    origin.serve("/b", reply(200, FRESH, "Access-Control-Allow-Origin: *", body=b"all"))
+    await house.get(origin.url("/b"), "Origin: http://a.test")
+    assert (await house.get(origin.url("/b"), "Origin: http://b.test")).hit
+
+
+async def test_a_304_does_not_narrow_vary(house: House, origin: Origin) -> None:
+    tag = 'ETag: "1"'
+    origin.serve("/a", reply(200, FRESH, "Age: 100", "Vary: X-A, X-B", tag, body=b"one"))
+    origin.serve("/a", reply(304, FRESH, "Vary: X-A", tag))
+    origin.serve("/a", reply(200, FRESH, "Vary: X-A, X-B", 'ETag: "2"', body=b"other"))
+    for _ in range(2):
+        await house.get(origin.url("/a"), "X-A: 1", "X-B: 1")
+    assert (await house.get(origin.url("/a"), "X-A: 1", "X-B: 1")).hit
+    assert (await house.get(origin.url("/a"), "X-A: 1", "X-B: 2")).body == b"other"
 
 
 async def test_validation_offers_the_tags_of_all_variants(house: House, origin: Origin) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from zlib import crc32
 
+from proxy.semantics.fields import NO_FIELDS
 from proxy.store.base import BodyLost, Found, StoreFailed, TooLarge
 from proxy.upstream.base import NotReached, UpstreamError
 from tests.support.origin import Gate
@@ -216,6 +217,7 @@ class FakeResponse:
         self.head = head
         self.length = length
         self.octets = b""
+        self.trailers = NO_FIELDS
         self.closed = 0
         self.ended = False
         self._steps = deque(steps)

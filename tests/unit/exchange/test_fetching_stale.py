@@ -69,6 +69,45 @@ async def test_stale_if_the_origin_fails(status: int) -> None:
     assert (response.closed, bench.asked) == (1, 3)
 
 
+@pytest.mark.parametrize(
+    ("control", "error", "status"),
+    [
+        pytest.param("max-age=60, must-revalidate", UNREACHED, 504, id="9111-5.2.2.2"),
+        pytest.param("max-age=60, must-revalidate", CUT, 504, id="9111-5.2.2.2 lost"),
+        pytest.param("s-maxage=60", UNREACHED, 504, id="9111-5.2.2.10"),
+        pytest.param("no-cache", UNREACHED, 504, id="9111-5.2.2.4"),
+        pytest.param("max-age=60, stale-if-error=0", UNREACHED, 502, id="it might have been stale"),
+        pytest.param(
+            "max-age=60, must-revalidate",
+            BadResponse(502, "http_protocol_error", "x"),
+            502,
+            id="an origin in reach",
+        ),
+        pytest.param(
+            "max-age=60, must-revalidate",
+            NotReached(403, "destination_ip_prohibited", "x"),
+            403,
+            id="a refusal of ours",
+        ),
+    ],
+)
+async def test_out_of_reach(control: str, error: UpstreamError, status: int) -> None:
+    bench, gate = Bench(), Gate()
+    await already(bench, resp(200, control, "Age: 100", 'ETag: "1"'))
+    for _ in range(2):
+        bench.fetcher.fails(URL, error, before=gate)
+    clients = [bench.start(), bench.start()]
+    await gate.reached()
+    gate.open()
+    assert [got.status for got in await answers(clients)] == [status] * 2
+
+
+async def test_out_of_reach_without_a_validator() -> None:
+    bench = Bench()
+    await already(bench, resp(200, "max-age=60, must-revalidate"))
+    assert (await bench.get(f"GET {URL}", "Cache-Control: no-cache")).status == 504
+
+
 async def test_stale_not_for_ever() -> None:
     bench = Bench()
     await already(bench, resp(200, "max-age=60, stale-if-error=10", "Age: 100", 'ETag: "1"'))

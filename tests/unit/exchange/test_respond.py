@@ -38,8 +38,6 @@ def value(shaped: Shape, name: str) -> str | None:
         pytest.param(['If-None-Match: "2"'], 200, WHOLE, id="9110-13.1.2 he has another"),
         pytest.param([f"If-Modified-Since: {at(-1000)}"], 304, (), id="9110-13.1.3 unmodified"),
         pytest.param([f"If-Modified-Since: {at(-2000)}"], 200, WHOLE, id="9110-13.1.3 modified"),
-        pytest.param(['If-Match: "2"'], 412, (), id="9110-13.1.1 another state"),
-        pytest.param(['If-Match: "1"'], 200, WHOLE, id="9110-13.1.1 that state"),
         pytest.param(["Range: bytes=2-4"], 206, (Slice(2, 3),), id="9110-14.2 one range"),
         pytest.param(["Range: bytes=-3"], 206, (Slice(7, 3),), id="9110-14.1.2 suffix"),
         pytest.param(["Range: bytes=8-99"], 206, (Slice(8, 2),), id="9110-14.1.2 past the end"),

@@ -13,7 +13,7 @@ from proxy.exchange.answer import Tunnel as TunnelBody
 from proxy.frontend.sender import Disconnected, Sender, reset
 from proxy.store.base import BodyLost
 from proxy.upstream.base import Lost
-from tests.support.build import req, resp
+from tests.support.build import fields, req, resp
 from tests.support.door import Dialled, Reader, StoredOctets, flow, outcome
 from tests.support.transport import LOOPS, FakeTransport, LoopFactory, run_on, turns
 
@@ -119,6 +119,22 @@ async def test_framing(
     expected = f"HTTP/1.1 200 OK\r\nETag: x\r\n{framing}\r\n{content}".encode()
     assert bytes(transport.written) == expected
     assert sends.sent == len(expected)
+
+
+@pytest.mark.parametrize(
+    ("method", "minor", "length", "content"),
+    [
+        param("GET", 1, None, b"5\r\nhello\r\n0\r\nA: b\r\n\r\n", id="9112 §7.1.2 chunked"),
+        param("GET", 0, None, b"hello", id="until close has none"),
+        param("GET", 1, 5, b"hello", id="nor has a length"),
+        param("HEAD", 1, None, b"", id="nor has no body"),
+    ],
+)
+async def test_trailers(method: str, minor: int, length: int | None, content: bytes) -> None:
+    sends, transport = sender()
+    body = flow(b"hello", length=length)._replace(trailers=lambda: fields("A: b"))
+    await sends.send(req(f"{method} http://a.example/", minor=minor), outcome(body).answer, True)
+    assert bytes(transport.written).partition(b"\r\n\r\n")[2] == content
 
 
 @pytest.mark.parametrize("status", [204, 304])

@@ -79,6 +79,11 @@ def names(explanation: Explanation) -> list[str]:
             get("Cache-Control: no-store, max-stale=5"), OPTIONS, Reason.REQUEST_NO_STORE,
             "request-directives", "The request says no-store, max-stale=5.", id="5.2.1.5 no-store",
         ),
+        param(
+            get('If-Match: "a"'), OPTIONS, Reason.REQUEST_PRECONDITION, "precondition",
+            "The request has If-Match or If-Unmodified-Since, which are for the origin to judge.",
+            id="4.3.2 preconditions",
+        ),
     ],
 )  # fmt: skip
 def test_what_passes_the_cache_by_ends_there(
@@ -115,6 +120,14 @@ def test_the_clauses_of_a_hit_in_their_order() -> None:
         ("hit", "yes"),
         ("asked", "info"),
     ]
+
+
+def test_a_clock_that_was_ahead() -> None:
+    explanation = explain(GET, FRESH, NOW - 60, OPTIONS)
+    assert explanation.reason is Reason.EXPIRED
+    assert named(explanation, "fresh").verdict is Verdict.NO
+    assert "the clock was ahead" in named(explanation, "fresh").text
+    assert "gets the error" in named(explanation, "failure").text
 
 
 RULE = Rule(
@@ -272,6 +285,12 @@ def kept(*lines: str, to: Request = GET, options: Options = OPTIONS) -> tuple[St
             req(f"NEW {URL}"), FRESH * 2, OPTIONS, "invalidation", "RFC 9111 §4.4",
             f"{DONE}the 2 responses that are stored under this key are removed. {MORE}",
             id="4.4 all variants",
+        ),
+        param(
+            req(f"MOVE {URL}", "Destination: /y"), (), OPTIONS, "invalidation", "RFC 9111 §4.4",
+            f"{DONE}nothing is removed, as nothing is stored under this key. {MORE} What is stored"
+            " for http://a.example/y is removed, too.",
+            id="4.4 a destination",
         ),
         param(
             req(f"OPTIONS {URL}"), FRESH, OPTIONS, "invalidation", "RFC 9111 §4.4",

@@ -11,6 +11,7 @@ from proxy.policy.options import Errors, Options, SetCookie
 from proxy.policy.reasons import Reason
 from proxy.policy.rules import Rule
 from proxy.semantics.messages import Request, ResponseHead
+from proxy.semantics.units import Octets
 from tests.support.build import req, resp
 from tests.support.stored import GET, NOW, OPTIONS, URL, get
 
@@ -27,6 +28,12 @@ def names(explanation: Explanation) -> list[str]:
 STATUS = "Responses with status 429 are not for other requests."
 KEEP_NONE = Options(errors=Errors.NEVER)
 RANGE = "Range: bytes=0-9"
+
+
+def test_who_is_allowed_selects_too() -> None:
+    head = resp(200, "max-age=9", "Access-Control-Allow-Origin: http://a.test", "Vary: Foo")
+    (clause,) = [c for c in explain_storing(GET, head, NOW, OPTIONS).clauses if c.name == "vary"]
+    assert clause.text == 'What selects it is known: Vary says "Foo", and one Origin is allowed.'
 
 
 @pytest.mark.parametrize(
@@ -49,6 +56,10 @@ RANGE = "Range: bytes=0-9"
         param(
             GET, resp(404), KEEP_NONE, Reason.NOT_STORED_ERROR, "error", "Status 404 is an error",
             id="errors",
+        ),
+        param(
+            GET, resp(200, "max-age=9"), Options(response_head=Octets(9)),
+            Reason.NOT_STORED_TOO_LARGE, "head", "more than response_head allows for", id="a head",
         ),
         param(
             GET, resp(200, "no-store"), OPTIONS, Reason.NOT_STORED_NO_STORE, "no-store",

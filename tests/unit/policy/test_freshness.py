@@ -161,7 +161,9 @@ def test_what_forbids_stale(control: str) -> None:
         param("max-age=1, stale-if-error=5", 200, [], MONTH, 5, id="RFC 5861 4"),
         param("max-age=1", 404, [], None, 0, id="no default for an error"),
         param("max-age=1", 200, ["Cookie: a"], None, 0, id="no default for credentials"),
-        param("max-age=1, stale-if-error=5", 404, ["Cookie: a"], None, 5, id="the origin's word"),
+        param("max-age=1, stale-if-error=5", 200, ["Cookie: a"], None, 5, id="the origin's word"),
+        param("max-age=1, stale-if-error=5", 404, [], None, 0, id="no error for a newer one"),
+        param("max-age=1, stale-if-error=5", 503, [], None, 0, id="no 5xx either"),
     ],
 )  # fmt: skip
 def test_stale_if_error(

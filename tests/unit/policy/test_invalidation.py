@@ -33,12 +33,31 @@ OWN = "http://a.example/d/x"
         param("POST", 200, ["Location: http://a.example:81/y"], [OWN], id="4.4 another port"),
         param("POST", 200, ["Location: ftp://a.example/y"], [OWN], id="foreign scheme"),
         param("POST", 200, ["Location: http://[x/y"], [OWN], id="no URI"),
+        param("POST", 200, ["Destination: /y"], [OWN], id="Destination is for requests"),
     ],
 )  # fmt: skip
 def test_invalid_keys(method: str, status: int, lines: list[str], invalid: list[str]) -> None:
     request = req(f"{method} {OWN}")
     found = invalidation.keys(request, resp(status, "", *lines))
     assert [str(target) for target in found] == invalid
+
+
+@pytest.mark.parametrize(
+    ("method", "destination", "invalid"),
+    [
+        param("MOVE", "http://a.example/y", [OWN, "http://a.example/y"], id="4918-9.9 absolute"),
+        param("COPY", "/d/y", [OWN, "http://a.example/d/y"], id="4918-9.8 a path"),
+        param("MOVE", "http://b.example/y", [OWN], id="4.4 another host"),
+        param("COPY", "https://a.example/y", [OWN], id="4.4 another scheme"),
+        param("MOVE", "http://[x/y", [OWN], id="no URI"),
+        param("MOVE", "/d/x", [OWN], id="onto itself"),
+        param("PUT", "/y", [OWN], id="a method without one"),
+    ],
+)
+def test_destinations(method: str, destination: str, invalid: list[str]) -> None:
+    request = req(f"{method} {OWN}", f"Destination: {destination}")
+    assert [str(uri) for uri in invalidation.keys(request, resp(201))] == invalid
+    assert invalidation.keys(request, resp(412)) == ()
 
 
 def test_a_reference_is_resolved_against_the_target_uri() -> None:

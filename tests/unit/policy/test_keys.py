@@ -41,22 +41,57 @@ def test_primary(path: str, rule: Rule | None, key: str) -> None:
         param(["Foo", "*"], ["Foo: 1"], None, id="4.1 * among others"),
         param(["Foo", "BAR", "foo"], ["foo: 1"], (("bar", None), ("foo", "1")), id="sorted"),
         param(["Foo"], ["Foo:"], (("foo", ""),), id="empty is not absent"),
-        param(["Foo"], ["Foo: 1", "Foo: 2"], (("foo", "1,2"),), id="lines combined"),
-        param(["Foo"], ["Foo:  1 ,2 "], (("foo", "1,2"),), id="whitespace at commas"),
-        param(["Foo"], ["Foo: b, A"], (("foo", "b,A"),), id="unknown: order and case kept"),
+        param(["Foo"], ["Foo: 1", "Foo: 2"], (("foo", "1, 2"),), id="5.3 lines combined"),
+        param(["Foo"], ["Foo:  1 ,2 "], (("foo", "1 ,2"),), id="unknown: whitespace kept"),
+        param(["Foo"], ["Foo: ,2,,"], (("foo", ",2,,"),), id="unknown: empty members kept"),
+        param(["Foo"], ["Foo: b, A"], (("foo", "b, A"),), id="unknown: order and case kept"),
         param(["Foo"], ['Foo: "a , b"'], (("foo", '"a , b"'),), id="quotes kept"),
         param(["Accept-Language"], ["Accept-Language: eN ,  De"],
               (("accept-language", "de,en"),), id="languages: case and order"),
         param(["Accept-Language"], ["Accept-Language: de;q=0.5, en;q=1.0, fr ; q=0.50"],
               (("accept-language", "en,de;q=0.5,fr;q=0.5"),), id="by weight, then tag"),
-        param(["Accept-Encoding"], ["Accept-Encoding: br;q=x, gzip"],
-              (("accept-encoding", "br;q=x,gzip"),), id="an invalid weight is a name"),
-        param(["Accept"], ["Accept: b/c, a/B"], (("accept", "b/c,a/B"),), id="not Accept"),
+        param(["Accept-Encoding"], ["Accept-Encoding: GZIP, *;Q=0"],
+              (("accept-encoding", "gzip,*;q=0"),), id="codings"),
+        param(["Accept-Charset"], ["Accept-Charset: UTF-8, *;q=0.1"],
+              (("accept-charset", "utf-8,*;q=0.1"),), id="charsets"),
+        param(["Accept"], ["Accept: b/c , a/B ;q=1"], (("accept", "b/c,a/B ;q=1"),),
+              id="Accept: only whitespace at commas"),
+        param(["Accept"], ['Accept: a/b;c="d , e",*/*'], (("accept", 'a/b;c="d , e",*/*'),),
+              id="Accept: quotes kept"),
+        *(
+            param([name], [f"{name}: {value}"], ((name.lower(), value),), id=f"invalid: {value}")
+            for name, value in (
+                ("Accept-Encoding", "br;q=x, gzip"), ("Accept-Encoding", "gzip, , br"),
+                ("Accept-Encoding", "b r, gzip"), ("Accept-Encoding", "gzip;q=2, br"),
+                ("Accept-Language", "e n, De"), ("Accept-Language", ", en"),
+                ("Accept-Language", "en;q=0.1234, De"), ("Accept-Language", "en\xa0, De"),
+                ("Accept-Charset", "a/b, C"), ("Accept", "a , b/c"), ("Accept", "a/b , ,c/d"),
+                ("Accept", 'a/b;c="d , e/f'),
+            )
+        ),
         param(["Cookie"], ["Cookie: " + "a" * 200], (("cookie", "a" * 200),), id="long"),
     ],
 )  # fmt: skip
 def test_selecting(vary: list[str], lines: list[str], selecting: keys.Selecting | None) -> None:
     assert keys.selecting(vary, fields(*lines)) == selecting
+
+
+@pytest.mark.parametrize(
+    ("lines", "members"),
+    [
+        param([], [], id="nothing"),
+        param(["Vary: A, b"], ["a", "b"], id="Vary"),
+        param(["Access-Control-Allow-Origin: *"], [], id="for every origin"),
+        param(["Access-Control-Allow-Origin: http://a.test"], ["origin"], id="for one"),
+        param(["Access-Control-Allow-Origin: null"], ["origin"], id="for opaque ones"),
+        param(["Access-Control-Allow-Origin: *, http://a.test"], ["origin"], id="invalid"),
+        param(["Access-Control-Allow-Origin: http://a.test", "Vary: A, Origin"], ["a", "origin"],
+              id="said anyway"),
+        param(["Vary: *", "Access-Control-Allow-Origin: x"], ["*", "origin"], id="*"),
+    ],
+)  # fmt: skip
+def test_what_selects_a_response(lines: list[str], members: list[str]) -> None:
+    assert sorted(set(keys.varying(fields(*lines)))) == members
 
 
 @pytest.mark.parametrize(
@@ -66,6 +101,10 @@ def test_selecting(vary: list[str], lines: list[str], selecting: keys.Selecting 
         param(["A: null"], [], id="a value with the look of absence"),
         param(["A:"], [], id="empty and absent"),
         param(["A: 1, 2"], ["A: 12"], id="joined"),
+        param(["A: ,2"], ["A: 2"], id="an empty member"),
+        param(["A: a,b"], ["A: a, b"], id="whitespace"),
+        param(["A: e n"], ["A: en"], id="whitespace within"),
+        param(["A: a\x0b"], ["A: a"], id="whitespace of other grammars"),
     ],
 )
 def test_selecting_values_cannot_imitate_each_other(first: list[str], second: list[str]) -> None:

@@ -34,7 +34,6 @@ def held(stored_part: StoredResponse) -> Part:
         param(GET, False, id="the whole"),
         param(req(f"HEAD {URL}"), True, id="HEAD"),
         param(get('If-None-Match: "a"'), True, id="304"),
-        param(get('If-Match: "b"'), True, id="412"),
         param(get("Range: bytes=2-4"), True, id="all of it"),
         param(get("Range: bytes=1-4"), False, id="one before"),
         param(get("Range: bytes=2-5"), False, id="one behind"),

@@ -203,15 +203,40 @@ def test_cookies_do_not_come_in_by_the_back_door(
     [
         param("", (("foo", "1"),), id="not said: as before"),
         param("Foo", (("foo", "1"),), id="as before: stored for the same"),
-        param("Bar", (("bar", "2"),), id="changed: for the request that asked"),
+        param("foo", (("foo", "1"),), id="in another case"),
+        param("Bar", (("bar", "2"), ("foo", "9")), id="more: for the request that asked"),
         param("*", (), id="*: may_store ends it"),
     ],
 )
-def test_vary_may_change(vary: str, selecting: tuple[tuple[str, str], ...]) -> None:
+def test_vary_grows_and_never_shrinks(vary: str, selecting: tuple[tuple[str, str], ...]) -> None:
     was = stored("max-age=60", "Vary: Foo", to=get("Foo: 1"))
     head = resp(304, "", *([f"Vary: {vary}"] if vary else []))
     now = revalidation.freshened(was, head, get("Foo: 9", "Bar: 2"), OPTIONS, LATER, LATER)
     assert now.selecting == selecting
+
+
+@pytest.mark.parametrize(
+    ("held_vary", "vary", "kept"),
+    [
+        param("Foo, Bar", "Bar", "Foo, Bar", id="narrower"),
+        param("Foo", "foo, Baz", "Foo, Baz", id="another one"),
+        param("*", "Foo", "*, Foo", id="* stays"),
+        param("Foo", "*", "Foo, *", id="* comes"),
+        param("", "Foo", "Foo", id="none before"),
+    ],
+)
+def test_the_vary_that_is_kept(held_vary: str, vary: str, kept: str) -> None:
+    held_fields = fields(*([f"Vary: {held_vary}"] if held_vary else []), "Date: x")
+    now = revalidation.updated_fields(held_fields, fields(f"Vary: {vary}"), OPTIONS, LATER)
+    assert now.members("vary") == kept.split(", ")
+
+
+def test_an_answer_to_another_origin_is_no_longer_for_the_first() -> None:
+    allowed, tag = "Access-Control-Allow-Origin: http://{}.test", 'ETag: "a"'
+    was = stored("max-age=60", allowed.format("a"), tag, to=get("Origin: http://a.test"))
+    head = resp(304, "", allowed.format("b"), tag)
+    now = revalidation.freshened(was, head, get("Origin: http://b.test"), OPTIONS, LATER, LATER)
+    assert now.selecting == (("origin", "http://b.test"),)
 
 
 @pytest.mark.parametrize(

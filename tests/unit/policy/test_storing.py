@@ -68,12 +68,23 @@ def test_the_host_of_another_authority(method: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("octets", "why"),
+    [param(1000, None, id="all of it"), param(1001, Reason.NOT_STORED_TOO_LARGE, id="one more")],
+)
+def test_the_head_is_bounded(octets: int, why: Reason | None) -> None:
+    options = Options(response_head=Octets(1000))
+    date, control = f"Date: {at(0)}", f"Cache-Control: {FRESH}"
+    padding = "X: " + "x" * (octets - len(f"{date}\r\n{control}\r\nX: \r\n"))
+    assert reason(GET, resp(200, control, date, padding), options) is why
+
+
+@pytest.mark.parametrize(
     ("status", "control", "why"),
     [(status, FRESH, None) for status in (200, 203, 204, 299, 301, 302, 303, 307, 308)]
     + [(status, FRESH, None) for status in (400, 401, 404, 410, 499, 500, 502, 503, 504, 599)]
     + [
         (status, FRESH, Reason.NOT_STORED_STATUS)
-        for status in (101, 103, 304, 407, 412, 413, 416, 417, 421, 428, 429, 431, 511)
+        for status in (101, 103, 304, 407, 412, 413, 416, 417, 421, 428, 429, 431, 511, 600, 999)
     ]
     + [
         (200, f"{FRESH}, no-store, must-understand", None),

@@ -9,6 +9,7 @@ from proxy.semantics.forwarding import (
     passed_through,
     request_fields,
     response_fields,
+    trailer_fields,
     upgrade_protocol,
     upgrading,
 )
@@ -61,6 +62,32 @@ def test_the_length_that_is_no_framing() -> None:
     assert response_fields(held, "here", 1, keep_length=True) == fields(
         "Content-Length: 5", "Via: 1.1 here"
     )
+
+
+@pytest.mark.parametrize("lengths", [("5", "5"), ("5, 5",), ("5 ,5,5",)])
+def test_a_length_that_is_said_several_times_goes_on_once(lengths: tuple[str, ...]) -> None:
+    held = fields(*(f"Content-Length: {length}" for length in lengths), "A: b")
+    assert response_fields(held, "here", 1, keep_length=True) == fields(
+        "A: b", "Content-Length: 5", "Via: 1.1 here"
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("Content-Length: 5", "transfer-encoding: chunked", "Trailer: X", "TE: x"),
+        *("Host: x", "Connection: x", "Keep-Alive: x", "Upgrade: x", "Proxy-Authenticate: x"),
+        *("Cache-Control: x", "CDN-Cache-Control: x", "Age: 1", "Date: x", "Expires: x"),
+        *("Vary: x", "Location: x", "Retry-After: 1", "If-Match: x", "Range: x"),
+        *("Content-Encoding: x", "Content-Type: x", "Content-Range: x"),
+        *("Set-Cookie: x", "Authorization: x", "WWW-Authenticate: x", "Via: x", "Cache-Status: x"),
+        *("X-Hop: 1", "Access-Control-Allow-Origin: *"),
+    ],
+)
+def test_never_in_trailers(line: str) -> None:
+    head = fields("Connection: x-hop", "Transfer-Encoding: chunked")
+    kept = ["Server-Timing: x", "ETag: y", "Content-Digest: z", "X-Own: a", "grpc-status: 0"]
+    assert trailer_fields(fields(*kept[:2], line, *kept[2:]), head) == fields(*kept)
 
 
 @pytest.mark.parametrize(

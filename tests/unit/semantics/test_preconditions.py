@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.semantics.preconditions import Evaluation, Failed, NotModified, Proceed, evaluate
+from proxy.semantics.preconditions import Evaluation, NotModified, Proceed, evaluate
 from tests.support.build import req, resp
 
 BEFORE = "Sun, 06 Nov 1994 08:49:36 GMT"
@@ -15,38 +15,16 @@ WEAK = ("", 'ETag: W/"a"')
 DATED = ("", f"Date: {MODIFIED}")
 BARE = ("",)
 
-PROCEED, NOT_MODIFIED, FAILED = Proceed(), NotModified(), Failed()
+PROCEED, NOT_MODIFIED = Proceed(), NotModified()
 
 
 @pytest.mark.parametrize(
     ("held", "asked", "expected"),
     [
         pytest.param(HELD, (), PROCEED, id="none"),
-        pytest.param(HELD, ('If-Match: "a"',), PROCEED, id="13.1.1 If-Match"),
-        pytest.param(HELD, ('If-Match: "b", "a"',), PROCEED, id="13.1.1 one of several"),
-        pytest.param(HELD, ("If-Match: *",), PROCEED, id="13.1.1 anything"),
-        pytest.param(BARE, ("If-Match: *",), PROCEED, id="13.1.1 anything, without a tag"),
-        pytest.param(HELD, ('If-Match: "b"',), FAILED, id="13.1.1 another"),
+        pytest.param(HELD, ('If-Match: "b"',), PROCEED, id="9111-4.3.2 If-Match is the origin's"),
         pytest.param(
-            HELD, ('If-Match: W/"a"',), FAILED, id="13.1.1 strong comparison, theirs weak"
-        ),
-        pytest.param(WEAK, ('If-Match: "a"',), FAILED, id="13.1.1 strong comparison, ours weak"),
-        pytest.param(BARE, ('If-Match: "a"',), FAILED, id="13.1.1 no tag to match"),
-        pytest.param(HELD, ("If-Match: a",), FAILED, id="13.1.1 what is no tag matches nothing"),
-        pytest.param(
-            HELD, (f"If-Unmodified-Since: {MODIFIED}",), PROCEED, id="13.1.4 the same time"
-        ),
-        pytest.param(HELD, (f"If-Unmodified-Since: {AFTER}",), PROCEED, id="13.1.4 later"),
-        pytest.param(HELD, (f"If-Unmodified-Since: {BEFORE}",), FAILED, id="13.1.4 earlier"),
-        pytest.param(HELD, ("If-Unmodified-Since: never",), PROCEED, id="13.1.4 no date"),
-        pytest.param(
-            DATED, (f"If-Unmodified-Since: {BEFORE}",), PROCEED, id="13.1.4 no Last-Modified"
-        ),
-        pytest.param(
-            HELD,
-            ('If-Match: "a"', f"If-Unmodified-Since: {BEFORE}"),
-            PROCEED,
-            id="13.2.2 If-Match beats If-Unmodified-Since",
+            HELD, (f"If-Unmodified-Since: {BEFORE}",), PROCEED, id="9111-4.3.2 and so is this"
         ),
         pytest.param(HELD, ('If-None-Match: "a"',), NOT_MODIFIED, id="13.1.2 If-None-Match"),
         pytest.param(HELD, ('If-None-Match: "b" ,"a"',), NOT_MODIFIED, id="13.1.2 one of several"),
@@ -109,18 +87,6 @@ PROCEED, NOT_MODIFIED, FAILED = Proceed(), NotModified(), Failed()
             NOT_MODIFIED,
             id="13.2.2 If-None-Match beats an earlier date",
         ),
-        pytest.param(
-            HELD,
-            ('If-Match: "b"', 'If-None-Match: "a"'),
-            FAILED,
-            id="13.2.2 If-Match comes first",
-        ),
-        pytest.param(
-            HELD,
-            ('If-Match: "a"', 'If-None-Match: "a"'),
-            NOT_MODIFIED,
-            id="13.2.2 If-None-Match comes after",
-        ),
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
@@ -134,8 +100,7 @@ def test_evaluate(
 @pytest.mark.parametrize(
     ("asked", "expected"),
     [
-        pytest.param('If-None-Match: "a"', FAILED, id="13.1.2 another method fails"),
-        pytest.param('If-None-Match: "b"', PROCEED, id="13.1.2 another method, another tag"),
+        pytest.param('If-None-Match: "a"', PROCEED, id="13.1.2 the origin has done it"),
         pytest.param(f"If-Modified-Since: {AFTER}", PROCEED, id="13.1.3 is for GET and HEAD"),
     ],
 )

@@ -96,6 +96,65 @@ def test_bad_chunks(body: bytes, status: int, tail: bytes, cut: Cut) -> None:
     assert not decoder.complete
 
 
+@FEEDS
+@pytest.mark.parametrize(
+    ("body", "content"),
+    [
+        pytest.param(b"b   \r\nhello world\r\n0  \r\n\r\n", b"hello world", id="7.1 padded"),
+        pytest.param(b"2\t \r\nok\r\n0\r\n\r\n", b"ok", id="7.1 a tab"),
+        pytest.param(b"2 \t;ext\r\nok\r\n0\r\n\r\n", b"ok", id="7.1.1 before an extension"),
+    ],
+)
+def test_sizes_padded_with_blanks_are_read_from_origins_only(
+    body: bytes, content: bytes, cut: Cut
+) -> None:
+    decoder = BodyDecoder(CHUNKED, LIMITS, origin=True)
+    assert b"".join(decoder.feed(piece) for piece in cut(body)) == content
+    assert decoder.complete
+
+
+@FEEDS
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"5 0\r\n", id="P3 two numbers"),
+        pytest.param(b"5 0;x\r\n", id="P3 two numbers and an extension"),
+        pytest.param(b" 5\r\n", id="P3 space before"),
+        pytest.param(b"5 \n", id="P3 bare LF"),
+        pytest.param(b"5 \rx", id="P3 bare CR"),
+        pytest.param(b"5\x0b\r\n", id="P3 another blank"),
+        pytest.param(b"5" + b" " * 4095 + b"\r\n", id="P3 long padding"),
+        pytest.param(b"5" + b" " * 5000, id="P3 endless padding"),
+        pytest.param(b"0\r\nA: b\x00c\r\n\r\n", id="P4 NUL in a trailer"),
+        pytest.param(b"0\r\nA: b\rc\r\n\r\n", id="P4 bare CR in a trailer"),
+    ],
+)
+def test_bad_chunks_of_origins(body: bytes, cut: Cut) -> None:
+    decoder = BodyDecoder(CHUNKED, LIMITS, origin=True)
+    with pytest.raises(BadMessage):  # noqa: PT012 (the octet that tells may be any)
+        for piece in cut(body):
+            decoder.feed(piece)
+        decoder.eof()
+
+
+def test_padding_is_bounded_over_the_body() -> None:
+    decoder = BodyDecoder(CHUNKED, LIMITS, origin=True)
+    with pytest.raises(BadMessage, match="too many"):
+        decoder.feed((b"1" + b" " * 4000 + b"\r\nx\r\n") * 17)
+
+
+@pytest.mark.parametrize("origin", [True, False])
+def test_control_octets_in_trailers(origin: bool) -> None:
+    decoder = BodyDecoder(CHUNKED, LIMITS, origin=origin)
+    body = b"0\r\nA: b\x0bc\r\n\r\n"
+    if origin:
+        decoder.feed(body)
+        assert decoder.trailers == Fields([("A", "b\x0bc")])
+    else:
+        with pytest.raises(BadMessage, match="control character"):
+            decoder.feed(body)
+
+
 def test_extensions_are_bounded_over_the_body() -> None:
     decoder = BodyDecoder(CHUNKED, LIMITS)
     flood = b"1;" + b"a" * 4000 + b"\r\nx\r\n"

@@ -247,6 +247,15 @@ def test_good_beginnings_are_waited_on(head: bytes) -> None:
             ResponseHead(599, "\xe9 \tx", Fields(), 1),
             id="4 obs-text in the reason",
         ),
+        pytest.param(
+            b"HTTP/1.1 600 So\r\n\r\n", ResponseHead(600, "So", Fields(), 1), id="15 above 599"
+        ),
+        pytest.param(b"HTTP/1.1 999\r\n\r\n", ResponseHead(999, "", Fields(), 1), id="15 highest"),
+        pytest.param(
+            b"HTTP/1.1 200 OK\r\nA: \tb\x01c\x0bd\x7f\x1b \r\nE: f\r\n\r\n",
+            ResponseHead(200, "OK", Fields([("A", "b\x01c\x0bd\x7f\x1b"), ("E", "f")]), 1),
+            id="9110-5.5 control octets in a value are passed on",
+        ),
     ],
 )
 def test_good_responses(message: bytes, head: ResponseHead, cut: Cut) -> None:
@@ -264,13 +273,16 @@ def test_good_responses(message: bytes, head: ResponseHead, cut: Cut) -> None:
         pytest.param(b"HTTP/1.1 2000 OK\r\n\r\n", "status line", id="4 four digits"),
         pytest.param(b"HTTP/1.1 20 OK\r\n\r\n", "status line", id="4 two digits"),
         pytest.param(b"HTTP/1.1 099 OK\r\n\r\n", "status line", id="9110-15 below 100"),
-        pytest.param(b"HTTP/1.1 600 OK\r\n\r\n", "status line", id="9110-15 above 599"),
+        pytest.param(b"HTTP/1.1 \xb2\xb2\xb2 OK\r\n\r\n", "status line", id="4 no digits"),
         pytest.param(b"HTTP/1.1  200 OK\r\n\r\n", "status line", id="4 two spaces"),
         pytest.param(b"HTTP/1.1 200 O\x00K\r\n\r\n", "status line", id="4 NUL in the reason"),
         pytest.param(b"HTTP/1.1 200 OK\nA: b\r\n\r\n", "CRLF|status line", id="P36 bare LF"),
         pytest.param(b"HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n", "folded", id="5.2 obs-fold"),
         pytest.param(b"HTTP/1.1 200 OK\r\nA : b\r\n\r\n", "before the colon", id="5.1 space"),
         pytest.param(b"HTTP/1.1 200 OK\r\nA: b\x00\r\n\r\n", "control", id="P11 NUL"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nA: b\rc\r\n\r\n", "CRLF", id="P11 bare CR"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nA: b\nC: d\r\n\r\n", "CRLF", id="P11 bare LF"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nA\x01: b\r\n\r\n", "token", id="P11 in a name"),
         pytest.param(b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 6 + b"\r\n", "than 5", id="fields"),
         pytest.param(b"HTTP/1.1 200 OK\r\nA: " + b"x" * 400 + b"\r\n\r\n", "than 400", id="head"),
         pytest.param(b"HTTP/1.1 200 " + b"x" * 100 + b"\r\n\r\n", "than 100", id="first line"),
