@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from proxy.codings.transformable import is_verbatim, selecting
-from proxy.exchange import echo, errors, respond
+from proxy.exchange import echo, errors
 from proxy.exchange.answer import Outcome
 from proxy.exchange.flights import Refreshed, Uncacheable
 from proxy.exchange.keeping import PUMP
@@ -16,7 +16,7 @@ from proxy.exchange.names import body_id
 from proxy.exchange.tasks import launch
 from proxy.exchange.trailers import with_trailers
 from proxy.exchange.voice import Forwarded
-from proxy.policy import freshening, reuse, storing
+from proxy.policy import freshening, representation, reuse, storing
 from proxy.policy.reasons import Reason
 from proxy.semantics import ranges
 from proxy.store.base import StoreFailed, TooLarge
@@ -123,7 +123,7 @@ class Arriving:
             echo.keep(request, known)
         if wanted.conditional is not None:
             # The client's own preconditions, which had given way to ours.
-            head = respond.not_modified(request, formed[0], asked.response_time)
+            head = representation.not_modified(request, formed[0], asked.response_time)
             if head is not None:
                 asked.response.close()
                 formed = head, None

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final
 from msgspec import structs
 
 from proxy.codings.streams import Undecodable
-from proxy.exchange import errors, respond
+from proxy.exchange import errors
 from proxy.exchange.answer import Answer, FileSpan, Flow, Inline, Outcome, release
 from proxy.exchange.names import body_id
-from proxy.exchange.respond import Slice
 from proxy.exchange.trailers import with_trailers
 from proxy.exchange.transcoding import SMALL, Ready, Transcoded, undecodable
-from proxy.policy import freshness
+from proxy.policy import freshness, representation
+from proxy.policy.representation import Slice
 from proxy.policy.standing import standing
 from proxy.store.base import BodyLost, StoreFailed, TooLarge
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from proxy.exchange.forms import Coders, Formed, Forms, View
     from proxy.exchange.keeping import Keeping, Source
     from proxy.exchange.origin import Asked
-    from proxy.exchange.respond import Piece, Shape
     from proxy.exchange.transcoding import Workshop
     from proxy.exchange.voice import Forwarded, Voice
     from proxy.policy.freshness import Terms
     from proxy.policy.options import Options
     from proxy.policy.reasons import Reason
+    from proxy.policy.representation import Piece, Shape
     from proxy.policy.stored import StoredResponse
     from proxy.semantics.fields import Fields
     from proxy.semantics.messages import Request
@@ -117,7 +117,7 @@ class Delivery:
         self._store.touch(key)
         head = self.voice.of_stored(
             shaped.status,
-            respond.phrase(shaped, stored),
+            representation.phrase(shaped, stored),
             lengthy(request, shaped),
             terms=self.terms(request, stored),
             now=now,
@@ -129,13 +129,13 @@ class Delivery:
     async def _shaped(self, view: View, now: float) -> tuple[Shape, Body]:
         if view.coders is not None:
             return await self._made(view, view.coders, now)
-        shaped = respond.shape(view.request, view.stored, view.stored.length, now)
+        shaped = representation.shape(view.request, view.stored, view.stored.length, now)
         return shaped, await self._body(view, shaped)
 
     async def _body(self, view: View, shaped: Shape) -> Body:
         held = self._store.held(view.stored) if shaped.pieces else b""
         if held is not None:
-            return Inline(respond.cut(shaped.pieces, held))
+            return Inline(representation.cut(shaped.pieces, held))
         body = await self._store.open(view.key, view.stored)
         if len(shaped.pieces) == 1 and isinstance(piece := shaped.pieces[0], Slice):
             return FileSpan(body, piece.offset, piece.length)
@@ -152,7 +152,7 @@ class Delivery:
         if octets is not None:
             if again:
                 self._keep(view, key, Ready(octets))
-            return shaped, Inline(respond.cut(shaped.pieces, octets))
+            return shaped, Inline(representation.cut(shaped.pieces, octets))
         if not shaped.pieces:
             return shaped, Inline(b"")
         (piece,) = shaped.pieces
@@ -223,7 +223,7 @@ class Delivery:
             stored = replace(stored, head=structs.replace(stored.head, fields=mine))
         view = self.forms.passing(request, stored, fill.length)
         shaped, body = self._flowing(view, fill, now)
-        lines, phrase = lengthy(request, shaped), respond.phrase(shaped, stored)
+        lines, phrase = lengthy(request, shaped), representation.phrase(shaped, stored)
         if asked is None or asked.collapsed:
             terms = self.terms(request, stored)
             head = self.voice.of_stored(
@@ -242,7 +242,7 @@ class Delivery:
         if not shaped.pieces:
             return shaped, Inline(b"")
         if octets is not None:
-            return shaped, Inline(respond.cut(shaped.pieces, octets))
+            return shaped, Inline(representation.cut(shaped.pieces, octets))
         if view.coders is not None:
             return shaped, Flow(Transcoded(self.shop, fill.reader(), view.coders, live=True), None)
         (piece,) = shaped.pieces
@@ -282,10 +282,12 @@ def _largest(length: int) -> int:
 
 def one_piece(view: View, octets: bytes | None, length: int | None, now: float) -> Shape:
     """What is sent; several ranges only of what is at hand, as they may be in any order."""
-    shaped = respond.shape(view.request, view.stored, length, now)
+    shaped = representation.shape(view.request, view.stored, length, now)
     if octets is None and len(shaped.pieces) > 1:
         fields = view.request.fields.without({"range"})
-        shaped = respond.shape(replace(view.request, fields=fields), view.stored, length, now)
+        shaped = representation.shape(
+            replace(view.request, fields=fields), view.stored, length, now
+        )
     return shaped
 
 

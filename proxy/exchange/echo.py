@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from proxy.exchange import respond
-from proxy.exchange.respond import Slice
 from proxy.exchange.voice import Forwarded
-from proxy.policy import freshness, revalidation
+from proxy.policy import freshness, representation, revalidation
 from proxy.policy.reasons import Reason
+from proxy.policy.representation import Slice
 from proxy.policy.standing import standing
 from proxy.semantics.dates import parse_date
 from proxy.upstream.again import said
@@ -97,7 +96,7 @@ def of_validation(
         return None
     if view is None or view.coders is not None or view.stored.id != stored.id:
         return None
-    shaped = respond.shape(view.request, view.stored, stored.length, asked.response_time)
+    shaped = representation.shape(view.request, view.stored, stored.length, asked.response_time)
     if shaped.pieces not in ((), (Slice(0, stored.length),)):
         return None
     closing = b"" if shaped.length is None else b"Content-Length: %d\r\n" % shaped.length
@@ -112,7 +111,7 @@ def of_validation(
         reason=Reason.REVALIDATED,
         status=shaped.status,
         content_type=stored.head.fields.get("content-type") or "-",
-        opening=_up_to_date(shaped.status, respond.phrase(shaped, stored), shaped.lines),
+        opening=_up_to_date(shaped.status, representation.phrase(shaped, stored), shaped.lines),
         closing=closing + b"\r\n",
         stored=stored,
         lifetime=terms.lifetime,

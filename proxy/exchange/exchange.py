@@ -1,6 +1,6 @@
 """The orchestrator: asks policy what to do with a request, and does it.
 
-It edits no head (``voice``, ``respond``, ``origin`` do), knows no rules of caching, and meets
+It edits no head (``voice`` and ``origin`` do, and policy), knows no rules of caching, and meets
 foreign failures only as ``UpstreamError`` and the store's own errors.
 """
 

@@ -16,18 +16,17 @@ from typing import TYPE_CHECKING, Final
 from msgspec.structs import replace
 
 from proxy.codings.transformable import can_receive
-from proxy.exchange import respond
 from proxy.exchange.record import What
-from proxy.policy import freshness, reuse
+from proxy.policy import freshness, representation, reuse
 from proxy.policy.reasons import Reason
 from proxy.policy.standing import standing
 from proxy.wire.heads import render_response
 
 if TYPE_CHECKING:
     from proxy.exchange.forms import Forms
-    from proxy.exchange.respond import Shape
     from proxy.policy.freshness import Terms
     from proxy.policy.options import Options
+    from proxy.policy.representation import Shape
     from proxy.policy.rules import Rule
     from proxy.policy.stored import StoredResponse
     from proxy.semantics.messages import Request
@@ -154,7 +153,7 @@ class Hot:
         body = self.store.held(view.stored)
         if body is None:
             return None
-        shaped = respond.shape(view.request, view.stored, len(body), now)
+        shaped = representation.shape(view.request, view.stored, len(body), now)
         prepared = Prepared(
             store=self.store,
             key=key,
@@ -162,7 +161,7 @@ class Hot:
             request=request,
             stored=stored,
             shaped=shaped,
-            body=respond.cut(shaped.pieces, body),
+            body=representation.cut(shaped.pieces, body),
             opening=self._opening(shaped, stored),
             made=now,
             until=decision.until,
@@ -185,7 +184,7 @@ class Hot:
         lines.extend(self._extra)
         if shaped.length is not None:
             lines.append(("Content-Length", str(shaped.length)))
-        return render_response(shaped.status, respond.phrase(shaped, stored), lines)[:-2]
+        return render_response(shaped.status, representation.phrase(shaped, stored), lines)[:-2]
 
     def _remember(self, raw: bytes, prepared: Prepared) -> None:
         """What is remembered keeps its body alive whatever the store does: it is bounded too."""

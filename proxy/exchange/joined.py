@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from proxy.exchange.delivery import Assembled
-from proxy.exchange.respond import Slice
+from proxy.policy.representation import Slice
 
 if TYPE_CHECKING:
     from proxy.exchange.answer import BodyReader

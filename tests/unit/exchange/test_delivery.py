@@ -14,7 +14,7 @@ from proxy.exchange.answer import Flow
 from proxy.exchange.delivery import PIECE, Assembled, lengthy
 from proxy.exchange.forms import kept_key
 from proxy.exchange.options import ExchangeOptions
-from proxy.exchange.respond import Shape, Slice
+from proxy.policy.representation import Shape, Slice
 from proxy.semantics.dates import format_date
 from proxy.semantics.units import Octets
 from proxy.store.base import BodyLost

@@ -1,4 +1,4 @@
-"""From a stored response and a request to what the client gets: pure.
+"""What a request gets of a stored representation.
 
 The client's preconditions (RFC 9110 §13), its Range (§14) and HEAD are applied here, the same way
 for bodies in memory, on disk and in flight.

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from msgspec import structs
 
-from proxy.exchange import respond
-from proxy.exchange.respond import Shape, Slice
+from proxy.policy import representation
+from proxy.policy.representation import Shape, Slice
 from proxy.policy.stored import Part, StoredResponse
 from proxy.semantics.fields import Fields
 from tests.support.build import req
@@ -23,7 +23,7 @@ PART = replace(HELD, part=Part(4, 7, 10))
 
 
 def shape(*lines: str, held: StoredResponse = HELD, length: int | None = 10) -> Shape:
-    return respond.shape(get(*lines), held, length, NOW)
+    return representation.shape(get(*lines), held, length, NOW)
 
 
 def value(shaped: Shape, name: str) -> str | None:
@@ -80,7 +80,7 @@ def test_an_unsatisfied_range_says_how_long_it_is() -> None:
 
 def test_several_ranges_are_multipart() -> None:
     shaped = shape("Range: bytes=0-1,8-9")
-    body = respond.cut(shaped.pieces, BODY)
+    body = representation.cut(shaped.pieces, BODY)
     kind, _, boundary = (value(shaped, "content-type") or "").partition("; boundary=")
     delimiter = f"\r\n--{boundary}"
     expected = (
@@ -94,7 +94,7 @@ def test_several_ranges_are_multipart() -> None:
 
 
 def test_head_has_the_length_of_a_get_and_no_body() -> None:
-    shaped = respond.shape(req(f"HEAD {URL}", "Range: bytes=0-1"), HELD, 10, NOW)
+    shaped = representation.shape(req(f"HEAD {URL}", "Range: bytes=0-1"), HELD, 10, NOW)
     assert (shaped.status, shaped.pieces, shaped.length) == (200, (), 10)
 
 
@@ -130,11 +130,11 @@ def test_a_part_is_cut_from_where_it_begins(line: str, piece: Slice, said: str) 
 
 
 def test_head_of_a_part_has_the_complete_length() -> None:
-    assert respond.shape(req(f"HEAD {URL}"), PART, 4, NOW).length == 10
+    assert representation.shape(req(f"HEAD {URL}"), PART, 4, NOW).length == 10
 
 
 def test_cut_gives_the_very_body_when_all_is_wanted() -> None:
-    assert respond.cut(WHOLE, BODY) is BODY
+    assert representation.cut(WHOLE, BODY) is BODY
 
 
 @pytest.mark.parametrize(
@@ -146,4 +146,4 @@ def test_cut_gives_the_very_body_when_all_is_wanted() -> None:
 )
 def test_phrase(line: str, phrase: str) -> None:
     held = replace(HELD, head=structs.replace(HELD.head, reason="Fine"))
-    assert respond.phrase(shape(line, held=held), held) == phrase
+    assert representation.phrase(shape(line, held=held), held) == phrase
