@@ -58,6 +58,10 @@ def test_a_key_that_serves_two_floors_has_one_name() -> None:
     assert "cache.x_cache" not in keys()
     for part in ("server", "exchange"):
         assert build(*TABLES[part], {"server.x_cache": True}).x_cache is True
+    assert "cache.response_head" not in keys()
+    for part in ("upstream", "cache"):
+        given = {"upstream.response_head": Octets(9)}
+        assert build(*TABLES[part], given).response_head == 9
 
 
 def test_types_are_known_even_those_that_only_checkers_import() -> None:
