@@ -279,13 +279,16 @@ class Fill:
         await future
 
     async def available(self, offset: int) -> bool:
-        """Wait for octets at ``offset``; False at the end. Raises what broke the fill."""
-        while offset >= self.received and self.error is None:
+        """Wait for octets at ``offset``; False at the end. Raises what broke the fill there.
+
+        What came before that is for its readers, who may go on from it: resume, or show it.
+        """
+        while offset >= self.received:
+            if self.error is not None:
+                raise self.error
             if self.state is FillState.WHOLE:
                 return False
             await self._changed()
-        if self.error is not None:
-            raise self.error
         return True
 
 

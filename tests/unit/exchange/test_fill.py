@@ -105,7 +105,9 @@ async def test_a_break_reaches_every_reader() -> None:
     reading = asyncio.create_task(waiting.read())
     await asyncio.sleep(0)
     fill.end(CUT)
-    for attempt in (behind.read(), reading, fill.reader().read()):
+    late = fill.reader()
+    assert [await reader.read() for reader in (behind, late)] == [b"abc", b"abc"]
+    for attempt in (behind.read(), reading, late.read()):
         with pytest.raises(UpstreamError) as caught:
             await attempt
         assert caught.value is CUT
