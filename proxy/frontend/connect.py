@@ -138,9 +138,11 @@ class ConnectTask:
             self._connection.sniff()
 
     def _heard(self) -> None:
-        """The origin has left without a word, or speaks first: neither TLS nor HTTP does."""
+        """The origin speaks first, as neither TLS nor HTTP does, or has left without a word."""
         if self._dialled is None or not self._dialled.early:
-            self._leave()  # whatever the client wants of it is asked on a fresh one
+            self._leave()
+            if self._connection.silent:
+                self._connection.close()  # who waits for a greeting learns that there is none
         elif self._door.options.connect_other == "refuse":
             self._leave()
             self._connection.broken()

@@ -336,11 +336,22 @@ class Connection(asyncio.Protocol):
             self.close()
 
     def broken(self) -> None:
-        """The answer was cut: reset, so that nobody takes it for whole."""
+        """The answer was cut: reset, so that nobody takes it for whole, unless its framing tells.
+
+        A reset would take what was sent before from a client that has not read it yet."""
+        read = self._body is None or self._body.complete
         self._body = self.conversation = None
         if self.phase is not Phase.GONE:
+            if self.sender.cut_shows and read:
+                self.close()
+                return
             self.phase, self.since = Phase.LINGER, time.time()
             reset(self.transport)
+
+    @property
+    def silent(self) -> bool:
+        """Whether the client has said nothing that is not answered."""
+        return not self._buffer
 
     def hold(self) -> None:
         """A tunnel is being dialled: what comes meanwhile waits."""

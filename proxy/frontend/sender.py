@@ -1,7 +1,7 @@
 """Answers onto the wire: framing, chunks, files, at the pace of the client.
 
 A body whose end the client could not tell from a cut is never closed politely: the connection is
-reset, so that HTTP/1.0 clients see it too.
+reset, so that HTTP/1.0 clients see it too. Where its framing tells, what came before is delivered.
 """
 
 from __future__ import annotations
@@ -36,13 +36,14 @@ class Disconnected(Exception):
 class Sender:
     """Writes to one client transport and knows its flow control. ``sent`` counts octets."""
 
-    __slots__ = ("_drained", "_taken", "gone", "paused", "sent", "transport")
+    __slots__ = ("_drained", "_taken", "cut_shows", "gone", "paused", "sent", "transport")
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self.transport = transport
         self.sent = 0
         self.paused = False
         self.gone = False
+        self.cut_shows = False  # the framing of what is being sent tells a cut from an end
         self._drained: asyncio.Future[None] | None = None
         self._taken = 0
 
@@ -146,7 +147,9 @@ class Sender:
             keep = keep and (chunked or flow.length is not None)
             # The head does not wait for a body that takes its time.
             self.write(rendered(request, head, flow.length, keep, chunked=chunked))
+            self.cut_shows = chunked or flow.length is not None
             await self._send_pieces(flow, chunked)
+            self.cut_shows = False
         finally:
             flow.reader.close()
         return keep
@@ -156,6 +159,7 @@ class Sender:
         while piece := await flow.reader.read():
             done += len(piece)
             if flow.length is not None and done > flow.length:
+                self.cut_shows = False
                 break
             self.write(chunk(piece) if chunked else piece)
             if self.paused or self.gone:
