@@ -136,7 +136,6 @@ def _is_plain_exchange(
         and options.encode != "always"
         and "content-encoding" not in head.fields
         and "accept-encoding" not in said
-        and "if-range" not in said
     )
 
 
