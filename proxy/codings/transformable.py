@@ -9,6 +9,7 @@ octets what they are; they go as they came to everybody, as they would without a
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from proxy.codings.registry import Chain, chain
@@ -52,6 +53,8 @@ _DIGESTS: Final = re.compile(
     r"|x-amz-checksum-.+|x-checksum-.+|x-ms-(?:blob-)?content-(?:md5|crc64)"
     r"|x-(?:amz|goog|ms)-meta-.*(?:md5|sha|crc|checksum|digest|hash).*"
 )
+_USUAL: Final = 32  # names in a response
+_LONGEST: Final = 128  # octets of a name
 # What clients sign is what origins must see: in these fields, or in the query (AWS, Google, Azure).
 _SIGNING_FIELDS: Final = re.compile(r"authorization|.*signature.*|x-(?:amz|goog|ms)-.*")
 _SIGNING_QUERY: Final = re.compile(
@@ -103,13 +106,13 @@ def is_verbatim(request: Request, head: ResponseHead, offered: Fields | None) ->
     None: every coding that is known here was offered.
     """
     fields = head.fields
-    if "content-encoding" not in fields:
-        return any(map(_DIGESTS.fullmatch, fields.names()))
-    return (
-        (offered is not None and not _offers(accepted(offered), fields))
-        or _is_file(request, fields)
-        or any(map(_DIGESTS.fullmatch, fields.names()))
-    )
+    coded = "content-encoding" in fields
+    if coded and offered is not None and not _offers(accepted(offered), fields):
+        return True
+    names = tuple(fields.names())
+    # A server sends the same names each time; what is long or manifold is not worth remembering.
+    digested = _remembered if len(names) <= _USUAL else _has_digest
+    return digested(names) or (coded and _is_file(request, fields))
 
 
 def can_receive(request: Request, stored: StoredResponse) -> bool:
@@ -150,6 +153,13 @@ def takes(wanted: Accepted, codings: Chain) -> bool:
 def media_type(fields: Fields) -> str:
     """That of Content-Type in lower case, without parameters."""
     return (fields.get("content-type") or "").partition(";")[0].strip(" \t").lower()
+
+
+def _has_digest(names: tuple[str, ...]) -> bool:
+    return any(len(name) <= _LONGEST and _DIGESTS.fullmatch(name) for name in names)
+
+
+_remembered: Final = lru_cache(maxsize=256)(_has_digest)
 
 
 def _offers(wanted: Accepted, fields: Fields) -> bool:
