@@ -172,7 +172,7 @@ class Origin:
         self.connections = 0
         self.port = 0
         self._tls = tls
-        self.otherwise: Play | None = None
+        self.otherwise: Steps | Play | None = None
         self._scripts: dict[str, list[Steps]] = defaultdict(list)
         self._turns: dict[str, int] = defaultdict(int)
         self._changed = asyncio.Condition()
@@ -255,7 +255,8 @@ class Origin:
     def _script(self, target: str) -> Steps:
         scripts = self._scripts[target]
         if not scripts:
-            return (self.otherwise or reply(404, "X-Origin: no script", body=b"no script"),)
+            other = self.otherwise or reply(404, "X-Origin: no script", body=b"no script")
+            return other if isinstance(other, tuple) else (other,)
         turn = min(self._turns[target], len(scripts) - 1)
         self._turns[target] = turn + 1
         return scripts[turn]

@@ -261,6 +261,9 @@ class Incoming:
             self._buffer += await self.wire.exactly(size)
             assert await self.wire.exactly(2) == b"\r\n"
             return
+        await self._trailers()
+
+    async def _trailers(self) -> None:
         self._ended = True
         assert self._final is not None
         while line := await self._line():

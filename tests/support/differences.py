@@ -1,0 +1,209 @@
+"""What a client gets through the proxy, held against what it gets directly.
+
+``ALLOWED`` is the whole list of what may differ, each row with its reason. Everything else that
+differs is a fault of the proxy.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from tests.support.asking import Ask, Seen
+
+_MARKED: Final = re.compile(r'^(?:W/)?"(.*)~forecache\.[a-z]+"$')
+# RFC 9110 §15.4.5: what a 304 has of the fields of a 200.
+_OF_304: Final = {"etag", "cache-control", "content-location", "expires", "vary"}
+_PART: Final = re.compile(r"bytes ([0-9]+)-([0-9]+)/([0-9]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One request and what was seen of its answers; ``tags`` are the origin's for that URL."""
+
+    ask: Ask
+    direct: Seen
+    proxied: Seen
+    tags: frozenset[str | None] = field(default_factory=frozenset)
+
+    @property
+    def other_form(self) -> bool:
+        """The client gets the same in another coding, which its request accepts."""
+        return self.direct.coding != self.proxied.coding and accepts(self.ask, self.proxied.coding)
+
+    @property
+    def sliced(self) -> bool:
+        """A part that was asked for, where the origin would have sent everything."""
+        statuses = (self.direct.status, self.proxied.status)
+        return statuses == (200, 206) and self.ask.header("range") is not None
+
+    @property
+    def confirmed(self) -> bool:
+        """304 to a client that holds what the origin would have sent once more."""
+        return (self.direct.status, self.proxied.status) == (200, 304) and self.holds
+
+    @property
+    def holds(self) -> bool:
+        tag, held = self.direct.get("etag"), self.ask.header("if-none-match")
+        if held is not None:
+            return bool(tag) or "~forecache." in held
+        return self.ask.header("if-modified-since") is not None
+
+    @property
+    def failed(self) -> bool:
+        """The origin gave no answer that could be understood, and the proxy says so."""
+        own = self.proxied.get("proxy-status") is not None
+        return self.direct.end != "whole" and own and self.proxied.status in (502, 503, 504)
+
+
+class Allowed(NamedTuple):
+    """``aspect``: a field in small letters, or "status", "body", "end", "when", "interim"."""
+
+    aspect: str
+    when: Callable[[Pair], bool]
+    reason: str
+
+
+def _always(_: Pair) -> bool:
+    return True
+
+
+def _added(name: str) -> Callable[[Pair], bool]:
+    return lambda pair: pair.direct.get(name) is None
+
+
+_HOP_BY_HOP: Final = (
+    "connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
+)  # fmt: skip
+
+ALLOWED: Final = (
+    *(Allowed(name, _always, "RFC 9110 7.6.1: of one connection") for name in _HOP_BY_HOP),
+    Allowed("via", _always, "RFC 9110 7.6.3: a proxy names itself"),
+    Allowed("age", _always, "RFC 9111 5.1: a stored response says how old it is"),
+    Allowed("cache-status", _always, "RFC 9211: what the cache did"),
+    Allowed("proxy-status", _always, "RFC 9209: what the proxy did"),
+    Allowed("date", _added("date"), "RFC 9110 6.6.1: added by whoever receives it without"),
+    Allowed(
+        "vary",
+        lambda p: _members(p.proxied, "vary") - _members(p.direct, "vary") <= {"accept-encoding"}
+        and _members(p.direct, "vary") <= _members(p.proxied, "vary"),
+        "RFC 9110 12.5.5: the form depends on it here, too",
+    ),
+    Allowed("content-encoding", lambda p: p.other_form, "a form that this client asked for"),
+    Allowed(
+        "content-length",
+        lambda p: p.other_form and p.proxied.get("content-length") is not None,
+        "the length of the form sent, which the reader of it has checked",
+    ),
+    Allowed("content-length", _added("content-length"), "a stored body has a known length"),
+    Allowed(
+        "content-length",
+        lambda p: p.other_form and "collapsed" in (p.proxied.get("cache-status") or ""),
+        "a form of what is still coming has no known length",
+    ),
+    Allowed("content-length", lambda p: p.sliced, "of the part"),
+    Allowed(
+        "etag",
+        lambda p: _unmarked(p.proxied) in p.tags,
+        "RFC 9110 8.8.3.3: other octets than the origin's have another tag",
+    ),
+    Allowed("accept-ranges", _added("accept-ranges"), "a stored body has ranges"),
+    Allowed("status", lambda p: p.sliced, "RFC 9110 14.2: a stored body has ranges"),
+    Allowed("content-range", lambda p: p.sliced, "of the part"),
+    Allowed("status", lambda p: p.confirmed, "RFC 9111 4.3.2: what is stored may answer that"),
+)
+
+
+def accepts(ask: Ask, coding: str) -> bool:
+    """RFC 9110 §12.5.3 in the plainest words; no field at all is no wish for any coding."""
+    weights = {}
+    for member in (ask.accept or "identity").lower().split(","):
+        name, _, weight = member.partition(";")
+        weights[name.strip()] = float(weight.strip().removeprefix("q=") or 1)
+    default = 1.0 if coding == "identity" and "*" not in weights else weights.get("*", 0.0)
+    return weights.get(coding, default) > 0
+
+
+def differences(pair: Pair) -> list[str]:
+    """What is not the same and may not differ, one line for each aspect."""
+    direct, proxied = pair.direct, pair.proxied
+    if pair.failed:
+        return []
+    found = [f"{aspect}: {_shown(was)}, not {_shown(got)}" for aspect, was, got in _unlike(pair)]
+    if proxied.late and not direct.late:
+        found.append(f"when: {proxied.late!r} came only when more had been sent")
+    assert not direct.late, f"the row is wrong: {direct.late!r} is late without a proxy"
+    return found
+
+
+def _unlike(pair: Pair) -> list[tuple[str, object, object]]:
+    direct, proxied = pair.direct, pair.proxied
+    aspects: list[tuple[str, object, object]] = [
+        ("status", direct.status, proxied.status),
+        ("end", direct.end, proxied.end),
+        ("interim", _interim(direct), _interim(proxied)),
+        ("trailers", direct.trailers, proxied.trailers),
+    ]
+    for name in sorted({key.lower() for key, _ in [*direct.fields, *proxied.fields]}):
+        if _compared(pair, name):
+            aspects.append((name, direct.all(name), proxied.all(name)))
+    was, got = _bodies(pair)
+    aspects.append(("body", was, got))
+    return [
+        (aspect, was, got)
+        for aspect, was, got in aspects
+        if was != got and not any(row.aspect == aspect and row.when(pair) for row in ALLOWED)
+    ]
+
+
+def _compared(pair: Pair, name: str) -> bool:
+    if 304 in (pair.direct.status, pair.proxied.status):
+        one, other = pair.direct.get(name), pair.proxied.get(name)
+        return name in _OF_304 and one is not None and other is not None
+    return True
+
+
+def _bodies(pair: Pair) -> tuple[object, object]:
+    """The octets where they are in the same form, else what the client decodes."""
+    direct, proxied = pair.direct, pair.proxied
+    if pair.confirmed:
+        return b"", proxied.octets
+    if pair.sliced:
+        part = _PART.fullmatch(proxied.get("content-range") or "")
+        whole = direct.octets if direct.coding == proxied.coding else direct.text
+        if part and whole is not None and int(part[3]) == len(whole):
+            return whole[int(part[1]) : int(part[2]) + 1], proxied.octets
+        return direct.octets, proxied.octets
+    if direct.octets == proxied.octets and direct.coding == proxied.coding:
+        return b"", b""
+    if direct.text is None or proxied.text is None:
+        return direct.octets, proxied.octets
+    return direct.text, proxied.text
+
+
+def _interim(seen: Seen) -> list[tuple[int, list[tuple[str, str]]]]:
+    unlike = {"via", "date"}
+    return [
+        (head.status, [line for line in head.lines if line[0].lower() not in unlike])
+        for head in seen.interim
+    ]
+
+
+def _members(seen: Seen, name: str) -> set[str]:
+    return {each.strip().lower() for each in (seen.get(name) or "").split(",")} - {""}
+
+
+def _unmarked(seen: Seen) -> str | None:
+    """The tag of the origin's from which a marked one was made."""
+    found = _MARKED.match(seen.get("etag") or "")
+    return f'"{found[1]}"' if found else None
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bytes):
+        shown = repr(value[:80]) + ("..." if len(value) > 80 else "")
+        return f"{len(value)} octets {shown}"
+    return repr(value)

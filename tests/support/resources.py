@@ -1,0 +1,257 @@
+"""Origins of the differential test, and how they answer.
+
+``Resource`` answers as a server does that knows codings, validators, ranges, conditions and HEAD.
+``Said`` says the same octets to everybody, with pauses. ``Echo`` says what it was asked. Each
+``script`` is for one side, direct or through the proxy, so that each has its own state.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+from tests.support.clock import http_date
+from tests.support.coding import ENCODE, flushed
+from tests.support.origin import CLOSE, HALF_CLOSE, RESET, Conversation, Play, Step, Steps, chunk, head
+from tests.support.wire import linger_zero
+
+if TYPE_CHECKING:
+    from tests.support.asking import Stage
+
+NOW: Final = f"Date: {http_date()}"
+MODIFIED: Final = http_date(-86400)
+FRESH: Final = "Cache-Control: max-age=600"
+LINE: Final = b"There is much to say, and all of it has been said before. "
+TEXT: Final = b"".join(b"%d: %b\n" % (n, LINE) for n in range(60))
+PLAIN: Final = "Content-Type: text/plain"
+
+
+class Scripted(Protocol):
+    """What a row says of its origin."""
+
+    def script(self, stage: Stage) -> Steps: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """The origin goes on when the client has seen ``shows``, coded or decoded."""
+
+    shows: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """``coding``: "asked" is the first that the request takes, anything else is for everybody.
+
+    ``tag``: each coding has a strong tag of its own, as RFC 9110 §8.8.3.3 wants; None: no tag.
+    """
+
+    fields: tuple[str, ...] = (FRESH, PLAIN)
+    text: bytes = TEXT
+    coding: str = "asked"
+    status: int = 200
+    tag: str | None = "v1"
+    modified: bool = True
+    ranges: bool = True
+    vary: str | None = "Accept-Encoding"
+    framing: str = "length"
+
+    def script(self, stage: Stage) -> Steps:
+        return (self._answer,)
+
+    async def _answer(self, conversation: Conversation) -> None:
+        received = conversation.received
+        asked = [each.partition(";") for each in (received.get("accept-encoding") or "").split(",")]
+        taken = [name.strip() for name, _, weight in asked if weight.strip() not in ("q=0", "q=0.0")]
+        coding = self.coding
+        if coding == "asked":
+            coding = next((name for name in taken if name in ENCODE), "identity")
+        octets = ENCODE[coding](self.text)
+        fields = [NOW, *self.fields, *self._of_form(coding)]
+        tag = self._tag(coding)
+        if self._holds(conversation, tag):
+            unlike = ("content-length", "content-encoding", "content-type")
+            lines = [line for line in fields if not line.lower().startswith(unlike)]
+            conversation.writer.write(head(304, *lines))
+            return
+        if (if_match := received.get("if-match")) and if_match != "*" and if_match != tag:
+            conversation.writer.write(head(412, NOW, "Content-Length: 0"))
+            return
+        status, span = self.status, received.get("range")
+        if span and self.ranges and received.method == "GET" and status == 200:
+            if (if_range := received.get("if-range")) in (None, tag, MODIFIED) or not if_range:
+                status, octets, fields = _part(span, octets, fields)
+        self._send(conversation, status, fields, octets)
+
+    def _tag(self, coding: str) -> str | None:
+        if self.tag is None:
+            return None
+        suffixed = coding != "identity" and self.coding == "asked" and not self.tag.startswith("W/")
+        bare = f"{self.tag}-{coding}" if suffixed else self.tag
+        return f'W/"{bare[2:]}"' if bare.startswith("W/") else f'"{bare}"'
+
+    def _of_form(self, coding: str) -> list[str]:
+        lines = [] if coding == "identity" else [f"Content-Encoding: {coding}"]
+        if tag := self._tag(coding):
+            lines.append(f"ETag: {tag}")
+        if self.modified:
+            lines.append(f"Last-Modified: {MODIFIED}")
+        if self.vary and self.coding == "asked":
+            lines.append(f"Vary: {self.vary}")
+        if self.ranges:
+            lines.append("Accept-Ranges: bytes")
+        return lines
+
+    def _holds(self, conversation: Conversation, tag: str | None) -> bool:
+        received = conversation.received
+        if received.method not in ("GET", "HEAD") or self.status != 200:
+            return False
+        if (held := received.get("if-none-match")) is not None:
+            bare = (tag or "?").removeprefix("W/")
+            return held == "*" or bare in re.findall(r'"[^"]*"', held)
+        return self.modified and received.get("if-modified-since") == MODIFIED
+
+    def _send(
+        self, conversation: Conversation, status: int, fields: list[str], octets: bytes
+    ) -> None:
+        bodiless = conversation.received.method == "HEAD" or status in (204, 304)
+        if self.framing == "length":
+            length = [] if status in (204, 304) else [f"Content-Length: {len(octets)}"]
+            message = head(status, *fields, *length) + (b"" if bodiless else octets)
+        elif self.framing == "chunked":
+            coded = chunk(octets[:100]) + chunk(octets[100:]) if len(octets) > 100 else chunk(octets)
+            message = head(status, *fields, "Transfer-Encoding: chunked")
+            message += b"" if bodiless else coded + b"0\r\n\r\n"
+        else:
+            message = head(status, *fields, "Connection: close")
+            message += b"" if bodiless else octets
+            conversation.over = True
+        conversation.writer.write(message)
+
+
+def _part(span: str, octets: bytes, fields: list[str]) -> tuple[int, bytes, list[str]]:
+    """One range of them (RFC 9110 §14.2); several are answered whole, as a server may."""
+    found = re.fullmatch(r"bytes=([0-9]*)-([0-9]*)", span)
+    if not found or not (found[1] or found[2]):
+        return 200, octets, fields
+    size = len(octets)
+    first = int(found[1]) if found[1] else max(0, size - int(found[2]))
+    last = min(int(found[2]), size - 1) if found[1] and found[2] else size - 1
+    if first >= size or (found[1] and found[2] and int(found[2]) < first):
+        return 416, b"", [NOW, f"Content-Range: bytes */{size}"]
+    return 206, octets[first : last + 1], [*fields, f"Content-Range: bytes {first}-{last}/{size}"]
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """``steps`` in their order, whatever is asked; of the first octets only the head for HEAD."""
+
+    steps: tuple[bytes | Pause | Step, ...]
+
+    def script(self, stage: Stage) -> Steps:
+        async def answer(conversation: Conversation) -> None:
+            writer = conversation.writer
+            for step in self.steps:
+                match step:
+                    case bytes() if conversation.received.method == "HEAD":
+                        writer.write(step.partition(b"\r\n\r\n")[0] + b"\r\n\r\n")
+                        return
+                    case bytes():
+                        writer.write(step)
+                        await writer.drain()
+                    case Pause():
+                        await stage.until(step.shows)
+                    case _:
+                        _end(conversation, step)
+
+        return (answer,)
+
+
+def _end(conversation: Conversation, step: Step) -> None:
+    conversation.over = True
+    if step is RESET:
+        linger_zero(conversation.writer)
+        conversation.writer.transport.abort()
+    elif step is HALF_CLOSE:
+        conversation.writer.write_eof()
+    else:
+        assert step is CLOSE
+
+
+def said(*steps: bytes | Pause | Step) -> Said:
+    return Said(steps)
+
+
+def plain(*fields: str, body: bytes = b"hello", status: int = 200) -> Said:
+    """A short answer with a length."""
+    return said(head(status, NOW, *fields, f"Content-Length: {len(body)}") + body)
+
+
+def live(coding: str, *fields: str, framing: str = "chunked") -> Said:
+    """A feed of three lines, each of which its reader has before the next is there."""
+    lines = [b'{"line": %d, "text": "%b"}\n' % (n, b"abc" * n) for n in (1, 2, 3)]
+    coded = [] if coding == "identity" else [f"Content-Encoding: {coding}"]
+    wrap: Callable[[bytes], bytes] = chunk if framing == "chunked" else bytes
+    how = "Transfer-Encoding: chunked" if framing == "chunked" else "Connection: close"
+    steps: list[bytes | Pause | Step] = [head(200, NOW, how, *coded, *fields), Pause()]
+    pieces = flushed(coding, *lines)
+    for piece, line in zip(pieces, lines, strict=False):
+        steps += [wrap(piece), Pause(line)]
+    if pieces[-1]:
+        steps.append(wrap(pieces[-1]))
+    return said(*steps, b"0\r\n\r\n" if framing == "chunked" else CLOSE)
+
+
+def paused(*fields: str, body: bytes, at: int) -> Said:
+    """A body with a length that pauses after ``at`` octets."""
+    start = head(200, NOW, *fields, f"Content-Length: {len(body)}") + body[:at]
+    return said(start, Pause(body[:at]), body[at:])
+
+
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """The body is what was asked: method, fields that are end-to-end, content."""
+
+    fields: tuple[str, ...] = ("Cache-Control: no-store",)
+
+    def script(self, stage: Stage) -> Steps:
+        async def answer(conversation: Conversation) -> None:
+            received = conversation.received
+            unlike = {"host", "via", "connection", "te", "transfer-encoding", "keep-alive"}
+            lines = [f"{k}: {v}" for k, v in received.lines if k.lower() not in unlike]
+            host = "as asked" if received.get("host") == received_authority(conversation) else "other"
+            text = "\n".join([received.method, received.target, f"host {host}", *sorted(lines)])
+            body = text.encode("latin-1") + b"\n" + bytes(received.body)
+            length = f"Content-Length: {len(body)}"
+            sent = b"" if received.method == "HEAD" else body
+            conversation.writer.write(head(200, NOW, *self.fields, length) + sent)
+
+        return (answer,)
+
+
+def received_authority(conversation: Conversation) -> str:
+    """The address that the request came to."""
+    host, port = conversation.writer.get_extra_info("sockname")[:2]
+    return f"{host}:{port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Steady:
+    """The steps of an origin as they are, for what reads the content of a request late."""
+
+    steps: Steps
+
+    def script(self, stage: Stage) -> Steps:
+        return self.steps
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A play of the row's own; ``make`` is called once for each side."""
+
+    make: Callable[[Stage], Play]
+
+    def script(self, stage: Stage) -> Steps:
+        return (self.make(stage),)

@@ -1,0 +1,114 @@
+"""The rows of the differential test: an origin, and what its clients ask.
+
+A row is played twice, by one origin directly and by another through the proxy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from tests.support.asking import Ask, Client, Seen, Stage, Way
+from tests.support.differences import Pair, differences
+from tests.support.origin import Origin
+
+if TYPE_CHECKING:
+    from tests.support.house import Config, Door
+    from tests.support.resources import Scripted
+
+# How many answers of a row are printed that differ.
+SHOWN: Final = 3
+ALL: Final = "Accept-Encoding: gzip, deflate, br, zstd"
+GZIP: Final = "Accept-Encoding: gzip"
+BR: Final = "Accept-Encoding: br"
+IDENTITY: Final = "Accept-Encoding: identity"
+HELD: Final = "If-None-Match: {etag}"
+SINCE: Final = "If-Modified-Since: {modified}"
+RESUMED: Final = ("Range: bytes=10-", "If-Range: {etag}")
+
+
+def get(*fields: str, who: str = "", **more: Any) -> Ask:
+    """One request; clients are told apart by their Accept-Encoding unless they have a name."""
+    accept = next((line for line in fields if line.lower().startswith("accept-encoding")), "bare")
+    return Ask(who or accept, fields, **more)
+
+
+def put(path: str = "", *fields: str, body: bytes | None = b"new", method: str = "PUT") -> Ask:
+    return get(*fields, method=method, body=body, path=path)
+
+
+def everything(*fields: str) -> tuple[Ask, ...]:
+    """What one client asks of a URL: it, again, its head, parts of it, whether it has changed."""
+    return (
+        get(*fields),
+        get(*fields),
+        get(*fields, method="HEAD"),
+        get(*fields, "Range: bytes=5-9"),
+        get(*fields, "Range: bytes=-7"),
+        get(*fields, HELD),
+        get(*fields, SINCE),
+        get(*fields, *RESUMED),
+        get(*fields, HELD, method="HEAD"),
+    )
+
+
+CODED_FIRST: Final = (*everything(ALL), *everything(), *everything(BR), *everything(IDENTITY))
+PLAIN_FIRST: Final = (*everything(), *everything(ALL), *everything(IDENTITY), *everything(GZIP))
+# For origins that say the same to everybody: no part and no condition would be heard.
+GETS: Final = tuple(get(*line) for line in ((ALL,), (ALL,), (), (), (BR,), (GZIP,), (IDENTITY,)))
+BARE: Final = (get(), get(), get(ALL))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """``most``: how many requests the origin may get through the proxy."""
+
+    id: str
+    origin: Scripted
+    asks: tuple[Ask, ...]
+    path: str = "/a"
+    config: Config = field(default_factory=dict)
+    most: int = 1000
+    tunnel: bool = False
+
+
+def both(id: str, origin: Scripted, path: str = "/a", *, most: int = 1000) -> list[Row]:  # noqa: A002
+    """Two rows: the first client takes codings, or it takes none."""
+    return [
+        Row(f"{id}, coded first", origin, CODED_FIRST, path, most=most),
+        Row(f"{id}, plain first", origin, PLAIN_FIRST, path, most=most),
+    ]
+
+
+def gets(id: str, origin: Scripted, *asks: Ask, path: str = "/a", most: int = 1000) -> list[Row]:  # noqa: A002
+    return [Row(id, origin, asks or GETS, path, most=most)]
+
+
+
+async def played(row: Row, origin: Origin, door: Door | None) -> list[Seen]:
+    """What the clients of the row see, directly where there is no door."""
+    stage = Stage()
+    origin.otherwise = row.origin.script(stage)
+    way = Way(origin, door, row.tunnel)
+    clients: dict[str, Client] = {}
+    seen = []
+    try:
+        for ask in row.asks:
+            client = clients.setdefault(ask.who, Client(way, stage))
+            seen.append(await client.ask(replace(ask, path=ask.path or row.path)))
+    finally:
+        for client in clients.values():
+            await client.close()
+    return seen
+
+
+def compared(row: Row, direct: list[Seen], proxied: list[Seen]) -> list[str]:
+    """Each answer that differs: what was asked, both answers, the differences."""
+    found = []
+    tags = frozenset(seen.get("etag") for seen in direct)
+    for number, (ask, one, other) in enumerate(zip(row.asks, direct, proxied, strict=True), 1):
+        if lines := differences(Pair(ask, one, other, tags)):
+            seen = ["  directly:", str(one), "  through the proxy:", str(other)]
+            found.append("\n".join([f"{number}. {ask}", *(f"  {line}" for line in lines), *seen]))
+    more = [f"and {len(found) - SHOWN} more answers"] if len(found) > SHOWN else []
+    return [*found[:SHOWN], *more]
