@@ -78,6 +78,15 @@ async def origin(no_leaks: None) -> AsyncIterator[Origin]:
 
 
 @pytest.fixture
+async def direct(no_leaks: None) -> AsyncIterator[Origin]:
+    """Another, which is asked without the proxy."""
+    server = Origin()
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
 async def start_house(origin: Origin, tmp_path: Path) -> AsyncIterator[StartHouse]:
     """Starts the proxy in this process with changes to the configuration."""
     houses: list[House] = []

@@ -86,7 +86,9 @@ class Ask:
 
     @property
     def conditional(self) -> bool:
-        return any(line.lower().startswith(("if-none-match", "if-modified")) for line in self.fields)
+        return any(
+            line.lower().startswith(("if-none-match", "if-modified")) for line in self.fields
+        )
 
     def __str__(self) -> str:
         return f"{self.who}: {self.method} {self.path} {' | '.join(self.fields)}"

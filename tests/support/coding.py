@@ -26,10 +26,6 @@ ENCODE: Final[dict[str, Callable[[bytes], bytes]]] = {
 }
 
 
-class Unreadable(Exception):
-    """The octets are not of that coding."""
-
-
 class _Members:
     """gzip and zstd: one member (frame) after another."""
 
@@ -41,6 +37,8 @@ class _Members:
         text = b""
         while octets:
             if self._member.eof:
+                if not octets.strip(b"\0"):
+                    return text  # padding of tapes, which gzip ignores
                 self._member = self._make()
             text += self._member.decompress(octets)
             octets = self._member.unused_data if self._member.eof else b""
@@ -63,6 +61,27 @@ class _Brotli:
         return bool(self._decompressor.is_finished())
 
 
+class _Deflate:
+    """zlib, or what many servers take the name for: raw deflate."""
+
+    def __init__(self) -> None:
+        self._stream: Any = None
+
+    def feed(self, octets: bytes) -> bytes:
+        if self._stream is None:
+            self._stream = zlib.decompressobj(15 if octets[:1] == b"\x78" else -15)
+        elif self._stream.eof:
+            raise ValueError("octets after the end")
+        text = bytes(self._stream.decompress(octets))
+        if self._stream.unused_data:
+            raise ValueError("octets after the end")
+        return text
+
+    @property
+    def done(self) -> bool:
+        return self._stream is not None and bool(self._stream.eof)
+
+
 class _Plain:
     done = True
 
@@ -73,7 +92,7 @@ class _Plain:
 _MAKE: Final[dict[str, Callable[[], Any]]] = {
     "identity": _Plain,
     "gzip": lambda: _Members(lambda: zlib.decompressobj(wbits=31)),
-    "deflate": lambda: _Members(zlib.decompressobj),
+    "deflate": _Deflate,
     "zstd": lambda: _Members(zstd.ZstdDecompressor),
     "br": _Brotli,
 }

@@ -8,16 +8,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from tests.support.clock import http_date
 from tests.support.coding import ENCODE, flushed
-from tests.support.origin import CLOSE, HALF_CLOSE, RESET, Conversation, Play, Step, Steps, chunk, head
+from tests.support.origin import (
+    CLOSE,
+    HALF_CLOSE,
+    RESET,
+    Conversation,
+    Play,
+    Step,
+    Steps,
+    chunk,
+    chunked,
+    head,
+)
 from tests.support.wire import linger_zero
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.support.asking import Stage
 
 NOW: Final = f"Date: {http_date()}"
@@ -25,6 +37,7 @@ MODIFIED: Final = http_date(-86400)
 FRESH: Final = "Cache-Control: max-age=600"
 LINE: Final = b"There is much to say, and all of it has been said before. "
 TEXT: Final = b"".join(b"%d: %b\n" % (n, LINE) for n in range(60))
+GZIPPED: Final = ENCODE["gzip"](TEXT)
 PLAIN: Final = "Content-Type: text/plain"
 
 
@@ -64,7 +77,9 @@ class Resource:
     async def _answer(self, conversation: Conversation) -> None:
         received = conversation.received
         asked = [each.partition(";") for each in (received.get("accept-encoding") or "").split(",")]
-        taken = [name.strip() for name, _, weight in asked if weight.strip() not in ("q=0", "q=0.0")]
+        taken = [
+            name.strip() for name, _, weight in asked if weight.strip() not in ("q=0", "q=0.0")
+        ]
         coding = self.coding
         if coding == "asked":
             coding = next((name for name in taken if name in ENCODE), "identity")
@@ -76,13 +91,13 @@ class Resource:
             lines = [line for line in fields if not line.lower().startswith(unlike)]
             conversation.writer.write(head(304, *lines))
             return
-        if (if_match := received.get("if-match")) and if_match != "*" and if_match != tag:
+        if (if_match := received.get("if-match")) and if_match not in ("*", tag):
             conversation.writer.write(head(412, NOW, "Content-Length: 0"))
             return
         status, span = self.status, received.get("range")
-        if span and self.ranges and received.method == "GET" and status == 200:
-            if (if_range := received.get("if-range")) in (None, tag, MODIFIED) or not if_range:
-                status, octets, fields = _part(span, octets, fields)
+        current = received.get("if-range") in (None, tag, MODIFIED)
+        if span and current and self.ranges and received.method == "GET" and status == 200:
+            status, octets, fields = _part(span, octets, fields)
         self._send(conversation, status, fields, octets)
 
     def _tag(self, coding: str) -> str | None:
@@ -121,9 +136,9 @@ class Resource:
             length = [] if status in (204, 304) else [f"Content-Length: {len(octets)}"]
             message = head(status, *fields, *length) + (b"" if bodiless else octets)
         elif self.framing == "chunked":
-            coded = chunk(octets[:100]) + chunk(octets[100:]) if len(octets) > 100 else chunk(octets)
+            pieces = [piece for piece in (octets[:100], octets[100:]) if piece]
             message = head(status, *fields, "Transfer-Encoding: chunked")
-            message += b"" if bodiless else coded + b"0\r\n\r\n"
+            message += b"" if bodiless else chunked(*pieces)
         else:
             message = head(status, *fields, "Connection: close")
             message += b"" if bodiless else octets
@@ -220,9 +235,11 @@ class Echo:
         async def answer(conversation: Conversation) -> None:
             received = conversation.received
             unlike = {"host", "via", "connection", "te", "transfer-encoding", "keep-alive"}
-            lines = [f"{k}: {v}" for k, v in received.lines if k.lower() not in unlike]
-            host = "as asked" if received.get("host") == received_authority(conversation) else "other"
-            text = "\n".join([received.method, received.target, f"host {host}", *sorted(lines)])
+            lines = {f"{k}: {v}" for k, v in received.lines if k.lower() not in unlike}
+            lines -= {"Content-Length: 0"}  # RFC 9110 §8.6: what has no content may say so
+            same = received.get("host") == _address(conversation)
+            host = "of this origin" if same else "of another"
+            text = "\n".join([received.method, received.target, host, *sorted(lines)])
             body = text.encode("latin-1") + b"\n" + bytes(received.body)
             length = f"Content-Length: {len(body)}"
             sent = b"" if received.method == "HEAD" else body
@@ -231,7 +248,7 @@ class Echo:
         return (answer,)
 
 
-def received_authority(conversation: Conversation) -> str:
+def _address(conversation: Conversation) -> str:
     """The address that the request came to."""
     host, port = conversation.writer.get_extra_info("sockname")[:2]
     return f"{host}:{port}"

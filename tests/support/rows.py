@@ -8,12 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
+import pytest
+
 from tests.support.asking import Ask, Client, Seen, Stage, Way
 from tests.support.differences import Pair, differences
-from tests.support.origin import Origin
+from tests.support.origin import head
+from tests.support.resources import NOW
 
 if TYPE_CHECKING:
+    from tests.conftest import StartHouse
     from tests.support.house import Config, Door
+    from tests.support.origin import Origin
     from tests.support.resources import Scripted
 
 # How many answers of a row are printed that differ.
@@ -59,9 +64,16 @@ GETS: Final = tuple(get(*line) for line in ((ALL,), (ALL,), (), (), (BR,), (GZIP
 BARE: Final = (get(), get(), get(ALL))
 
 
+LENGTH: Final = "Content-Length: 5"
+AGAIN: Final = (get(), get())
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
-    """``most``: how many requests the origin may get through the proxy."""
+    """``own``: the coding is the object's own, so that nobody gets it in another.
+
+    ``most``: how many requests the origin may get through the proxy.
+    """
 
     id: str
     origin: Scripted
@@ -69,20 +81,50 @@ class Row:
     path: str = "/a"
     config: Config = field(default_factory=dict)
     most: int = 1000
+    own: bool = False
     tunnel: bool = False
 
+    def __str__(self) -> str:
+        return self.id
 
-def both(id: str, origin: Scripted, path: str = "/a", *, most: int = 1000) -> list[Row]:  # noqa: A002
-    """Two rows: the first client takes codings, or it takes none."""
+
+def both(
+    name: str, origin: Scripted, path: str = "/a", *, most: int = 1000, own: str = ""
+) -> list[Row]:
+    """Two rows: the first client takes codings, or it takes none.
+
+    ``own``: "always", or only where the first client did not ask for the coding: "plain first".
+    """
+    first, always = {"coded first": CODED_FIRST, "plain first": PLAIN_FIRST}, own == "always"
     return [
-        Row(f"{id}, coded first", origin, CODED_FIRST, path, most=most),
-        Row(f"{id}, plain first", origin, PLAIN_FIRST, path, most=most),
+        Row(f"{name}, {order}", origin, asks, path, most=most, own=always or own == order)
+        for order, asks in first.items()
     ]
 
 
-def gets(id: str, origin: Scripted, *asks: Ask, path: str = "/a", most: int = 1000) -> list[Row]:  # noqa: A002
-    return [Row(id, origin, asks or GETS, path, most=most)]
+def gets(
+    name: str,
+    origin: Scripted,
+    *asks: Ask,
+    path: str = "/a",
+    most: int = 1000,
+    own: bool = False,
+) -> list[Row]:
+    return [Row(name, origin, asks or GETS, path, most=most, own=own)]
 
+
+def chunked_head(*fields: str) -> bytes:
+    return head(200, NOW, *fields, "Transfer-Encoding: chunked")
+
+
+async def check(row: Row, start_house: StartHouse, origin: Origin, direct: Origin) -> None:
+    """The row as a test; ``origin`` is the one behind the proxy."""
+    one = await played(row, direct, None)
+    other = await played(row, origin, await start_house(row.config))
+    if found := compared(row, one, other):
+        pytest.fail("\n".join(found), pytrace=False)
+    asked = [received.start for received in origin.requests]
+    assert len(asked) <= row.most, asked
 
 
 async def played(row: Row, origin: Origin, door: Door | None) -> list[Seen]:
@@ -107,7 +149,7 @@ def compared(row: Row, direct: list[Seen], proxied: list[Seen]) -> list[str]:
     found = []
     tags = frozenset(seen.get("etag") for seen in direct)
     for number, (ask, one, other) in enumerate(zip(row.asks, direct, proxied, strict=True), 1):
-        if lines := differences(Pair(ask, one, other, tags)):
+        if lines := differences(Pair(ask, one, other, tags, row.own)):
             seen = ["  directly:", str(one), "  through the proxy:", str(other)]
             found.append("\n".join([f"{number}. {ask}", *(f"  {line}" for line in lines), *seen]))
     more = [f"and {len(found) - SHOWN} more answers"] if len(found) > SHOWN else []
