@@ -25,13 +25,14 @@ _PART: Final = re.compile(r"bytes ([0-9]+)-([0-9]+)/([0-9]+)")
 class Pair:
     """One request and what was seen of its answers.
 
-    ``tags`` are the origin's for that URL; ``own``: its coding is the object's own.
+    ``tags`` are the origin's for that URL, each with the coding of its form; ``own``: the coding is
+    the object's own.
     """
 
     ask: Ask
     direct: Seen
     proxied: Seen
-    tags: frozenset[str | None] = field(default_factory=frozenset)
+    tags: frozenset[tuple[str, str | None]] = field(default_factory=frozenset)
     own: bool = False
 
     @property
@@ -115,8 +116,8 @@ ALLOWED: Final = (
     Allowed("content-length", lambda p: p.sliced, "of the part"),
     Allowed(
         "etag",
-        lambda p: _unmarked(p.proxied) in p.tags and not p.own,
-        "RFC 9110 8.8.3.3: other octets than the origin's have another tag",
+        lambda p: (p.other_form or not p.own) and _tag_of_form(p),
+        "RFC 9110 8.8.3.3: each form has its own tag, the origin's or a marked one",
     ),
     Allowed("accept-ranges", _added("accept-ranges"), "a stored body has ranges"),
     Allowed("status", lambda p: p.sliced, "RFC 9110 14.2: a stored body has ranges"),
@@ -205,10 +206,12 @@ def _members(seen: Seen, name: str) -> set[str]:
     return {each.strip().lower() for each in (seen.get(name) or "").split(",")} - {""}
 
 
-def _unmarked(seen: Seen) -> str | None:
-    """The tag of the origin's from which a marked one was made."""
-    found = _MARKED.match(seen.get("etag") or "")
-    return f'"{found[1]}"' if found else None
+def _tag_of_form(pair: Pair) -> bool:
+    """The origin's tag of the form that was sent, or a mark on that of another."""
+    tag = pair.proxied.get("etag")
+    if marked := _MARKED.match(tag or ""):
+        return f'"{marked[1]}"' in {known for _, known in pair.tags}
+    return (pair.proxied.coding, tag) in pair.tags
 
 
 def _shown(value: object) -> str:

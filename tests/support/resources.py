@@ -95,7 +95,8 @@ class Resource:
             conversation.writer.write(head(412, NOW, "Content-Length: 0"))
             return
         status, span = self.status, received.get("range")
-        current = received.get("if-range") in (None, tag, MODIFIED)
+        held = received.get("if-range")
+        current = held is None or (held in (tag, MODIFIED) and not held.startswith("W/"))
         if span and current and self.ranges and received.method == "GET" and status == 200:
             status, octets, fields = _part(span, octets, fields)
         self._send(conversation, status, fields, octets)

@@ -147,7 +147,7 @@ async def played(row: Row, origin: Origin, door: Door | None) -> list[Seen]:
 def compared(row: Row, direct: list[Seen], proxied: list[Seen]) -> list[str]:
     """Each answer that differs: what was asked, both answers, the differences."""
     found = []
-    tags = frozenset(seen.get("etag") for seen in direct)
+    tags = frozenset((seen.coding, seen.get("etag")) for seen in direct if seen.status == 200)
     for number, (ask, one, other) in enumerate(zip(row.asks, direct, proxied, strict=True), 1):
         if lines := differences(Pair(ask, one, other, tags, row.own)):
             seen = ["  directly:", str(one), "  through the proxy:", str(other)]
