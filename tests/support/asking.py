@@ -33,6 +33,7 @@ class Stage:
 
     def __init__(self) -> None:
         self.late: list[bytes] = []
+        self.said = b""  # by the origin
         self._headed = False
         self._octets = b""
         self._text = b""
@@ -40,22 +41,29 @@ class Stage:
 
     def clear(self) -> None:
         """A new answer begins."""
-        self.late, self._headed, self._octets, self._text = [], False, b"", b""
+        self.late, self.said = [], b""
+        self._headed, self._octets, self._text = False, b"", b""
 
     def show(self, octets: bytes, text: bytes) -> None:
         """A client has these octets of a body, and that is what it could decode of them."""
         self._headed, self._octets, self._text = True, octets, text
         self._changed.set()
 
-    async def until(self, shown: bytes) -> None:
-        """Until the client has the head and, decoded or not, these octets; or patience ends."""
+    async def until(self, octets: bytes, text: bytes | None = None) -> None:
+        """Until the client has the head and these octets, or decoded this text; or patience ends.
+
+        Without ``text`` the octets may have come coded or not.
+        """
         try:
             async with asyncio.timeout(PATIENCE):
-                while not (self._headed and (shown in self._text or shown in self._octets)):
+                while not self._has(octets, octets if text is None else text):
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
-            self.late.append(shown)
+            self.late.append(octets)
+
+    def _has(self, octets: bytes, text: bytes) -> bool:
+        return self._headed and (text in self._text or octets in self._octets)
 
 
 @dataclass(frozen=True, slots=True)

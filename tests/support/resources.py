@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from tests.support.clock import http_date
-from tests.support.coding import ENCODE, flushed
+from tests.support.coding import ENCODE, Decoding, flushed
 from tests.support.origin import (
     CLOSE,
     HALF_CLOSE,
     RESET,
     Conversation,
     Play,
+    Received,
     Step,
     Steps,
     chunk,
-    chunked,
     head,
 )
 from tests.support.wire import linger_zero
@@ -59,6 +59,9 @@ class Resource:
     """``coding``: "asked" is the first that the request takes, anything else is for everybody.
 
     ``tag``: each coding has a strong tag of its own, as RFC 9110 §8.8.3.3 wants; None: no tag.
+    ``label``: the Content-Encoding that is said instead. ``key``: a request field whose value is
+    in the text. ``pieces``: the sizes of chunks, the last again and again. ``pause``, ``cut``:
+    where in a body it waits for its client, and where it breaks off.
     """
 
     fields: tuple[str, ...] = (FRESH, PLAIN)
@@ -67,97 +70,139 @@ class Resource:
     status: int = 200
     tag: str | None = "v1"
     modified: bool = True
+    conditions: bool = True
     ranges: bool = True
     vary: str | None = "Accept-Encoding"
+    key: str | None = None
+    label: str | None = None
     framing: str = "length"
+    pieces: tuple[int, ...] = (100, 2**20)
+    pause: int | None = None
+    cut: int | None = None
+    minor: int = 1
 
     def script(self, stage: Stage) -> Steps:
-        return (self._answer,)
+        async def answer(conversation: Conversation) -> None:
+            status, fields, octets = self._chosen(conversation.received)
+            await self._send(conversation, stage, (status, fields, octets))
 
-    async def _answer(self, conversation: Conversation) -> None:
-        received = conversation.received
-        asked = [each.partition(";") for each in (received.get("accept-encoding") or "").split(",")]
-        taken = [
-            name.strip() for name, _, weight in asked if weight.strip() not in ("q=0", "q=0.0")
-        ]
-        coding = self.coding
-        if coding == "asked":
-            coding = next((name for name in taken if name in ENCODE), "identity")
-        octets = ENCODE[coding](self.text)
-        fields = [NOW, *self.fields, *self._of_form(coding)]
-        tag = self._tag(coding)
-        if self._holds(conversation, tag):
+        return (answer,)
+
+    def _chosen(self, received: Received) -> tuple[int, list[str], bytes]:
+        """Status, fields and body: conditions come before ranges (RFC 9110 §13.2.2)."""
+        coding = self._coding(received)
+        key = (received.get(self.key) or "") if self.key else ""
+        octets = ENCODE[coding](self.text + key.encode("latin-1"))
+        tag = self._tag(coding, key)
+        fields = [NOW, *self.fields, *self._of_form(coding, tag)]
+        if self.status != 200 or not self.conditions:
+            return self.status, fields, octets
+        if self._holds(received, tag):
             unlike = ("content-length", "content-encoding", "content-type")
-            lines = [line for line in fields if not line.lower().startswith(unlike)]
-            conversation.writer.write(head(304, *lines))
-            return
+            return 304, [line for line in fields if not line.lower().startswith(unlike)], b""
         if (if_match := received.get("if-match")) and if_match not in ("*", tag):
-            conversation.writer.write(head(412, NOW, "Content-Length: 0"))
-            return
-        status, span = self.status, received.get("range")
-        held = received.get("if-range")
+            return 412, [NOW], b""
+        span, held = received.get("range"), received.get("if-range")
         current = held is None or (held in (tag, MODIFIED) and not held.startswith("W/"))
-        if span and current and self.ranges and received.method == "GET" and status == 200:
-            status, octets, fields = _part(span, octets, fields)
-        self._send(conversation, status, fields, octets)
+        if span and current and self.ranges and received.method == "GET":
+            return _part(span, octets, fields)
+        return 200, fields, octets
 
-    def _tag(self, coding: str) -> str | None:
+    def _coding(self, received: Received) -> str:
+        if self.coding != "asked":
+            return self.coding
+        asked = [each.partition(";") for each in (received.get("accept-encoding") or "").split(",")]
+        taken = [name.strip() for name, _, q in asked if q.strip() not in ("q=0", "q=0.0")]
+        return next((name for name in taken if name in ENCODE), "identity")
+
+    def _tag(self, coding: str, key: str) -> str | None:
         if self.tag is None:
             return None
         suffixed = coding != "identity" and self.coding == "asked" and not self.tag.startswith("W/")
-        bare = f"{self.tag}-{coding}" if suffixed else self.tag
-        return f'W/"{bare[2:]}"' if bare.startswith("W/") else f'"{bare}"'
+        bare = self.tag.removeprefix("W/") + key + (f"-{coding}" if suffixed else "")
+        return f'W/"{bare}"' if self.tag.startswith("W/") else f'"{bare}"'
 
-    def _of_form(self, coding: str) -> list[str]:
-        lines = [] if coding == "identity" else [f"Content-Encoding: {coding}"]
-        if tag := self._tag(coding):
+    def _of_form(self, coding: str, tag: str | None) -> list[str]:
+        said = self.label or coding
+        lines = [] if said == "identity" else [f"Content-Encoding: {said}"]
+        if tag:
             lines.append(f"ETag: {tag}")
         if self.modified:
             lines.append(f"Last-Modified: {MODIFIED}")
-        if self.vary and self.coding == "asked":
+        if self.vary and (self.coding == "asked" or self.vary != "Accept-Encoding"):
             lines.append(f"Vary: {self.vary}")
         if self.ranges:
             lines.append("Accept-Ranges: bytes")
         return lines
 
-    def _holds(self, conversation: Conversation, tag: str | None) -> bool:
-        received = conversation.received
-        if received.method not in ("GET", "HEAD") or self.status != 200:
+    def _holds(self, received: Received, tag: str | None) -> bool:
+        if received.method not in ("GET", "HEAD"):
             return False
         if (held := received.get("if-none-match")) is not None:
             bare = (tag or "?").removeprefix("W/")
             return held == "*" or bare in re.findall(r'"[^"]*"', held)
         return self.modified and received.get("if-modified-since") == MODIFIED
 
-    def _send(
-        self, conversation: Conversation, status: int, fields: list[str], octets: bytes
+    async def _send(
+        self, conversation: Conversation, stage: Stage, answer: tuple[int, list[str], bytes]
     ) -> None:
+        status, fields, octets = answer
         bodiless = conversation.received.method == "HEAD" or status in (204, 304)
-        if self.framing == "length":
-            length = [] if status in (204, 304) else [f"Content-Length: {len(octets)}"]
-            message = head(status, *fields, *length) + (b"" if bodiless else octets)
-        elif self.framing == "chunked":
-            pieces = [piece for piece in (octets[:100], octets[100:]) if piece]
-            message = head(status, *fields, "Transfer-Encoding: chunked")
-            message += b"" if bodiless else chunked(*pieces)
+        framing, lines = (() if status in (204, 304) else self._framing(octets)), fields
+        start = head(status, *lines, *framing, date=False)
+        start = start.replace(b"HTTP/1.1", b"HTTP/1.%d" % self.minor, 1)
+        stage.said += start
+        conversation.writer.write(start)
+        conversation.over = self.minor == 0 or self.framing == "close"
+        if bodiless:
+            return
+        pause, end = self.pause, len(octets) if self.cut is None else min(self.cut, len(octets))
+        if pause is not None and pause < end:
+            await self._write(conversation, stage, octets[:pause])
+            decoded = Decoding(self.label or self._coding(conversation.received))
+            decoded.feed(octets[:pause])
+            await stage.until(octets[:pause], decoded.text)
+            await self._write(conversation, stage, octets[pause:end])
         else:
-            message = head(status, *fields, "Connection: close")
-            message += b"" if bodiless else octets
+            await self._write(conversation, stage, octets[:end])
+        if end < len(octets):
             conversation.over = True
-        conversation.writer.write(message)
+        elif self._in_chunks:
+            stage.said += b"0\r\n\r\n"
+            conversation.writer.write(b"0\r\n\r\n")
+
+    @property
+    def _in_chunks(self) -> bool:
+        return self.framing == "chunked" and self.minor == 1
+
+    def _framing(self, octets: bytes) -> tuple[str, ...]:
+        if self.framing == "length":
+            return (f"Content-Length: {len(octets)}",)
+        return ("Transfer-Encoding: chunked",) if self._in_chunks else ("Connection: close",)
+
+    async def _write(self, conversation: Conversation, stage: Stage, octets: bytes) -> None:
+        sizes = list(self.pieces)
+        while octets:
+            size = sizes.pop(0) if len(sizes) > 1 else sizes[0]
+            piece, octets = octets[:size], octets[size:]
+            coded = chunk(piece) if self._in_chunks else piece
+            stage.said += coded
+            conversation.writer.write(coded)
+            await conversation.writer.drain()
 
 
-def _part(span: str, octets: bytes, fields: list[str]) -> tuple[int, bytes, list[str]]:
+def _part(span: str, octets: bytes, fields: list[str]) -> tuple[int, list[str], bytes]:
     """One range of them (RFC 9110 §14.2); several are answered whole, as a server may."""
     found = re.fullmatch(r"bytes=([0-9]*)-([0-9]*)", span)
     if not found or not (found[1] or found[2]):
-        return 200, octets, fields
+        return 200, fields, octets
     size = len(octets)
     first = int(found[1]) if found[1] else max(0, size - int(found[2]))
     last = min(int(found[2]), size - 1) if found[1] and found[2] else size - 1
     if first >= size or (found[1] and found[2] and int(found[2]) < first):
-        return 416, b"", [NOW, f"Content-Range: bytes */{size}"]
-    return 206, octets[first : last + 1], [*fields, f"Content-Range: bytes {first}-{last}/{size}"]
+        return 416, [NOW, f"Content-Range: bytes */{size}"], b""
+    part = f"Content-Range: bytes {first}-{last}/{size}"
+    return 206, [*fields, part], octets[first : last + 1]
 
 
 @dataclass(frozen=True, slots=True)

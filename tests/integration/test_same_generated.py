@@ -1,0 +1,218 @@
+"""Origins and requests that hypothesis makes up: what is seen is the same as directly.
+
+``FORECACHE_ORACLE_SECONDS`` says for how long to look, 30 by default. Longer runs begin with
+another seed each time; what is printed of a failure is smaller than what was found first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import threading
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+
+from tests.support.asking import Ask, Seen
+from tests.support.coding import ENCODE
+from tests.support.house import House
+from tests.support.origin import Origin
+from tests.support.resources import MODIFIED, TEXT, Resource
+from tests.support.rows import Row, compared, played
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterator
+    from pathlib import Path
+
+SECONDS: Final = float(os.environ.get("FORECACHE_ORACLE_SECONDS", "30"))
+# One run of hypothesis; each has a seed of its own.
+EXAMPLES: Final = 100
+# What hypothesis may add for making a failure small.
+SHRINKING: Final = 330
+T = TypeVar("T")
+
+
+class Bench:
+    """One proxy and two origins on a loop in a thread, for all examples."""
+
+    def __init__(self, folder: Path) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._number = 0
+        self._direct, self._origin = Origin(), Origin()
+        self._house = self._run(self._start(folder))
+
+    def _run(self, what: Coroutine[None, None, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(what, self._loop).result(120)
+
+    async def _start(self, folder: Path) -> House:
+        await self._direct.start()
+        await self._origin.start()
+        return await House.start(folder, {}, [self._origin.port])
+
+    def close(self) -> None:
+        self._run(self._stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _stop(self) -> None:
+        await self._house.stop()
+        await self._origin.stop()
+        await self._direct.stop()
+
+    def differences(self, row: Row) -> list[str]:
+        """Each example has a path of its own."""
+        self._number += 1
+        row = replace(row, path=f"/{self._number}{row.path}")
+        return self._run(self._differences(row))
+
+    async def _differences(self, row: Row) -> list[str]:
+        direct: list[Seen] = await played(row, self._direct, None)
+        proxied = await played(row, self._origin, self._house)
+        return compared(row, direct, proxied)
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    made = Bench(tmp_path_factory.mktemp("oracle"))
+    yield made
+    made.close()
+
+
+TYPES: Final = (
+    "text/plain", "text/html; charset=utf-8", "application/json", "application/x-ndjson",
+    "text/event-stream", "application/octet-stream", "application/gzip", "image/png", "",
+)  # fmt: skip
+CONTROLS: Final = (
+    "max-age=600", "max-age=600, public", "max-age = 600", "no-cache", "no-store", "private",
+    "max-age=0", "max-age=0, must-revalidate", "max-age=600, no-transform", "s-maxage=600", "",
+    "max-age=0, stale-while-revalidate=60", "private, max-age=600", 'no-cache="set-cookie"',
+)  # fmt: skip
+OTHERS: Final = (
+    "Set-Cookie: a=1", "Content-MD5: AAAA", "Repr-Digest: sha-256=:AAAA:", "X-Accel-Buffering: no",
+    'Content-Disposition: attachment; filename="a.tar.gz"', "x-amz-checksum-crc32: AAAA", "Age: 3",
+    "Content-Language: de", "Link: </a>; rel=next", "X-Own: a, b", "X-Own: c", "Expires: 0",
+    "Access-Control-Allow-Origin: http://a.test", "Content-Location: /b", "Warning: 199 - none",
+)  # fmt: skip
+SUFFIXES: Final = ("/a", "/a", "/a.txt", "/a.tar.gz", "/a?b=c", "/a.br")
+BODIES: Final = (b"", b"x", b"hello", TEXT[:1000], TEXT, TEXT * 40, bytes(range(256)) * 20)
+STATUSES: Final = (*[200] * 12, 201, 203, 204, 206, 301, 302, 404, 410, 500, 503, 599, 600, 999)
+CODINGS: Final = (*["identity"] * 3, *["asked"] * 4, *(coding for coding in ENCODE))
+ACCEPTS: Final = (
+    (), (), ("Accept-Encoding: gzip, deflate, br, zstd",), ("Accept-Encoding: gzip",),
+    ("Accept-Encoding: identity",), ("Accept-Encoding: br;q=0.5, gzip;q=0.1",),
+    ("Accept-Encoding: *",), ("Accept-Encoding: gzip;q=0, *;q=0.5",), ("Accept-Encoding:",),
+)  # fmt: skip
+SPANS: Final = ("0-", "0-0", "5-9", "-5", "3-", "100000-", "0-99999")
+WISHES: Final = (
+    (), (), (), (), ("Cache-Control: no-cache",), ("Cache-Control: max-age=0",), ("X-Key: 1",),
+    ("X-Key: 2",), ("Cache-Control: no-store",), ("Cache-Control: no-transform",),
+    ("Authorization: Basic YTpi",), ("Cookie: a=1",), ("Pragma: no-cache",), ("TE: trailers",),
+    ("Cache-Control: max-stale",), ("Origin: http://a.test",), ("Accept-Language: de",),
+)  # fmt: skip
+CONDITIONS: Final = (
+    (), (), (), ("If-None-Match: {etag}",), ("If-Modified-Since: {modified}",),
+    ('If-None-Match: "other", W/"more"',), ("If-None-Match: *",), ("If-Match: {etag}",),
+    ('If-Match: "other"',), (f"If-Unmodified-Since: {MODIFIED}",),
+)  # fmt: skip
+
+
+@st.composite
+def resources(draw: st.DrawFn) -> Resource:
+    """An origin that answers as many do, and some of them not well."""
+    lines = [f"Content-Type: {kind}" for kind in [draw(st.sampled_from(TYPES))] if kind]
+    lines += [f"Cache-Control: {said}" for said in [draw(st.sampled_from(CONTROLS))] if said]
+    lines += draw(st.lists(st.sampled_from(OTHERS), max_size=2, unique=True))
+    coding = draw(st.sampled_from(CODINGS))
+    text = draw(st.sampled_from(BODIES))
+    status = draw(st.sampled_from(STATUSES))
+    keyed = draw(st.integers(0, 4)) == 0
+    honest = "Accept-Encoding" if coding == "asked" else ""
+    vary = ", ".join(filter(None, ["X-Key" if keyed else "", honest]))
+    within = st.none() | st.integers(0, len(text))
+    return Resource(
+        tuple(lines),
+        b"" if status in (204, 304) else text,
+        "identity" if status == 204 else coding,
+        status,
+        draw(st.sampled_from(["v1", "v1", "W/v1", None])),
+        draw(st.booleans()),
+        draw(st.integers(0, 5)) > 0,
+        draw(st.booleans()),
+        vary or None,
+        "X-Key" if keyed else None,
+        draw(st.sampled_from([None] * 8 + ["gzip", "br", "zstd", "deflate", "x-own"])),
+        draw(st.sampled_from(["length", "length", "chunked", "chunked", "close"])),
+        (*tuple(draw(st.lists(st.integers(1, 3000), min_size=1, max_size=4))), 5000),
+        (draw(st.sampled_from([True, False, False])) and draw(within)) or None,
+        (draw(st.sampled_from([True] + [False] * 7)) and draw(within)) or None,
+        draw(st.sampled_from([1, 1, 1, 0])),
+    )
+
+
+@st.composite
+def asks(draw: st.DrawFn) -> Ask:
+    """One request of one of the clients, which are told apart by what they accept."""
+    accept = draw(st.sampled_from(ACCEPTS))
+    fields = [*accept, *draw(st.sampled_from(WISHES)), *draw(st.sampled_from(CONDITIONS))]
+    method = draw(st.sampled_from([*["GET"] * 8, "HEAD", "POST"]))
+    if method == "GET" and draw(st.integers(0, 3)) == 0:
+        fields.append(f"Range: bytes={draw(st.sampled_from(SPANS))}")
+        fields += draw(st.sampled_from([(), (), ("If-Range: {etag}",), ('If-Range: "other"',)]))
+    body = b"content" if method == "POST" else None
+    minor = draw(st.sampled_from([1, 1, 1, 1, 0]))
+    return Ask("".join(accept) or "bare", tuple(fields), method, body, "", minor)
+
+
+ROWS: Final = st.builds(
+    Row,
+    st.just("made up"),
+    resources(),
+    st.lists(asks(), min_size=2, max_size=5).map(tuple),
+    st.sampled_from(SUFFIXES),
+    tunnel=st.sampled_from([False, False, True]),
+)
+
+
+def looked_into(bench: Bench, number: int) -> None:
+    """One run of hypothesis with that seed."""
+
+    @seed(number)
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        report_multiple_bugs=False,
+        phases=[Phase.generate, Phase.shrink],
+        suppress_health_check=list(HealthCheck),
+        derandomize=False,
+    )
+    @given(ROWS)
+    def same(row: Row) -> None:
+        if found := bench.differences(row):
+            pytest.fail("\n".join([_shown(row), *found]), pytrace=False)
+
+    same()
+
+
+def _shown(row: Row) -> str:
+    lines = [f"origin: {row.origin}", f"path {row.path}{', in CONNECT' if row.tunnel else ''}"]
+    return "\n".join([*lines, *(f"{number}. {ask}" for number, ask in enumerate(row.asks, 1))])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(SECONDS + SHRINKING)
+def test_same_as_direct(bench: Bench) -> None:
+    """The first runs are the same each time; with more time others follow."""
+    until = time.monotonic() + SECONDS
+    number = 0
+    while time.monotonic() < until:
+        looked_into(bench, number if SECONDS <= 60 else secrets.randbits(32))
+        number += 1
