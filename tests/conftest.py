@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from hypothesis import settings
 from tests.support.admin import HERE, Admin
 from tests.support.house import Config, House, ProcessHouse
 from tests.support.origin import Origin
+from tests.support.sides import Sides
 
 settings.register_profile("quick", max_examples=25, derandomize=True, deadline=None)
 settings.register_profile("deep", max_examples=20_000, deadline=None)
@@ -84,6 +85,14 @@ async def direct(no_leaks: None) -> AsyncIterator[Origin]:
     await server.start()
     yield server
     await server.stop()
+
+
+@pytest.fixture(scope="module")
+def sides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sides]:
+    """A proxy and two origins for many rows."""
+    made = Sides(tmp_path_factory.mktemp("sides"))
+    yield made
+    made.close()
 
 
 @pytest.fixture

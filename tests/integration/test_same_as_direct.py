@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from tests.support.coding import ENCODE
-from tests.support.origin import CLOSE, Origin, chunked, head
+from tests.support.origin import CLOSE, chunked, head
 from tests.support.resources import (
     FRESH,
     GZIPPED,
@@ -31,14 +31,13 @@ from tests.support.rows import (
     GZIP,
     Row,
     both,
-    check,
     chunked_head,
     get,
     gets,
 )
 
 if TYPE_CHECKING:
-    from tests.conftest import StartHouse
+    from tests.support.sides import Sides
 
 
 ACCEPTS: Final = (
@@ -152,13 +151,6 @@ CODINGS: Final = [
         *(get(f"Accept-Encoding: {value}") for value in ACCEPTS),
     ),
     *gets("two lines of Accept-Encoding", Echo(), get(GZIP, BR), get(GZIP, BR, method="HEAD")),
-    *gets(
-        "a response that is fresh says what was asked",
-        Echo((FRESH, "Vary: Accept-Encoding")),
-        get(),
-        get(GZIP),
-        get(BR),
-    ),
     *both("compresses as it is asked", Resource(), most=2),
     *both("compresses, with one tag", Resource(tag="W/v1"), most=2),
     *both("compresses without Vary", Resource(vary=None), most=2),
@@ -220,7 +212,5 @@ CODINGS: Final = [
 
 
 @pytest.mark.parametrize("row", CODINGS, ids=str)
-async def test_same_as_direct(
-    start_house: StartHouse, origin: Origin, direct: Origin, row: Row
-) -> None:
-    await check(row, start_house, origin, direct)
+def test_same_as_direct(sides: Sides, row: Row) -> None:
+    sides.check(row)

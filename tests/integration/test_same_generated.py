@@ -6,28 +6,22 @@ another seed each time; what is printed of a failure is smaller than what was fo
 
 from __future__ import annotations
 
-import asyncio
 import os
 import secrets
-import threading
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from tests.support.asking import Ask, Seen
+from tests.support.asking import Ask
 from tests.support.coding import ENCODE
-from tests.support.house import House
-from tests.support.origin import Origin
 from tests.support.resources import MODIFIED, TEXT, Resource
-from tests.support.rows import Row, compared, played
+from tests.support.rows import Row
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
-    from pathlib import Path
+    from tests.support.sides import Sides
 
 SECONDS: Final = float(os.environ.get("FORECACHE_ORACLE_SECONDS", "30"))
 # One run of hypothesis; each has a seed of its own.
@@ -35,55 +29,6 @@ EXAMPLES: Final = 100
 # What hypothesis may add for making a failure small.
 SHRINKING: Final = 330
 T = TypeVar("T")
-
-
-class Bench:
-    """One proxy and two origins on a loop in a thread, for all examples."""
-
-    def __init__(self, folder: Path) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-        self._number = 0
-        self._direct, self._origin = Origin(), Origin()
-        self._house = self._run(self._start(folder))
-
-    def _run(self, what: Coroutine[None, None, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(what, self._loop).result(120)
-
-    async def _start(self, folder: Path) -> House:
-        await self._direct.start()
-        await self._origin.start()
-        return await House.start(folder, {}, [self._origin.port])
-
-    def close(self) -> None:
-        self._run(self._stop())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    async def _stop(self) -> None:
-        await self._house.stop()
-        await self._origin.stop()
-        await self._direct.stop()
-
-    def differences(self, row: Row) -> list[str]:
-        """Each example has a path of its own."""
-        self._number += 1
-        row = replace(row, path=f"/{self._number}{row.path}")
-        return self._run(self._differences(row))
-
-    async def _differences(self, row: Row) -> list[str]:
-        direct: list[Seen] = await played(row, self._direct, None)
-        proxied = await played(row, self._origin, self._house)
-        return compared(row, direct, proxied)
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    made = Bench(tmp_path_factory.mktemp("oracle"))
-    yield made
-    made.close()
 
 
 TYPES: Final = (
@@ -181,7 +126,7 @@ ROWS: Final = st.builds(
 )
 
 
-def looked_into(bench: Bench, number: int) -> None:
+def looked_into(sides: Sides, number: int) -> None:
     """One run of hypothesis with that seed."""
 
     @seed(number)
@@ -196,23 +141,17 @@ def looked_into(bench: Bench, number: int) -> None:
     )
     @given(ROWS)
     def same(row: Row) -> None:
-        if found := bench.differences(row):
-            pytest.fail("\n".join([_shown(row), *found]), pytrace=False)
+        sides.check(row)
 
     same()
 
 
-def _shown(row: Row) -> str:
-    lines = [f"origin: {row.origin}", f"path {row.path}{', in CONNECT' if row.tunnel else ''}"]
-    return "\n".join([*lines, *(f"{number}. {ask}" for number, ask in enumerate(row.asks, 1))])
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(SECONDS + SHRINKING)
-def test_same_as_direct(bench: Bench) -> None:
+def test_same_as_direct(sides: Sides) -> None:
     """The first runs are the same each time; with more time others follow."""
     until = time.monotonic() + SECONDS
     number = 0
     while time.monotonic() < until:
-        looked_into(bench, number if SECONDS <= 60 else secrets.randbits(32))
+        looked_into(sides, number if SECONDS <= 60 else secrets.randbits(32))
         number += 1

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.support.origin import CLOSE, LEAVE_BODY, READ_BODY, RESET, Origin, chunk, chunked, head
+from tests.support.origin import CLOSE, LEAVE_BODY, READ_BODY, RESET, chunk, chunked, head
 from tests.support.resources import (
     FRESH,
     GZIPPED,
@@ -36,7 +36,6 @@ from tests.support.rows import (
     IDENTITY,
     LENGTH,
     Row,
-    check,
     chunked_head,
     everything,
     get,
@@ -45,9 +44,9 @@ from tests.support.rows import (
 )
 
 if TYPE_CHECKING:
-    from tests.conftest import StartHouse
     from tests.support.asking import Ask
     from tests.support.origin import Conversation
+    from tests.support.sides import Sides
 
 
 GO_ON: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -227,7 +226,7 @@ MESSAGES: Final = [
             f"{method} to a stored Destination",
             Written(lambda _: Changing()),
             get(path="/b"),
-            put("/a", "Destination: http://{authority}/b", method=method, body=None),
+            put("/a", "Destination: http://{authority}{folder}/b", method=method, body=None),
             get(path="/b"),
         )
     ),
@@ -247,7 +246,5 @@ class Changing:
 
 
 @pytest.mark.parametrize("row", MESSAGES, ids=str)
-async def test_same_as_direct(
-    start_house: StartHouse, origin: Origin, direct: Origin, row: Row
-) -> None:
-    await check(row, start_house, origin, direct)
+def test_same_as_direct(sides: Sides, row: Row) -> None:
+    sides.check(row)

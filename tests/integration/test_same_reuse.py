@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.support.origin import Origin, head
+from tests.support.origin import head
 from tests.support.resources import (
     FRESH,
     MODIFIED,
@@ -30,7 +30,6 @@ from tests.support.rows import (
     PLAIN_FIRST,
     SINCE,
     Row,
-    check,
     everything,
     get,
     gets,
@@ -38,9 +37,9 @@ from tests.support.rows import (
 )
 
 if TYPE_CHECKING:
-    from tests.conftest import StartHouse
     from tests.support.asking import Ask
     from tests.support.origin import Conversation
+    from tests.support.sides import Sides
 
 
 PRIVATE: Final = ("Cache-Control: private, max-age=0", PLAIN)
@@ -227,7 +226,5 @@ TUNNELLED: Final = [
 @pytest.mark.parametrize(
     "row", [*REUSE, *(replace(row, tunnel=True) for row in TUNNELLED)], ids=str
 )
-async def test_same_as_direct(
-    start_house: StartHouse, origin: Origin, direct: Origin, row: Row
-) -> None:
-    await check(row, start_house, origin, direct)
+def test_same_as_direct(sides: Sides, row: Row) -> None:
+    sides.check(row)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.support.origin import Origin, chunk, head
+from tests.support.origin import chunk, head
 from tests.support.resources import (
     FRESH,
     NOW,
@@ -23,15 +23,14 @@ from tests.support.rows import (
     AGAIN,
     LENGTH,
     Row,
-    check,
     chunked_head,
     get,
     gets,
 )
 
 if TYPE_CHECKING:
-    from tests.conftest import StartHouse
     from tests.support.origin import Conversation
+    from tests.support.sides import Sides
 
 
 def fields_of(*lines: str, body: bytes = b"hello", status: int = 200) -> Scripted:
@@ -217,7 +216,5 @@ async def _allow_origin(conversation: Conversation) -> None:
 
 
 @pytest.mark.parametrize("row", SYNTAX, ids=str)
-async def test_same_as_direct(
-    start_house: StartHouse, origin: Origin, direct: Origin, row: Row
-) -> None:
-    await check(row, start_house, origin, direct)
+def test_same_as_direct(sides: Sides, row: Row) -> None:
+    sides.check(row)

@@ -7,7 +7,7 @@ differs is a fault of the proxy.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -25,14 +25,14 @@ _PART: Final = re.compile(r"bytes ([0-9]+)-([0-9]+)/([0-9]+)")
 class Pair:
     """One request and what was seen of its answers.
 
-    ``tags`` are the origin's for that URL, each with the coding of its form; ``own``: the coding is
-    the object's own.
+    ``forms``: whole answers of the origin's, in each coding that was asked for; ``own``: the coding
+    is the object's own.
     """
 
     ask: Ask
     direct: Seen
     proxied: Seen
-    tags: frozenset[tuple[str, str | None]] = field(default_factory=frozenset)
+    forms: tuple[Seen, ...] = ()
     own: bool = False
 
     @property
@@ -121,7 +121,7 @@ ALLOWED: Final = (
     ),
     Allowed("accept-ranges", _added("accept-ranges"), "a stored body has ranges"),
     Allowed("status", lambda p: p.sliced, "RFC 9110 14.2: a stored body has ranges"),
-    Allowed("content-range", lambda p: p.sliced, "of the part"),
+    Allowed("content-range", lambda p: p.sliced or p.other_form, "of the part of the form sent"),
     Allowed("status", lambda p: p.confirmed, "RFC 9111 4.3.2: what is stored may answer that"),
 )
 
@@ -181,17 +181,24 @@ def _bodies(pair: Pair) -> tuple[object, object]:
     direct, proxied = pair.direct, pair.proxied
     if pair.confirmed:
         return b"", proxied.octets
-    if pair.sliced:
-        part = _PART.fullmatch(proxied.get("content-range") or "")
-        whole = direct.octets if direct.coding == proxied.coding else direct.text
-        if part and whole is not None and int(part[3]) == len(whole):
-            return whole[int(part[1]) : int(part[2]) + 1], proxied.octets
-        return direct.octets, proxied.octets
+    if pair.sliced or (pair.other_form and direct.status == proxied.status == 206):
+        parts = _parts(pair)
+        return (b"", b"") if proxied.octets in parts else (parts, proxied.octets)
     if direct.octets == proxied.octets and direct.coding == proxied.coding:
         return b"", b""
     if direct.text is None or proxied.text is None:
         return direct.octets, proxied.octets
     return direct.text, proxied.text
+
+
+def _parts(pair: Pair) -> list[bytes]:
+    """What the part sent may be: that of any whole in its coding that is as long as it says."""
+    coding, ranged = pair.proxied.coding, pair.proxied.get("content-range") or ""
+    if not (part := _PART.fullmatch(ranged)):
+        return []
+    wholes = [form.octets if form.coding == coding else form.text or b"" for form in pair.forms]
+    first, last, size = (int(number) for number in part.groups())
+    return [whole[first : last + 1] for whole in wholes if len(whole) == size]
 
 
 def _interim(seen: Seen) -> list[tuple[int, list[tuple[str, str]]]]:
@@ -210,8 +217,8 @@ def _tag_of_form(pair: Pair) -> bool:
     """The origin's tag of the form that was sent, or a mark on that of another."""
     tag = pair.proxied.get("etag")
     if marked := _MARKED.match(tag or ""):
-        return f'"{marked[1]}"' in {known for _, known in pair.tags}
-    return (pair.proxied.coding, tag) in pair.tags
+        return f'"{marked[1]}"' in {form.get("etag") for form in pair.forms}
+    return (pair.proxied.coding, tag) in {(form.coding, form.get("etag")) for form in pair.forms}
 
 
 def _shown(value: object) -> str:

@@ -87,6 +87,22 @@ class Row:
     def __str__(self) -> str:
         return self.id
 
+    def placed(self, ask: Ask) -> Ask:
+        """With a path: that of the row, or its own in the row's folder."""
+        if not ask.path:
+            return replace(ask, path=self.path)
+        folder = "/" + self.path.split("/")[1] if self.path.count("/") > 1 else ""
+        fields = tuple(line.replace("{folder}", folder) for line in ask.fields)
+        return replace(ask, path=folder + ask.path, fields=fields)
+
+    def lines(self) -> list[str]:
+        """What is told of it when it fails."""
+        about = [
+            f"origin: {self.origin}",
+            f"path {self.path}{', in CONNECT' if self.tunnel else ''}",
+        ]
+        return [*about, *(f"{number}. {ask}" for number, ask in enumerate(self.asks, 1))]
+
 
 def both(
     name: str, origin: Scripted, path: str = "/a", *, most: int = 1000, own: str = ""
@@ -137,7 +153,7 @@ async def played(row: Row, origin: Origin, door: Door | None) -> list[Seen]:
     try:
         for ask in row.asks:
             client = clients.setdefault(ask.who, Client(way, stage))
-            seen.append(await client.ask(replace(ask, path=ask.path or row.path)))
+            seen.append(await client.ask(row.placed(ask)))
     finally:
         for client in clients.values():
             await client.close()
@@ -147,9 +163,9 @@ async def played(row: Row, origin: Origin, door: Door | None) -> list[Seen]:
 def compared(row: Row, direct: list[Seen], proxied: list[Seen]) -> list[str]:
     """Each answer that differs: what was asked, both answers, the differences."""
     found = []
-    tags = frozenset((seen.coding, seen.get("etag")) for seen in direct if seen.status == 200)
+    known = tuple(seen for seen in direct if seen.status == 200 and seen.end == "whole")
     for number, (ask, one, other) in enumerate(zip(row.asks, direct, proxied, strict=True), 1):
-        if lines := differences(Pair(ask, one, other, tags, row.own)):
+        if lines := differences(Pair(row.placed(ask), one, other, known, row.own)):
             seen = ["  directly:", str(one), "  through the proxy:", str(other)]
             found.append("\n".join([f"{number}. {ask}", *(f"  {line}" for line in lines), *seen]))
     more = [f"and {len(found) - SHOWN} more answers"] if len(found) > SHOWN else []
