@@ -17,6 +17,8 @@ from tests.support.coding import Decoding
 from tests.support.wire import Cut, Head, Incoming, Wire, request
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tests.support.house import Door
     from tests.support.origin import Origin
 
@@ -66,6 +68,15 @@ class Stage:
         return self._headed and (text in self._text or octets in self._octets)
 
 
+def value_of(name: str, lines: Iterable[str]) -> str | None:
+    """The first value of that field among lines."""
+    for line in lines:
+        key, _, value = line.partition(":")
+        if key.lower() == name:
+            return value.strip()
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Ask:
     """One request of the client ``who``.
@@ -82,21 +93,11 @@ class Ask:
     minor: int = 1
 
     def header(self, name: str) -> str | None:
-        for line in self.fields:
-            key, _, value = line.partition(":")
-            if key.lower() == name:
-                return value.strip()
-        return None
+        return value_of(name, self.fields)
 
     @property
     def accept(self) -> str | None:
         return self.header("accept-encoding")
-
-    @property
-    def conditional(self) -> bool:
-        return any(
-            line.lower().startswith(("if-none-match", "if-modified")) for line in self.fields
-        )
 
     def __str__(self) -> str:
         return f"{self.who}: {self.method} {self.path} {' | '.join(self.fields)}"
@@ -106,6 +107,7 @@ class Ask:
 class Seen:
     """What a client saw of one answer."""
 
+    asked: list[str] = field(default_factory=list)  # the fields that were sent
     status: int = 0  # 0: no answer
     start: str = ""
     fields: list[tuple[str, str]] = field(default_factory=list)
@@ -176,7 +178,8 @@ class Client:
 
     async def ask(self, ask: Ask) -> Seen:
         self._stage.clear()
-        message = self._way.message(ask, self._filled(ask))
+        fields = self._filled(ask)
+        message = self._way.message(ask, fields)
         seen = Seen()
         reused = self._wire is not None
         for _ in range(2):
@@ -191,7 +194,7 @@ class Client:
             if not (seen.end == "nothing" and reused):
                 break
             reused = False
-        seen.late = list(self._stage.late)
+        seen.asked, seen.late = fields, list(self._stage.late)
         self._given[ask.path] = {"etag": seen.get("etag"), "modified": seen.get("last-modified")}
         return seen
 

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final, Protocol
 
 from tests.support.clock import http_date
@@ -80,6 +80,15 @@ class Resource:
     pause: int | None = None
     cut: int | None = None
     minor: int = 1
+
+    def __str__(self) -> str:
+        """What is not as by default."""
+        unlike = [
+            f"{each.name}={getattr(self, each.name)!r}"
+            for each in fields(self)
+            if each.name != "text" and getattr(self, each.name) != each.default
+        ]
+        return f"Resource of {len(self.text)} octets: {', '.join(unlike)}"
 
     def script(self, stage: Stage) -> Steps:
         async def answer(conversation: Conversation) -> None:

@@ -98,7 +98,7 @@ class Row:
     def lines(self) -> list[str]:
         """What is told of it when it fails."""
         about = [
-            f"origin: {self.origin}",
+            f"origin: {str(self.origin)[:600]}",
             f"path {self.path}{', in CONNECT' if self.tunnel else ''}",
         ]
         return [*about, *(f"{number}. {ask}" for number, ask in enumerate(self.asks, 1))]
@@ -163,7 +163,7 @@ async def played(row: Row, origin: Origin, door: Door | None) -> list[Seen]:
 def compared(row: Row, direct: list[Seen], proxied: list[Seen]) -> list[str]:
     """Each answer that differs: what was asked, both answers, the differences."""
     found = []
-    known = tuple(seen for seen in direct if seen.status == 200 and seen.end == "whole")
+    known = tuple(seen for seen in direct if seen.status not in (206, 304) and seen.octets)
     for number, (ask, one, other) in enumerate(zip(row.asks, direct, proxied, strict=True), 1):
         if lines := differences(Pair(row.placed(ask), one, other, known, row.own)):
             seen = ["  directly:", str(one), "  through the proxy:", str(other)]
