@@ -133,6 +133,7 @@ ALLOWED: Final = (
     Allowed("accept-ranges", _added("accept-ranges"), "a stored body has ranges"),
     Allowed("status", lambda p: p.sliced, "RFC 9110 14.2: a stored body has ranges"),
     Allowed("status", lambda p: p.outside, "RFC 9110 14.2: a stored body has ranges"),
+    Allowed("end", lambda p: p.outside, "there is nothing to be cut"),
     Allowed("content-range", lambda p: p.sliced or p.other_form, "of the part of the form sent"),
     Allowed("status", lambda p: p.confirmed, "RFC 9111 4.3.2: what is stored may answer that"),
 )
@@ -195,6 +196,8 @@ def _bodies(pair: Pair) -> tuple[object, object]:
     direct, proxied = pair.direct, pair.proxied
     if pair.confirmed or pair.outside:
         return b"", proxied.octets
+    if pair.sliced and direct.end == proxied.end == "cut":
+        return b"", b""  # of a whole that nobody has seen
     if pair.sliced or (pair.other_form and direct.status == proxied.status == 206):
         parts = _parts(pair)
         return (b"", b"") if proxied.octets in parts else (parts, proxied.octets)
