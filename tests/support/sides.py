@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
+from tests.support.asking import Stage
 from tests.support.house import House
 from tests.support.origin import Origin
 from tests.support.rows import Row, compared, played
@@ -46,6 +47,16 @@ class Sides:
         prefix = f"/{self._number}/"
         asked = [r.start for r in self._origin.requests if r.target.startswith(prefix)]
         assert len(asked) <= row.most, asked
+
+    def served(self, row: Row) -> tuple[tuple[str, str], tuple[str, str]]:
+        """The row's URL and no proxy, its URL at the other origin and the proxy; for programs."""
+        self._number += 1
+        return self._run(self._served(row, f"/{self._number}{row.path}"))
+
+    async def _served(self, row: Row, path: str) -> tuple[tuple[str, str], tuple[str, str]]:
+        for origin in (self._direct, self._origin):
+            origin.serve(path, *row.origin.script(Stage()))
+        return (self._direct.url(path), ""), (self._origin.url(path), self._house.url)
 
     def close(self) -> None:
         self._run(self._stop())
