@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from tests.support.asking import PATIENCE
-from tests.support.origin import READ_BODY, Conversation, Gate, Origin, head, reply
+from tests.support.origin import READ_BODY, Conversation, Gate, Origin, Steps, head, reply
 from tests.support.resources import FRESH, NOW, Written
 from tests.support.rows import Row, check, get, put
 from tests.support.wire import Incoming, Wire, request
@@ -349,15 +349,15 @@ async def test_upgrade_with_content(house: House, origin: Origin, way: str) -> N
 
 
 STREAMS: Final = 80
-EVENTS: Final = (head(200, NOW, "Content-Type: text/event-stream") + b"data: 1\n\n",)
+EVENTS: Final = head(200, NOW, "Content-Type: text/event-stream") + b"data: 1\n\n"
 
 
 @pytest.mark.parametrize("kind", ["event streams", "long polls", "uploads", "downloads"])
 async def test_many_that_last_hold_up_nobody(house: House, origin: Origin, kind: str) -> None:
     gate = Gate()
     start = head(200, NOW, "Content-Length: 100") + b"x"
-    script = {
-        "event streams": (*EVENTS, gate),
+    script: dict[str, Steps] = {
+        "event streams": (EVENTS, gate),
         "long polls": (gate, reply()),
         "uploads": (READ_BODY, reply()),
         "downloads": (start, gate, b"x" * 99),

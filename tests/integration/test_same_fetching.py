@@ -144,7 +144,7 @@ class Ranged:
         self.body = (TEXT * (size // len(TEXT) + 1))[:size]
 
     async def __call__(self, conversation: Conversation) -> None:
-        lines = (NOW, FRESH, TAG, "Accept-Ranges: bytes")
+        lines: tuple[str, ...] = (NOW, FRESH, TAG, "Accept-Ranges: bytes")
         if span := conversation.received.get("range"):
             start, _, end = span.removeprefix("bytes=").partition("-")
             first, last = int(start), int(end or len(self.body) - 1)
@@ -154,11 +154,9 @@ class Ranged:
                 length = f"Content-Length: {len(piece)}"
                 conversation.writer.write(head(206, *lines, part, length) + piece)
                 return
-        start = head(200, *lines, f"Content-Length: {len(self.body)}")
-        if span:
-            part = f"Content-Range: bytes 0-{len(self.body) - 1}/{len(self.body)}"
-            start = head(206, *lines, part, f"Content-Length: {len(self.body)}")
-        conversation.writer.write(start + self.body[: self._early])
+        part = f"Content-Range: bytes 0-{len(self.body) - 1}/{len(self.body)}"
+        lines = (*lines, f"Content-Length: {len(self.body)}", *([part] if span else []))
+        conversation.writer.write(head(206 if span else 200, *lines) + self.body[: self._early])
         await self.gate.wait()
         conversation.writer.write(self.body[self._early :])
 
@@ -266,7 +264,7 @@ async def test_sixty_confirmations_do_not_make_the_head_grow(house: House, origi
     for _ in range(61):
         answer = await house.get(origin.url("/a"))
         assert (answer.status, answer.body) == (200, b"hello")
-    assert len(answer.raw) < 64 * 1024
+        assert len(answer.raw) < 64 * 1024
 
 
 async def test_a_failing_refresh_does_not_replace_what_may_stand_in(
