@@ -112,6 +112,11 @@ ALLOWED: Final = (
         ),
         "RFC 9110 12.5.5: the form depends on it here, too",
     ),
+    Allowed(
+        "set-cookie",
+        lambda p: 'no-cache="set-cookie"' in (p.direct.get("cache-control") or ""),
+        "RFC 9111 5.2.2.4: a field that the origin does not want reused",
+    ),
     Allowed("content-encoding", lambda p: p.other_form, "a form that this client asked for"),
     Allowed(
         "content-length",

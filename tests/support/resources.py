@@ -203,7 +203,7 @@ class Resource:
 def _part(span: str, octets: bytes, fields: list[str]) -> tuple[int, list[str], bytes]:
     """One range of them (RFC 9110 §14.2); several are answered whole, as a server may."""
     found = re.fullmatch(r"bytes=([0-9]*)-([0-9]*)", span)
-    if not found or not (found[1] or found[2]):
+    if not octets or not found or not (found[1] or found[2]):
         return 200, fields, octets
     size = len(octets)
     first = int(found[1]) if found[1] else max(0, size - int(found[2]))
