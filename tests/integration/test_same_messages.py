@@ -168,6 +168,8 @@ MESSAGES: Final = [
     *gets("a large coded body", Resource(text=TEXT * 300), *everything(ALL), *everything()),
     *cut("a body with a length", SHORT),
     *cut("a chunked body", HALF_CHUNKED),
+    *cut("a whole for a range", SHORT, get("Range: bytes=0-"), get("Range: bytes=0-"), get()),
+    *cut("a whole for a range far in it", SHORT, get("Range: bytes=-5"), get("Range: bytes=30-")),
     *cut("in a chunk", chunked_head(FRESH) + b"100\r\n" + LINE),
     *cut("without its last chunk", chunked_head("Cache-Control: no-store") + chunk(LINE)),
     *cut(

@@ -135,6 +135,41 @@ REUSE: Final = [
         get(),
     ),
     *gets(
+        "everything by a range",
+        Resource(coding="identity"),
+        get("Range: bytes=0-99999"),
+        get("Range: bytes=0-99999"),
+        get("Range: bytes=0-"),
+        get(ALL, "Range: bytes=0-99999"),
+        get(),
+        get("Range: bytes=0-99999"),
+    ),
+    *gets("everything by a range, coded", Resource(), get(ALL, "Range: bytes=0-"), get(ALL), get()),
+    *(
+        row
+        for wish in ("Cache-Control: no-cache", "Cache-Control: max-age=0", "X-Own: 1")
+        for row in gets(
+            f"conditions with {wish}",
+            Resource(coding="identity"),
+            get(wish, "If-None-Match: *"),
+            get(),
+            get(wish, 'If-Match: "other"'),
+            get(wish, 'If-Match: "other"', method="HEAD"),
+            get(wish, "If-None-Match: *"),
+            get(wish, "If-None-Match: *", method="HEAD"),
+            get(wish, HELD, "If-Match: {etag}"),
+            get(wish, SINCE, method="HEAD"),
+        )
+    ),
+    *gets(
+        "a part after a write",
+        Resource(coding="identity", label="gzip"),
+        get(GZIP),
+        put(method="POST"),
+        get(IDENTITY, "Range: bytes=0-0"),
+        get("Range: bytes=0-0"),
+    ),
+    *gets(
         "parts of what is coded",
         Resource(),
         get(ALL, "Range: bytes=5-9"),

@@ -163,7 +163,11 @@ async def played(row: Row, origin: Origin, door: Door | None) -> list[Seen]:
 def compared(row: Row, direct: list[Seen], proxied: list[Seen]) -> list[str]:
     """Each answer that differs: what was asked, both answers, the differences."""
     found = []
-    known = tuple(seen for seen in direct if seen.status not in (206, 304) and seen.octets)
+    known = tuple(
+        seen
+        for ask, seen in zip(row.asks, direct, strict=True)
+        if ask.method == "GET" and seen.status not in (206, 304) and seen.end == "whole"
+    )
     for number, (ask, one, other) in enumerate(zip(row.asks, direct, proxied, strict=True), 1):
         if lines := differences(Pair(row.placed(ask), one, other, known, row.own)):
             seen = ["  directly:", str(one), "  through the proxy:", str(other)]
