@@ -26,7 +26,9 @@ from tests.support.resources import (
 from tests.support.rows import (
     ALL,
     CODED_FIRST,
+    GZIP,
     HELD,
+    IDENTITY,
     PLAIN_FIRST,
     SINCE,
     Row,
