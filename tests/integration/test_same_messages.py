@@ -5,6 +5,7 @@ Rows of the test ``test_same_as_direct``.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -70,6 +71,10 @@ def cut(id: str, start: bytes, *asks: Ask) -> list[Row]:  # noqa: A002
             asks or BARE,
         ),
     ]
+
+
+def in_connect(*rows: Row) -> list[Row]:
+    return [replace(row, id=f"in CONNECT: {row.id}", tunnel=True) for row in rows]
 
 
 MESSAGES: Final = [
@@ -170,6 +175,7 @@ MESSAGES: Final = [
     *cut("a chunked body", HALF_CHUNKED),
     *cut("a whole for a range", SHORT, get("Range: bytes=0-"), get("Range: bytes=0-"), get()),
     *cut("a whole for a range far in it", SHORT, get("Range: bytes=-5"), get("Range: bytes=30-")),
+    *in_connect(*cut("a body with a length", SHORT), *cut("a chunked body", HALF_CHUNKED)),
     *cut("in a chunk", chunked_head(FRESH) + b"100\r\n" + LINE),
     *cut("without its last chunk", chunked_head("Cache-Control: no-store") + chunk(LINE)),
     *cut(

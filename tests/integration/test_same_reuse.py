@@ -126,7 +126,14 @@ REUSE: Final = [
         Resource(coding="identity"),
         get(),
         get("Range: bytes=5-9", 'If-Range: "other"'),
+        get("Range: bytes=5-9", "If-Range: {etag}"),
+    ),
+    *gets(
+        "If-Range with a date",
+        Resource(coding="identity"),
+        get(),
         get("Range: bytes=5-9", f"If-Range: {MODIFIED}"),
+        get("Range: bytes=5-9", "If-Range: Thu, 01 Jan 1970 00:00:00 GMT"),
     ),
     *gets(
         "parts before the whole",

@@ -123,6 +123,11 @@ ALLOWED: Final = (
         lambda p: p.other_form and p.proxied.get("content-length") is not None,
         "the length of the form sent, which the reader of it has checked",
     ),
+    Allowed(
+        "content-length",
+        lambda p: _members(p.direct, "content-length") == _members(p.proxied, "content-length"),
+        "RFC 9110 8.6: a length that is said twice is one",
+    ),
     Allowed("content-length", _added("content-length"), "a stored body has a known length"),
     Allowed(
         "content-length",
@@ -136,9 +141,14 @@ ALLOWED: Final = (
         "RFC 9110 8.8.3.3: each form has its own tag, the origin's or a marked one",
     ),
     Allowed("accept-ranges", _added("accept-ranges"), "a stored body has ranges"),
+    Allowed(
+        "trailers",
+        lambda p: not p.proxied.trailers and "; hit" in (p.proxied.get("cache-status") or ""),
+        "RFC 9111 3.1: what is stored may be without them",
+    ),
     Allowed("status", lambda p: p.sliced, "RFC 9110 14.2: a stored body has ranges"),
     Allowed("status", lambda p: p.outside, "RFC 9110 14.2: a stored body has ranges"),
-    Allowed("end", lambda p: p.outside, "there is nothing to be cut"),
+    Allowed("end", lambda p: p.outside or p.confirmed, "without a body there is nothing to be cut"),
     Allowed("content-range", lambda p: p.sliced or p.other_form, "of the part of the form sent"),
     Allowed("status", lambda p: p.confirmed, "RFC 9111 4.3.2: what is stored may answer that"),
 )
