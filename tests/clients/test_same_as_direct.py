@@ -70,7 +70,7 @@ def by_httplib2(url: str, proxy: str) -> Seen:
         answer, body = client.request(url)
         unlike = ("status", "content-location")  # which it adds itself
         lines = [(name, value) for name, value in answer.items() if name not in unlike]
-        made = _seen if "content-encoding" in answer else _decoded  # what it does not know stays
+        made = _decoded if "-content-encoding" in answer else _seen  # what it does not know stays
         return made(answer.status, lines, body)
     finally:
         client.close()

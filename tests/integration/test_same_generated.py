@@ -51,6 +51,7 @@ SUFFIXES: Final = ("/a", "/a", "/a.txt", "/a.tar.gz", "/a?b=c", "/a.br")
 BODIES: Final = (b"", b"x", b"hello", TEXT[:1000], TEXT, TEXT * 40, bytes(range(256)) * 20)
 STATUSES: Final = (*[200] * 12, 201, 203, 204, 206, 301, 302, 404, 410, 500, 503, 599, 600, 999)
 CODINGS: Final = (*["identity"] * 3, *["asked"] * 4, *(coding for coding in ENCODE))
+LABELS: Final = (*[None] * 8, "gzip", "br", "zstd", "deflate", "x-own")
 ACCEPTS: Final = (
     (), (), ("Accept-Encoding: gzip, deflate, br, zstd",), ("Accept-Encoding: gzip",),
     ("Accept-Encoding: identity",), ("Accept-Encoding: br;q=0.5, gzip;q=0.1",),
@@ -99,7 +100,7 @@ def resources(draw: st.DrawFn) -> Resource:
         ranges=draw(st.booleans()),
         vary=vary or None,
         key="X-Key" if keyed else None,
-        label=draw(st.sampled_from([None] * 8 + ["gzip", "br", "zstd", "deflate", "x-own"])),
+        label=None if coding == "asked" else draw(st.sampled_from(LABELS)),
         framing=framing,
         pieces=(*sizes, 5000),
         pause=draw(st.integers(1, 2000)) if pauses else None,

@@ -103,6 +103,7 @@ ALLOWED: Final = (
     Allowed("age", _always, "RFC 9111 5.1: a stored response says how old it is"),
     Allowed("cache-status", _always, "RFC 9211: what the cache did"),
     Allowed("proxy-status", _always, "RFC 9209: what the proxy did"),
+    Allowed("proxy-support", _added("proxy-support"), "RFC 4559 6: logins of connections are kept"),
     Allowed("date", _added("date"), "RFC 9110 6.6.1: added by whoever receives it without"),
     Allowed(
         "vary",
