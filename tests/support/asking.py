@@ -100,7 +100,8 @@ class Ask:
         return self.header("accept-encoding")
 
     def __str__(self) -> str:
-        return f"{self.who}: {self.method} {self.path} {' | '.join(self.fields)}"
+        old = " HTTP/1.0" if self.minor == 0 else ""
+        return f"{self.who}: {self.method} {self.path}{old} {' | '.join(self.fields)}"
 
 
 @dataclass(slots=True)

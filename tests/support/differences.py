@@ -137,6 +137,11 @@ ALLOWED: Final = (
         lambda p: _members(p.direct, "content-length") == _members(p.proxied, "content-length"),
         "RFC 9110 8.6: a length that is said twice is one",
     ),
+    Allowed(
+        "body",
+        lambda p: p.ask.minor == 0 and p.direct.end == p.proxied.end == "cut",
+        "RFC 9112 8: without chunks only a reset tells of a cut, and takes octets with it",
+    ),
     Allowed("content-length", _added("content-length"), "a stored body has a known length"),
     Allowed(
         "content-length",
