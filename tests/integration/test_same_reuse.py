@@ -170,6 +170,18 @@ REUSE: Final = [
             get(wish, SINCE, method="HEAD"),
         )
     ),
+    *(
+        row
+        for framing in ("length", "chunked", "close")
+        for minor in (0, 1)
+        for row in gets(
+            f"a part of what is stale, {framing}, HTTP/1.{minor}",
+            Resource(("Cache-Control: max-age=0", PLAIN), framing=framing, minor=minor),
+            get(),
+            get(GZIP, "Range: bytes=3-9"),
+            get(IDENTITY, "Range: bytes=3-9"),
+        )
+    ),
     *gets(
         "a part after a write",
         Resource(coding="identity", label="gzip"),

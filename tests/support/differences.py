@@ -269,7 +269,7 @@ def _origins(tag: str) -> str:
 def _tag_of_form(pair: Pair) -> bool:
     """The origin's tag of the form that was sent, or a mark on that of another."""
     tag = pair.proxied.get("etag")
-    if _MARKED.match(tag or ""):
+    if _MARKED.match(tag or "") or pair.proxied.status == 304:
         return _origins(tag or "") in {_origins(form.get("etag") or "") for form in pair.forms}
     return (pair.proxied.coding, tag) in {(form.coding, form.get("etag")) for form in pair.forms}
 
