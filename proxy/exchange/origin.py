@@ -30,19 +30,9 @@ if TYPE_CHECKING:
     from proxy.upstream.base import Fetcher, UpstreamResponse
 
 _VALIDATING: Final = frozenset({"if-none-match", "if-modified-since"})
-# What a validating request replaces: the client's own preconditions and its Range, which are
-# applied to the response once it has been validated.
-_REPLACED: Final = frozenset(
-    {
-        "if-match",
-        "if-none-match",
-        "if-modified-since",
-        "if-unmodified-since",
-        "if-range",
-        "range",
-    }
-)
-
+# What a request for a missing part replaces beside those. A validating request keeps it: what has
+# changed comes as the part that the client wants.
+_RANGE: Final = _VALIDATING | {"range", "if-range"}
 _COUNTED: Final = frozenset({"TRACE", "OPTIONS"})  # RFC 9110 §7.6.2
 _UNASKED: Final = "The origin says 304 (Not Modified) to a request without preconditions."
 
@@ -225,7 +215,8 @@ def _validating(request: Request, fields: Fields, conditional: Fields) -> Fields
     known: tuple[Fields, Fields, Fields] | None = getattr(request, "_validating", None)
     if known is not None and known[0] is fields and known[1] == conditional:
         return known[2]
-    asked = Fields((*fields.without(_REPLACED).lines, *conditional.lines))
+    replaced = _RANGE if "range" in conditional else _VALIDATING
+    asked = Fields((*fields.without(replaced).lines, *conditional.lines))
     object.__setattr__(request, "_validating", (fields, conditional, asked))
     return asked
 
