@@ -83,7 +83,7 @@ class Connection(asyncio.Protocol):
         else:
             self.client = str(peer[0])
             self._local = is_local(self.client)
-            self._prefix = b"" if self._local else _ELSEWHERE
+            self._prefix = self._named()
             self._denied = door.denied(self.client)
         door.connections.add(self)
         door.enter(self.client)
@@ -233,8 +233,15 @@ class Connection(asyncio.Protocol):
     def _log_in(self, origin: Origin) -> None:
         if self.logins is None:
             self.logins = Logins()
-            self._prefix = b"\0" + self._prefix  # no head begins so either: nothing is found
+            self._prefix = self._named()
         self.logins.begin(origin)
+
+    def _named(self) -> bytes:
+        """What else the answer to a head depends on, in octets with which no head begins."""
+        start = b"" if self._local else _ELSEWHERE
+        if self.logins is not None:
+            start = b"\0" + start  # nothing is found
+        return start if self.inside is None else start + f"{self.inside}\n".encode("latin-1")
 
     # Answers without a task.
 
@@ -388,7 +395,7 @@ class Connection(asyncio.Protocol):
     def speak_http(self, inside: Origin) -> None:
         """Inside the CONNECT is plain HTTP: serve it like any other."""
         self.inside = inside
-        self._prefix += f"{inside}\n".encode("latin-1")
+        self._prefix = self._named()
         self.conversation = None
         self.phase = Phase.HEAD
         self._go_on()
