@@ -159,8 +159,11 @@ async def test_a_101_is_sent_as_it_is() -> None:
 
 async def test_interim() -> None:
     sends, transport = sender()
-    sends.interim(resp(103, "Link: </x>"))
+    sends.interim(resp(103, "Link: </x>", "Connection: x", "X: y", "Transfer-Encoding: chunked"))
     assert bytes(transport.written) == b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+    sends.pause()
+    sends.interim(resp(103))
+    assert not transport.written.endswith(b"Hints\r\n\r\n"), "of these there may be many"
 
 
 class TestBodiesThatLie:
