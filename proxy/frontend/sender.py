@@ -161,9 +161,10 @@ class Sender:
         done = 0
         while piece := await flow.reader.read():
             done += len(piece)
-            if flow.length is not None and done > flow.length:
-                self.cut_shows = False
-                break
+            if flow.length is not None and done >= flow.length:
+                self.cut_shows = False  # it is what the head says: what is wrong now, a reset tells
+                if done > flow.length:
+                    break
             self.write(chunk(piece) if chunked else piece)
             if self.paused or self.gone:
                 await self.drain()
