@@ -85,11 +85,11 @@ class ConnectTask:
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self) -> None:
-        """Grant it at once if there is an idle connection to the origin; else dial first."""
-        if self._door.fetcher.has_idle(self._origin):
-            self._grant()
-        else:
-            self._task = spawn(self._reach(), "connect")
+        """Grant it if there is an idle connection to the origin; else dial first.
+
+        In a task in either case: what comes inside may be another CONNECT, and so on.
+        """
+        self._task = spawn(self._reach(), "connect")
 
     def cancel(self) -> None:
         """The client is gone."""
@@ -111,6 +111,8 @@ class ConnectTask:
 
     async def _dial(self) -> Own | None:
         """Why it is refused; None: it is not."""
+        if self._door.fetcher.has_idle(self._origin):
+            return None
         try:
             self._dialled = await self._door.fetcher.dial(self._origin)
         except UpstreamError as error:

@@ -14,6 +14,7 @@ from proxy.access.addresses import is_local
 from proxy.exchange import errors
 from proxy.exchange.echo import is_remembered
 from proxy.exchange.record import ExchangeRecord, What, of_hit
+from proxy.frontend import leaving
 from proxy.frontend.awaited import Awaited
 from proxy.frontend.connect import ConnectTask
 from proxy.frontend.conversation import Conversation
@@ -83,7 +84,7 @@ class Connection(asyncio.Protocol):
         else:
             self.client = str(peer[0])
             self._local = is_local(self.client)
-            self._prefix = b"" if self._local else _ELSEWHERE
+            self._prefix = self._named()
             self._denied = door.denied(self.client)
         door.connections.add(self)
         door.enter(self.client)
@@ -117,6 +118,7 @@ class Connection(asyncio.Protocol):
         if self.phase is Phase.SNIFF and self._buffer:
             self._sniffed()  # nothing more will tell what it is
         if self.phase is Phase.BUSY or self.phase is Phase.GONE:
+            leaving.probe(self.transport)
             return True
         return self.phase is Phase.HEAD and self.sender.paused
 
@@ -129,8 +131,7 @@ class Connection(asyncio.Protocol):
             elif waited > limits.write_timeout:
                 self.abort()
         elif self.phase is Phase.BUSY:
-            if self._body is not None and self._body.starving and waited > limits.body_timeout:
-                self._body.overdue()
+            self._sweep_busy(waited)
         elif self.phase is Phase.LINGER:
             if waited > LINGER:
                 self.abort()
@@ -139,6 +140,13 @@ class Connection(asyncio.Protocol):
                 self.refuse(self._denied or LATE)
             else:
                 self.transport.close()
+
+    def _sweep_busy(self, waited: float) -> None:
+        body, timeout = self._body, self._door.options.limits.body_timeout
+        if self.half_closed and leaving.has_left(self.transport):
+            self.abort()
+        elif body is not None and body.starving and waited > timeout:
+            body.overdue()
 
     def _patience(self) -> float:
         """Seconds that the client has to say what it wants."""
@@ -233,8 +241,15 @@ class Connection(asyncio.Protocol):
     def _log_in(self, origin: Origin) -> None:
         if self.logins is None:
             self.logins = Logins()
-            self._prefix = b"\0" + self._prefix  # no head begins so either: nothing is found
+            self._prefix = self._named()
         self.logins.begin(origin)
+
+    def _named(self) -> bytes:
+        """What else the answer to a head depends on, in octets with which no head begins."""
+        start = b"" if self._local else _ELSEWHERE
+        if self.logins is not None:
+            start = b"\0" + start  # nothing is found
+        return start if self.inside is None else start + f"{self.inside}\n".encode("latin-1")
 
     # Answers without a task.
 
@@ -388,7 +403,7 @@ class Connection(asyncio.Protocol):
     def speak_http(self, inside: Origin) -> None:
         """Inside the CONNECT is plain HTTP: serve it like any other."""
         self.inside = inside
-        self._prefix += f"{inside}\n".encode("latin-1")
+        self._prefix = self._named()
         self.conversation = None
         self.phase = Phase.HEAD
         self._go_on()

@@ -16,6 +16,7 @@ from proxy.exchange.answer import Answer, FileSpan, Flow, Inline, Tunnel
 from proxy.exchange.hot import JOINED
 from proxy.frontend.sendfile import send_file
 from proxy.semantics.fields import NO_FIELDS
+from proxy.semantics.forwarding import interim_fields
 from proxy.store.base import BodyLost
 from proxy.wire.bodies import chunk, last_chunk
 from proxy.wire.heads import render_response
@@ -96,8 +97,10 @@ class Sender:
         return len(head) + len(body)
 
     def interim(self, head: ResponseHead) -> None:
-        """Pass on a 1xx."""
-        self.write(render_response(head.status, head.reason, head.fields))
+        """Pass on a 1xx, unless the client takes nothing: what tells of a wait is not kept."""
+        if not self.paused:
+            fields = interim_fields(head.fields)
+            self.write(render_response(head.status, head.reason, fields))
 
     def send_own(self, request: RequestHead, answer: Answer, keep: bool) -> None:
         """An answer of our own, at once."""
@@ -158,9 +161,10 @@ class Sender:
         done = 0
         while piece := await flow.reader.read():
             done += len(piece)
-            if flow.length is not None and done > flow.length:
-                self.cut_shows = False
-                break
+            if flow.length is not None and done >= flow.length:
+                self.cut_shows = False  # it is what the head says: what is wrong now, a reset tells
+                if done > flow.length:
+                    break
             self.write(chunk(piece) if chunked else piece)
             if self.paused or self.gone:
                 await self.drain()

@@ -214,9 +214,10 @@ def _directives(lines: Iterable[str]) -> Iterator[Directive]:
 
 
 def _malformed(member: str) -> Iterator[Directive]:
-    # A quote that is never closed must not swallow a no-store that stands after it.
+    # A quote that is never closed must not swallow a no-store that stands after it, nor a control
+    # octet one that it stands before.
     for piece in member.split(","):
-        if match := _NAME.match(piece.strip(" \t")):
+        if match := _NAME.search(piece):
             yield match[0].lower(), ""
 
 

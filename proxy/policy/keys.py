@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from proxy.policy.reasons import Reason
-from proxy.semantics.grammar import list_members
+from proxy.semantics.grammar import is_token, list_members
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -76,12 +76,13 @@ def left_out(uri: TargetURI, rule: Rule | None) -> tuple[str, ...]:
 def varying(fields: Fields) -> list[str]:
     """By which request fields a response is selected: the members of its Vary, in lower case.
 
-    And Origin, where Access-Control-Allow-Origin is not for all of them: many an origin forgets
-    to say that it answers each in its own way. ``null`` stands for opaque ones.
+    What is no name may stand for any: "*". And Origin, where Access-Control-Allow-Origin is not
+    for all of them: many an origin forgets to say that it answers each in its own way. ``null``
+    stands for opaque ones.
     """
     members = []
     if "vary" in fields:
-        members = [member.lower() for member in fields.members("vary")]
+        members = [m.lower() if is_token(m) else "*" for m in fields.members("vary")]
     if fields.get("access-control-allow-origin") not in {None, "*"}:
         members.append("origin")
     return members

@@ -195,7 +195,7 @@ def _bars_sharing(
     fields: Fields, directives: ResponseDirectives, options: Options
 ) -> Reason | None:
     """What §3 leaves open and a shared cache had better not do."""
-    if "vary" in fields and "*" in fields.members("vary"):
+    if "vary" in fields and "*" in keys.varying(fields):
         return Reason.NOT_STORED_VARY
     if not COOKIES.isdisjoint(fields.names()):
         cookies = COOKIES.intersection(fields.names()) - directives.withheld

@@ -116,6 +116,11 @@ def response_fields(fields: Fields, via: str, minor: int, *, keep_length: bool =
     return Fields(lines)
 
 
+def interim_fields(fields: Fields) -> Fields:
+    """The fields of an interim response as they go to the client (§15.2)."""
+    return Fields(_end_to_end(fields, _NOT_IN_RESPONSES))
+
+
 def trailer_fields(trailers: Fields, head: Fields) -> Fields:
     """The trailers of a response with that ``head`` as they go to a client (§6.5.1)."""
     lines = _end_to_end(trailers, _NOT_IN_TRAILERS | nominated(head))

@@ -20,8 +20,10 @@ _CHUNK_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*+%b)?\r\n" % _EXT
 _PADDED_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*+(?:%b)?\r\n" % _EXTENSIONS)
 _CHUNK_LINE_START: Final = re.compile(rb"[0-9A-Fa-f]{1,16}(?:[ \t]*+(?:%b)?)?\r?\Z" % _EXTENSIONS)
 _MAX_CHUNK_LINE: Final = 4096
-# Extensions are overhead without meaning here: bounded over the whole body too.
+# Extensions and padding are overhead without meaning here: what there is more of than of content,
+# and than a few octets for each chunk, is bounded over the whole body too.
 _MAX_EXTENSIONS: Final = 65536
+_FEW: Final = 16
 
 
 class BodyDecoder:
@@ -147,10 +149,11 @@ class _Chunks:
             if unfinished is None or len(buffer) - at >= _MAX_CHUNK_LINE:
                 raise BadMessage(400, "a chunk does not begin with its size in hexadecimal")
             return at
-        self._extensions += match.end() - match.end(1) - 2
+        self._left = int(match[1], 16)
+        more = match.end() - match.end(1) - 2 - _FEW - self._left
+        self._extensions = max(0, self._extensions + more)
         if self._extensions > _MAX_EXTENSIONS:
             raise BadMessage(400, "there are too many chunk extensions")
-        self._left = int(match[1], 16)
         self._part = _CONTENT if self._left else _TRAILERS
         return match.end()
 

@@ -53,6 +53,25 @@ class Listener:
             return await self.heard.get()
 
 
+async def test_connect_inside_connect_and_so_on(
+    house: House, origin: Origin, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However many come at once: neither the stack nor what is kept for the connection grows."""
+    origin.serve("/a", reply(200, FRESH, body=b"hello"))
+    lines, times = (f"Host: {origin.authority}",), 1000
+    wire = await house.tunnel(origin.authority)
+    assert await inside(wire, origin.authority) == (b"hello", False)
+    again = request("CONNECT", origin.authority, lines) + request("GET", "/a", lines)
+    sending = asyncio.create_task(wire.send(times * again))
+    for _ in range(times):
+        assert (await wire.head()).status == 200
+        assert (await wire.response()).hit
+    await sending
+    assert not caplog.records
+    known = house.running.door.hearing._known
+    assert max(map(len, known)) < 2 * len(again)
+
+
 class TestOneConnection:
     """What was dialled is not dialled twice."""
 

@@ -1,10 +1,16 @@
 """Client connections: persistent, pipelined, HTTP/1.0; and the pool behind them."""
 
+import asyncio
+import socket
+
 import pytest
 
+from proxy.frontend import leaving
+from tests.conftest import StartHouse
 from tests.support.house import House
 from tests.support.origin import CLOSE, Gate, Origin, chunked, head, reply
-from tests.support.wire import Cut, Incoming, request
+from tests.support.rawpeer import Peer
+from tests.support.wire import DEADLINE, Cut, Incoming, request
 
 FRESH = "Cache-Control: max-age=60"
 
@@ -162,6 +168,41 @@ async def test_a_client_that_half_closes_is_answered(house: House, origin: Origi
     await gate.reached()
     gate.open()
     assert (await Incoming(wire).rest()) == b"hello"
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_LINGER2"), reason="its system forgets in its own time")
+async def test_a_client_that_has_left_is_told_from_one_that_has_closed_its_side(
+    start_house: StartHouse, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However patient we are: what a client does not wait for any more takes nothing of its share.
+
+    The system of the one that has left forgets its connection after a second, here.
+    """
+    monkeypatch.setattr(leaving, "PROBE", 1)
+    gate = Gate()
+    origin.serve("/stays", gate, reply(200, body=b"hello"))
+    house = await start_house({"server": {"max_connections_per_client": 2}}, (origin.port,))
+
+    asked = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        asked.set()
+        await reader.read()
+
+    stays, leaves = await house.wire(), await house.wire()
+    await stays.send(request("GET", origin.url("/stays")))
+    await stays.half_close()
+    await gate.reached()
+    async with Peer(silent) as peer:
+        await leaves.send(request("GET", f"http://127.0.0.1:{peer.port}/a"))
+        sock = leaves.writer.get_extra_info("socket")
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_LINGER2, 1)
+        async with asyncio.timeout(DEADLINE):
+            await asked.wait()
+            await leaves.close()
+            await peer.ended.get()
+    gate.open()
+    assert (await Incoming(stays).rest()) == b"hello"
 
 
 async def test_heads_of_both_versions_on_one_wire(house: House, origin: Origin) -> None:

@@ -44,8 +44,12 @@ class FakeSocket:
     def __init__(self) -> None:
         self.lingers: bytes | None = None
 
-    def setsockopt(self, level: int, option: int, value: bytes) -> None:
-        self.lingers = value
+    def setsockopt(self, level: int, option: int, value: bytes | int) -> None:
+        if isinstance(value, bytes):
+            self.lingers = value
+
+    def getsockopt(self, level: int, option: int) -> int:
+        return 0
 
 
 class FakeTransport(asyncio.Transport):

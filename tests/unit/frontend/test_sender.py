@@ -159,8 +159,11 @@ async def test_a_101_is_sent_as_it_is() -> None:
 
 async def test_interim() -> None:
     sends, transport = sender()
-    sends.interim(resp(103, "Link: </x>"))
+    sends.interim(resp(103, "Link: </x>", "Connection: x", "X: y", "Transfer-Encoding: chunked"))
     assert bytes(transport.written) == b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+    sends.pause()
+    sends.interim(resp(103))
+    assert not transport.written.endswith(b"Hints\r\n\r\n"), "of these there may be many"
 
 
 class TestBodiesThatLie:
@@ -188,6 +191,25 @@ class TestBodiesThatLie:
         with pytest.raises(Lost):
             await sends.send(req("GET http://a.example/"), outcome(body).answer, True)
         assert transport.written.endswith(b"2\r\nhe\r\n"), "no last chunk"
+
+    @pytest.mark.parametrize(
+        ("length", "minor", "shows"),
+        [
+            param(6, 1, True, id="before its length"),
+            param(5, 1, False, id="after its length"),
+            param(None, 1, True, id="chunked"),
+            param(6, 0, True, id="HTTP/1.0, before its length"),
+            param(None, 0, False, id="HTTP/1.0, until the end"),
+        ],
+    )
+    async def test_whether_a_cut_shows(self, length: int | None, minor: int, shows: bool) -> None:
+        """Only what the client would take for whole needs a reset."""
+        sends, _ = sender()
+        body = flow(b"hello", Lost(502, "http_response_incomplete", "cut"), length=length)
+        request = req("GET http://a.example/", minor=minor)
+        with pytest.raises(Lost):
+            await sends.send(request, outcome(body).answer, True)
+        assert sends.cut_shows is shows
 
 
 class TestPace:

@@ -119,6 +119,8 @@ def test_all_response_directives() -> None:
         param("no-store;x", id="with junk behind it"),
         param(", ,no-store", id="empty members"),
         param('x="y, no-store', id="behind a quote that is never closed"),
+        param("\x01no-store", id="with a control octet before it"),
+        param("max-age=60,\x0b no-store\x1f", id="with some around it"),
     ],
 )
 def test_no_store_counts_in_any_form(value: str) -> None:

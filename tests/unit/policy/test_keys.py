@@ -88,6 +88,7 @@ def test_selecting(vary: list[str], lines: list[str], selecting: keys.Selecting 
         param(["Access-Control-Allow-Origin: http://a.test", "Vary: A, Origin"], ["a", "origin"],
               id="said anyway"),
         param(["Vary: *", "Access-Control-Allow-Origin: x"], ["*", "origin"], id="*"),
+        param(["Vary: a, Cookie\x01"], ["*", "a"], id="what is no name"),
     ],
 )  # fmt: skip
 def test_what_selects_a_response(lines: list[str], members: list[str]) -> None:

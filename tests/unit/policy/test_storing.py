@@ -112,6 +112,7 @@ def test_statuses(status: int, control: str, why: Reason | None) -> None:
         param([], resp(200, FRESH, "Vary: *"), Reason.NOT_STORED_VARY, id="4.1 *"),
         param([], resp(200, FRESH, "Vary: Foo, *"), Reason.NOT_STORED_VARY, id="4.1 * and more"),
         param([], resp(200, FRESH, "Vary:", "Vary: *"), Reason.NOT_STORED_VARY, id="4.1 lines"),
+        param([], resp(200, FRESH, "Vary: \x0b*"), Reason.NOT_STORED_VARY, id="4.1 no name"),
         param([], resp(200, FRESH, "Vary: Foo"), None, id="4.1 Vary"),
         param([], resp(200, FRESH, "Content-Type: text/Event-Stream; charset=utf-8"),
               Reason.NOT_STORED_EVENT_STREAM, id="event stream"),

@@ -4,6 +4,7 @@ import pytest
 
 from proxy.semantics.forwarding import (
     accepts_trailers,
+    interim_fields,
     max_forwards,
     nominated,
     passed_through,
@@ -88,6 +89,13 @@ def test_never_in_trailers(line: str) -> None:
     head = fields("Connection: x-hop", "Transfer-Encoding: chunked")
     kept = ["Server-Timing: x", "ETag: y", "Content-Digest: z", "X-Own: a", "grpc-status: 0"]
     assert trailer_fields(fields(*kept[:2], line, *kept[2:]), head) == fields(*kept)
+
+
+@pytest.mark.parametrize("line", [*CONNECTION_SPECIFIC, "X-Hop: 1"])
+def test_not_in_interim_responses(line: str) -> None:
+    """§15.2: they are forwarded as any response is."""
+    head = fields("Connection: x-hop", "Link: </a>", line, "X-Own: a")
+    assert interim_fields(head) == fields("Link: </a>", "X-Own: a")
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,15 @@ param = pytest.param
         param(["Authorization: Nego2 YIIFzwYG"], True, False, id="Nego2"),
         param(["Authorization: Kerberos YIIFzwYG"], True, False, id="Kerberos"),
         param(["Authorization: Negotiate"], True, False, id="no token"),
+        param(["Authorization: Negotiate\tYIIFzwYG"], True, False, id="a tab"),
+        param(["Authorization: NTLM\tTlRMTVNTUAADAAAA"], True, True, id="a tab, second"),
+        param(["Authorization: Basic eA==, Negotiate YIIFzwYG"], True, False, id="after another"),
+        param(
+            ["Authorization: Basic eA==", "Authorization: Negotiate YIIFzwYG"],
+            True,
+            False,
+            id="on a line",
+        ),
         param(["Proxy-Authorization: NTLM TlRMTVNTUAABAAAA"], False, False, id="for a proxy"),
     ],
 )

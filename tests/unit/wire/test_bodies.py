@@ -162,6 +162,15 @@ def test_extensions_are_bounded_over_the_body() -> None:
         decoder.feed(flood * 17)
 
 
+@pytest.mark.parametrize("line", [b"1       \r\n", b"1;a=b\r\n", b"80;" + b"a" * 64 + b"\r\n"])
+def test_a_long_body_may_have_as_much_beside_it(line: bytes) -> None:
+    """An origin that pads each size, or signs each chunk, does so for as long as it speaks."""
+    decoder = BodyDecoder(CHUNKED, LIMITS, origin=True)
+    octets = b"x" * int(line.partition(b";")[0], 16)
+    for _ in range(20_000):
+        assert decoder.feed(line + octets + b"\r\n") == octets
+
+
 def test_trailers() -> None:
     decoder = BodyDecoder(CHUNKED, LIMITS)
     decoder.feed(b"0\r\nA: b\r\nC:  d \r\n\r\n")
