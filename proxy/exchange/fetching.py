@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from dataclasses import replace
@@ -56,6 +57,7 @@ log = logging.getLogger("forecache")
 
 # What the origin answers to these may be for this request alone.
 _OWN_VIEW: Final = frozenset({"range", "if-none-match", "if-modified-since"})
+PATIENCE: Final = 5.0  # seconds for the head that another waits for: it may never come to him
 _PAST_US: Final = 600.0  # seconds for which a 304 that went past us is remembered
 _FAILING: Final = frozenset({500, 502, 503, 504})  # RFC 5861 §4
 
@@ -180,7 +182,11 @@ class Fetching:
                 self._flights.over(errand.flight, Left())
 
     async def _follow(self, errand: Errand, role: Follow) -> Outcome | None:
-        outcome = await role.flight.landed()
+        try:
+            async with asyncio.timeout(PATIENCE):
+                outcome = await role.flight.landed()
+        except TimeoutError:
+            return await self.fetch(errand)
         match outcome:
             case Left():
                 return None

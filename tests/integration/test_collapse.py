@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from proxy.exchange import fetching
 from tests.support.house import House
 from tests.support.origin import AWAIT_CLOSE, CLOSE, Gate, Origin, head, reply
 from tests.support.wire import DEADLINE, Cut
@@ -37,6 +38,21 @@ async def test_followers_wait_for_the_head_and_say_collapsed(house: House, origi
     assert await follower.rest() == b"hello"
     assert "collapsed" in ((await follower.head()).get("cache-status") or "")
     assert len(origin.requests) == 1
+
+
+async def test_who_has_waited_long_for_the_head_asks_by_itself(
+    house: House, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The request that is ahead may hang, or be a long poll."""
+    monkeypatch.setattr(fetching, "PATIENCE", 0.05)
+    gate = Gate()
+    origin.serve("/a", gate, reply(200, FRESH, body=b"late"))
+    origin.serve("/a", reply(200, FRESH, body=b"own"))
+    leader = await house.open(origin.url("/a"))
+    await gate.reached()
+    assert (await house.get(origin.url("/a"))).body == b"own"
+    gate.open()
+    assert await leader.rest() == b"late"
 
 
 async def test_a_failure_lets_all_who_waited_go_at_once(house: House, origin: Origin) -> None:
