@@ -28,14 +28,11 @@ class Bound:
 
     def take(self, route: Route) -> Connection | None:
         """The idle connection, if it is still there, and goes that way."""
-        connection = self._idle
-        if connection is None or connection.route != route:
-            return None
-        self._idle = None
-        if not connection.usable():
-            connection.abort()
-            return None
-        return connection
+        connection, self._idle = self._idle, None
+        if connection is None or (connection.route == route and connection.usable()):
+            return connection
+        connection.abort()  # there is one at a time
+        return None
 
     def adopt(self, connection: Connection) -> None:
         """It is nobody else's from now on; who had it may open another in its place."""

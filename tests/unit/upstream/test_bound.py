@@ -78,10 +78,18 @@ async def test_it_comes_back_to_its_client_alone(rig: Rig) -> None:
     rig.bound.adopt(mine)
     rig.bound.released(mine)
     assert rig.pool.take(A) is None
-    assert rig.bound.take(Relayed(Parent("proxy.example", 3128))) is None
     assert rig.bound.take(A) is mine
     assert rig.bound.take(A) is None
     assert rig.bound.used
+
+
+async def test_one_that_goes_another_way_makes_room(rig: Rig) -> None:
+    mine = await rig.pooled()
+    rig.bound.adopt(mine)
+    rig.bound.released(mine)
+    assert rig.bound.take(Relayed(Parent("proxy.example", 3128))) is None
+    assert mine.closed
+    assert rig.bound.take(A) is None
 
 
 async def test_one_that_has_ended_is_not_taken(rig: Rig) -> None:
