@@ -275,10 +275,18 @@ class Fetching:
                 self._flights.over(errand.flight, Erred(error) if shared else Failing(0))
             return await self._stale(errand) or self.arriving.failed(error, errand)
         try:
-            return await self._answered(errand, asked)
-        except BaseException:
-            asked.response.close()  # cancelled: nobody will read it
-            raise
+            try:
+                outcome = await self._answered(errand, asked)
+            except BaseException:
+                asked.response.close()  # cancelled: nobody will read it
+                raise
+            # From here on it is the body's, which others may be reading.
+            return None if outcome is None else await begun(outcome)
+        except BadResponse:
+            if errand.as_asked or not asked.negotiated:
+                raise
+            errand.as_asked, errand.flight = True, None
+            return await self.fetch(errand)
 
     async def _answered(self, errand: Errand, asked: Asked) -> Outcome | None:
         status = asked.head.status
@@ -298,13 +306,7 @@ class Fetching:
                 if errand.flight is not None:
                     self._flights.over(errand.flight, Failing(status))
                 return stale._replace(asked=asked.elapsed)
-        try:
-            return await begun(await self.arriving.final(errand, asked))
-        except BadResponse:
-            if errand.as_asked or not asked.negotiated:
-                raise
-            errand.as_asked, errand.flight = True, None
-            return await self.fetch(errand)
+        return await self.arriving.final(errand, asked)
 
     async def _validated(self, errand: Errand, asked: Asked) -> Outcome | None:
         """A 304 to our own preconditions (RFC 9111 §4.3.4)."""

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from proxy.exchange import fetching
+from tests.conftest import StartHouse
 from tests.support.house import House
 from tests.support.origin import AWAIT_CLOSE, CLOSE, Gate, Origin, head, reply
 from tests.support.wire import DEADLINE, Cut
@@ -106,6 +107,24 @@ async def test_the_fill_goes_on_when_its_first_client_leaves(house: House, origi
     assert await follower.rest() == b"two"
     assert (await house.get(origin.url("/a"))).body == b"onetwo"
     assert len(origin.requests) == 1
+
+
+async def test_the_fill_goes_on_when_its_first_client_leaves_without_a_head(
+    start_house: StartHouse, origin: Origin
+) -> None:
+    # It waits for octets to encode; who takes them as they are has the head at once.
+    house, gate, text = await start_house({"coding": {"encode": "always"}}), Gate(), b"text" * 9999
+    said = (FRESH, "Content-Type: text/plain", f"Content-Length: {len(text)}")
+    origin.serve("/a", head(200, *said), gate, text)
+    leader = await house.open(origin.url("/a"), "Accept-Encoding: gzip")
+    await gate.reached()
+    follower = await house.open(origin.url("/a"), "Accept-Encoding: identity")
+    await follower.head()
+    await leader.wire.reset()
+    await house.get(origin.url("/b"))
+    gate.open()
+    assert await follower.rest() == text
+    assert origin.count("/a") == 1
 
 
 async def test_a_cacheable_fill_goes_on_when_all_have_left(house: House, origin: Origin) -> None:
