@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 _NOT_IN_304: Final = frozenset(
     {"content-length", "content-type", "content-encoding", "content-language", "content-range"}
 )
-_LENGTH: Final = frozenset({"content-length"})
 _FRAMED: Final = frozenset({"content-length", "content-range"})
 _PART: Final = frozenset({"content-length", "content-range", "content-type"})
 
@@ -83,7 +82,7 @@ def _whole(request: Request, status: int, fields: Fields, length: int | None) ->
         # RFC 9110 §8.6: no Content-Length in a 204.
         return Shape(status, fields.without(_FRAMED).lines, (), None)
     pieces = () if request.method == "HEAD" or length == 0 else (Slice(0, length or -1),)
-    return Shape(status, fields.without(_LENGTH).lines, pieces, length)
+    return Shape(status, fields.without(_FRAMED).lines, pieces, length)
 
 
 def _single(fields: Fields, start: int, last: int, complete: int, first: int) -> Shape:

@@ -462,3 +462,16 @@ async def test_a_body_of_nothing_is_whole(house: House, origin: Origin) -> None:
     for accept in ACCEPTS:
         answer = await house.get(origin.url("/a"), *asking(accept))
         assert (answer.status, answer.body) == (200, b"")
+
+
+async def test_all_of_it_by_a_range_is_no_part_once_it_is_encoded(
+    start_house: StartHouse, origin: Origin
+) -> None:
+    house, size = await start(start_house, "always"), len(TEXT)
+    said = ("Cache-Control: max-age=600", "Content-Type: text/plain", 'ETag: "1"')
+    origin.serve("/a", reply(206, *said, f"Content-Range: bytes 0-{size - 1}/{size}", body=TEXT))
+    for _ in range(2):
+        got = await house.get(origin.url("/a"), "Accept-Encoding: gzip", "Range: bytes=0-")
+        assert (got.status, got.get("content-range")) == (200, None)
+        assert gzip.decompress(got.body) == TEXT
+    assert len(origin.requests) == 1
