@@ -23,7 +23,8 @@ _NOT_IN_304: Final = frozenset(
     {"content-length", "content-type", "content-encoding", "content-language", "content-range"}
 )
 _FRAMED: Final = frozenset({"content-length", "content-range"})
-_PART: Final = frozenset({"content-length", "content-range", "content-type"})
+_CUT: Final = _FRAMED | ranges.OF_CONTENT
+_PART: Final = _CUT | {"content-type"}
 
 
 class Slice(Struct, frozen=True, gc=False):
@@ -86,9 +87,11 @@ def _whole(request: Request, status: int, fields: Fields, length: int | None) ->
 
 
 def _single(fields: Fields, start: int, last: int, complete: int, first: int) -> Shape:
-    line = ("Content-Range", f"bytes {start}-{last}/{complete}")
-    size = last - start + 1
-    return Shape(206, (*fields.without(_FRAMED).lines, line), (Slice(start - first, size),), size)
+    said, size = f"bytes {start}-{last}/{complete}", last - start + 1
+    # Of all of it, or of what came as this very part, what they say is true.
+    changed = _FRAMED if size == complete or fields.get("content-range") == said else _CUT
+    lines = (*fields.without(changed).lines, ("Content-Range", said))
+    return Shape(206, lines, (Slice(start - first, size),), size)
 
 
 def _multiple(

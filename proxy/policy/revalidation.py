@@ -20,6 +20,7 @@ from proxy.policy.storing import (
 from proxy.semantics.dates import parse_date
 from proxy.semantics.fields import NO_FIELDS, Fields
 from proxy.semantics.messages import PHRASES, ResponseHead
+from proxy.semantics.ranges import OF_CONTENT
 from proxy.semantics.validators import entity_tag, is_strong_last_modified
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ MOST_TAGS: Final = 16  # in If-None-Match: no origin should refuse our fields as
 
 # §3.2: what describes the bytes that are held, or the message that brought the update.
 _NOT_UPDATED: Final = frozenset(
-    {"content-encoding", "content-length", "content-range", "transfer-encoding"}
+    {"content-encoding", "content-length", "content-range", "transfer-encoding"} | OF_CONTENT
 )
 _NOT_UPDATED_OR_COOKIES: Final = _NOT_UPDATED | COOKIES
 _DATE: Final = frozenset({"date"})

@@ -15,7 +15,7 @@ from proxy.policy.standing import standing
 from proxy.policy.stored import Part, StoredResponse
 from proxy.semantics.dates import format_date, parse_date
 from proxy.semantics.messages import PHRASES, ResponseHead
-from proxy.semantics.ranges import parse_content_range
+from proxy.semantics.ranges import OF_CONTENT, parse_content_range
 from proxy.semantics.validators import entity_tag, strong_validator
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ _NOT_FOR_OTHERS: Final = frozenset(
 # §5.2.2.3: what there is to know about caching these is done here. 206 is kept as a ``part``.
 _UNDERSTOOD: Final = frozenset(status for status in PHRASES if status >= 200) - _NOT_FOR_OTHERS
 COOKIES: Final = frozenset({"set-cookie", "set-cookie2"})
+_RANGE: Final = frozenset({"content-range"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,8 @@ def _kept_head(
     """The head that is stored: that very one if nothing about it changes."""
     fields = _kept(head.fields, directives, response_time)
     if head.status == 206:
-        return ResponseHead(200, PHRASES[200], fields.without({"content-range"}), head.minor)
+        gone = _RANGE if _part(fields) is None else _RANGE | OF_CONTENT
+        return ResponseHead(200, PHRASES[200], fields.without(gone), head.minor)
     if fields is head.fields:
         return head
     return ResponseHead(head.status, head.reason, fields, head.minor)

@@ -24,6 +24,12 @@ MOST_RANGES: Final = 16
 MOST_OVERLAPS: Final = 2
 MOST_UNORDERED: Final = 4
 
+# Of the content of one message (RFC 9530 §2), which is another one for each range; clients check.
+OF_CONTENT: Final = frozenset(
+    {"content-digest", "content-md5", "x-ms-content-crc64"}
+    | {f"x-amz-checksum-{name}" for name in ("crc32", "crc32c", "crc64nvme", "sha1", "sha256")}
+)
+
 # No representation has more than 18 digits, but a client may ask beyond the end; int() stays cheap.
 _RANGES: Final = re.compile(r"bytes=(.*)", re.IGNORECASE | re.ASCII)
 _INT_RANGE: Final = re.compile(r"([0-9]{1,64})-([0-9]{1,64})?")

@@ -152,6 +152,37 @@ async def test_a_206_is_stored_and_completed(house: House, origin: Origin) -> No
     assert len(origin.requests) == 2
 
 
+OF_CONTENT = ["Content-Digest: sha-256=:x:", "Content-MD5: x", "x-amz-checksum-crc32: x"]
+
+
+@pytest.mark.parametrize("field", OF_CONTENT)
+async def test_what_is_said_of_the_whole_is_not_said_of_a_part(
+    house: House, origin: Origin, field: str
+) -> None:
+    # RFC 9530 §2; clients of object stores compare it with what they get.
+    origin.serve("/a", reply(200, FRESH, 'ETag: "1"', "Repr-Digest: x", field, body=BODY))
+    name, kept = field.partition(":")[0], []
+    for asked in ((), ("Range: bytes=0-",), ("Range: bytes=5-9",), ("Range: bytes=5-9,20-29",)):
+        got = await house.get(origin.url("/a"), *asked)
+        assert got.get("repr-digest") == "x"
+        kept.append(got.get(name) is not None)
+    assert kept == [True, True, False, False]
+
+
+@pytest.mark.parametrize("field", OF_CONTENT)
+async def test_what_is_said_of_a_part_is_not_said_of_another(
+    house: House, origin: Origin, field: str
+) -> None:
+    first, rest = (f"Content-Range: bytes {span}/10" for span in ("0-4", "5-9"))
+    origin.serve("/a", reply(206, FRESH, 'ETag: "1"', field, first, body=b"01234"))
+    origin.serve("/a", reply(206, FRESH, 'ETag: "1"', field, rest, body=b"56789"))
+    said = []
+    for asked in (("Range: bytes=0-4",), ("Range: bytes=1-2",), (), ()):
+        said += (await house.get(origin.url("/a"), *asked)).all(field.partition(":")[0])
+    assert len(said) == 1
+    assert len(origin.requests) == 2
+
+
 async def test_two_versions_are_never_joined(house: House, origin: Origin) -> None:
     # RFC 9111 §3.4: only parts with the same strong validator are combined.
     part = "Content-Range: bytes 0-4/10"
