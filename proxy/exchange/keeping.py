@@ -42,7 +42,7 @@ class Ended(StrEnum):
     """What came of storing something."""
 
     STORED = "stored"
-    REMOVED = "removed"  # while it was on its way
+    REMOVED = "removed"  # while it was on its way, or replaced by a newer one
     TOO_LARGE = "too-large"
     UNDECODABLE = "undecodable"  # it is not what its Content-Encoding says
     FAILED = "failed"
@@ -166,7 +166,9 @@ class Keeping:
     async def _finish(self, key: str, fill: Fill, since: int, flight: Flight | None) -> None:
         """Commit what is whole and may be stored; either way nobody joins any more."""
         try:
-            if fill.storing and fill.state is FillState.WHOLE:
+            if fill.storing and await self._is_outdated(key, fill):
+                self.ended[Ended.REMOVED] += 1
+            elif fill.storing and fill.state is FillState.WHOLE:
                 await fill.store_as(key, since)
                 self._flights.cacheable(key)
                 removed = self._store.removals(key) != since
@@ -181,6 +183,19 @@ class Keeping:
             if self._fills.get(key, (None, 0))[0] is fill:
                 del self._fills[key]
             fill.settle()
+
+    async def _is_outdated(self, key: str, fill: Fill) -> bool:
+        """Whether what was asked for later is stored before it, as no-cache waits for nobody."""
+        latest, mine = self._fills.get(key, (None, 0))[0], fill.stored
+        if fill.state is FillState.BROKEN or latest is fill:
+            return False
+        found = self._store.peek(key) or await self._store.lookup(key)
+        coming = (latest.stored,) if latest is not None and latest is self.arrived(key) else ()
+        return any(
+            (one.selecting, one.part) == (mine.selecting, mine.part)
+            and one.request_time > mine.request_time
+            for one in (*found.variants, *coming)
+        )
 
     def _refused(self, failure: Exception) -> None:
         coded = isinstance(failure, Undecodable)

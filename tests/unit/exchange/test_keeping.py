@@ -26,6 +26,7 @@ from tests.support.stored import stored
 
 if TYPE_CHECKING:
     from proxy.policy.partial import Finish
+    from proxy.policy.stored import StoredResponse
 
 KEY = "http://a.example/x"
 CUT = Lost(502, "connection_terminated", "cut")
@@ -354,3 +355,35 @@ async def test_stored_after_all_ends_the_memory_of_uncacheable() -> None:
     place.begin(answer(b"abc"))
     await ended()
     assert isinstance(place.flights.join(KEY, 0.0, 0), Lead)
+
+
+@pytest.mark.parametrize(
+    ("later", "body"),
+    [
+        pytest.param(
+            replace(STORED, id="new", request_time=STORED.request_time + 1), b"new", id="later"
+        ),
+        pytest.param(
+            replace(STORED, id="new", request_time=STORED.request_time - 1), b"old", id="earlier"
+        ),
+        pytest.param(
+            replace(
+                STORED, id="new", request_time=STORED.request_time + 1, selecting=(("a", "b"),)
+            ),
+            b"old",
+            id="another variant",
+        ),
+    ],
+)
+async def test_what_was_asked_for_later_stays(later: StoredResponse, body: bytes) -> None:
+    place, gate = Place(), Gate()
+    place.begin(answer(gate, b"old"))
+    place.keeping.begin(KEY, later, answer(b"new"), 0, None, None)
+    for _ in range(9):
+        await asyncio.sleep(0)
+    assert place.bodies == [b"new"]
+    gate.open()
+    await ended()
+    assert place.bodies[0] == body
+    assert place.is_over
+    assert place.counted == ({"stored": 1, "removed": 1} if body == b"new" else {"stored": 2})
