@@ -243,7 +243,7 @@ class Fetching:
     ) -> Outcome | None:
         request, now = errand.inbound.request, time.time()
         stored = reuse.shared(request, validated, now, self._options, early=role.early)
-        if stored is None:
+        if stored is None or not can_receive(request, stored):
             return await self.fetch(errand)
         reason, asked = _told(role, errand.wanted, 304)
         return await self._delivery.serve(request, errand.key, stored, now, reason, asked)
@@ -313,9 +313,9 @@ class Fetching:
         asked.response.close()
         wanted, request, now = errand.wanted, errand.inbound.request, time.time()
         validated = self.arriving.validated(errand, asked)
-        if validated is None:
-            # It validates nothing that we have: ask once more, for the whole thing.
-            errand.wanted = wanted._replace(conditional=NO_FIELDS)
+        if validated is None or not can_receive(request, validated.answer):
+            # It validates nothing that this client can have: ask once more, for the whole thing.
+            errand.wanted, errand.as_asked = wanted._replace(conditional=NO_FIELDS), True
             return await self.fetch(errand)
         stored, reason = validated.answer, Reason.REVALIDATED
         if not (validated.news or validated.gone):

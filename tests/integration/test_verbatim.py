@@ -101,6 +101,23 @@ async def test_no_transform_has_a_variant_for_who_refuses_the_coding(
     assert len(origin.requests) == 2
 
 
+async def test_what_a_validation_fixes_is_for_those_who_take_it(
+    house: House, origin: Origin
+) -> None:
+    gate, octets, fixed = Gate(), gzip.compress(SMALL), f"{FRESH}, no-transform"
+    origin.serve("/a", reply(200, "Cache-Control: no-cache", GZIPPED, 'ETag: "1"', body=octets))
+    origin.serve("/a", gate, reply(304, fixed, 'ETag: "1"'))
+    origin.serve("/a", reply(200, fixed, 'ETag: "2"', body=SMALL))
+    await house.get(origin.url("/a"), "Accept-Encoding: gzip")
+    leader = await house.open(origin.url("/a"), "Accept-Encoding: identity")
+    await gate.reached()
+    follower = await house.open(origin.url("/a"), "Accept-Encoding: identity")
+    await house.get(origin.url("/b"))
+    gate.open()
+    for answer in (await leader.whole(), await follower.whole()):
+        assert (answer.body, answer.get("content-encoding")) == (SMALL, None)
+
+
 @pytest.mark.parametrize("text", [SMALL, TEXT], ids=["small", "large"])
 @pytest.mark.parametrize("accept", [(), ("Accept-Encoding: identity",)], ids=["silent", "identity"])
 async def test_what_is_decoded_has_its_length_and_its_ranges(
