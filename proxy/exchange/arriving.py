@@ -135,7 +135,11 @@ class Arriving:
         if errand.by_range and errand.flight is None and self._keeping.latest(errand.key):
             # It would take the place of the whole, or keep the octets twice.
             return storing.DoNotStore(Reason.NOT_STORED_UNDER_WAY)
-        verdict = storing.may_store(request, asked.head, asked.response_time, self._options)
+        now, found = asked.response_time, errand.found.variants
+        error = asked.head.status in reuse.FAILING
+        if error and reuse.outlives_errors(request, found, now, self._options):
+            return storing.DoNotStore(Reason.NOT_STORED_ERROR)
+        verdict = storing.may_store(request, asked.head, now, self._options)
         if asked.head.status != 206 or isinstance(verdict, storing.DoNotStore):
             return verdict
         said = ranges.parse_content_range(asked.head.fields.get("content-range") or "")

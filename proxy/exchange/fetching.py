@@ -59,7 +59,6 @@ log = logging.getLogger("forecache")
 _OWN_VIEW: Final = frozenset({"range", "if-none-match", "if-modified-since"})
 PATIENCE: Final = 5.0  # seconds for the head that another waits for: it may never come to him
 _PAST_US: Final = 600.0  # seconds for which a 304 that went past us is remembered
-_FAILING: Final = frozenset({500, 502, 503, 504})  # RFC 5861 §4
 
 
 class Fetching:
@@ -299,7 +298,7 @@ class Fetching:
             if errand.wanted.conditional is not None:
                 return await self._validated(errand, asked)
             self._passes(errand, asked)
-        if status in _FAILING:
+        if status in reuse.FAILING:
             stale = await self._stale(errand, status)
             if stale is not None:
                 asked.response.close()

@@ -88,6 +88,7 @@ Decision = Serve | ServeAndRevalidate | Revalidate | Complete | Forward | Refuse
 
 
 _MISS: Final = Forward(Reason.MISS)
+FAILING: Final = frozenset({500, 502, 503, 504})  # RFC 5861 §4
 _VALIDATING: Final = frozenset({"if-none-match", "if-modified-since"})
 _UNLIMITED: Final = float("inf")
 
@@ -141,6 +142,20 @@ def never_stale(request: Request, found: Sequence[StoredResponse], options: Opti
     stands = standing(request, options)
     stored = None if stands.passes_by is not None else select(request, found)
     return stored is not None and freshness.terms(stored, options, stands.rule).stale_forbidden
+
+
+def outlives_errors(
+    request: Request, found: Sequence[StoredResponse], now: float, options: Options
+) -> bool:
+    """Whether an error has to leave alone what is stored for this request (RFC 5861 §4).
+
+    Whoever wants nothing old may see the error; it is not to be what others see.
+    """
+    stored = select(request, found)
+    if stored is None or stored.invalid:
+        return False
+    terms = freshness.terms(stored, options, standing(request, options).rule)
+    return not terms.stale_forbidden and now < terms.fresh_until + terms.stale_if_error
 
 
 def _ask_for_variant(request: Request, found: Sequence[StoredResponse]) -> Revalidate | Forward:

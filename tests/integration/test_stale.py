@@ -106,6 +106,21 @@ async def test_who_wants_nothing_old_sees_the_error(
     assert (await house.get(origin.url("/a"))).body == b"old"
 
 
+@pytest.mark.parametrize("line", ["max-age=0", "no-cache"])
+@pytest.mark.parametrize("age", [AGED, "Age: 0"], ids=["stale", "fresh"])
+async def test_the_error_that_one_client_sees_is_not_what_others_see(
+    house: House, origin: Origin, line: str, age: str
+) -> None:
+    origin.serve(
+        "/a", reply(200, "Cache-Control: max-age=60, stale-if-error=600", age, body=b"old")
+    )
+    origin.serve("/a", reply(503, "Cache-Control: max-age=60", body=b"down"))
+    await house.get(origin.url("/a"))
+    answer = await house.get(origin.url("/a"), f"Cache-Control: {line}")
+    assert (answer.status, answer.cache_status["detail"]) == (503, "not-stored-error")
+    assert (await house.get(origin.url("/a"))).body == b"old"
+
+
 async def test_a_stored_error_does_not_stand_in_for_a_newer_one(
     house: House, origin: Origin
 ) -> None:
