@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from proxy.codings.streams import Undecodable
-from proxy.policy.partial import NO_LIMIT, goes_on_to
+from proxy.policy.partial import LONGEST, NO_LIMIT, goes_on_for, goes_on_to
 from proxy.semantics.units import Seconds
 from proxy.store.base import StoreFailed, TooLarge
 from proxy.upstream.base import BadResponse, Lost, UpstreamError
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from proxy.policy.stored import StoredResponse
     from proxy.store.base import Spool, Store
 
-LONGEST: Final = Seconds(600.0)  # for which any fill goes on without a client
 WINDOW: Final = 256 * 1024  # octets kept in memory before they go to the spool
 PIECE: Final = 256 * 1024  # octets that a reader takes at most at a time
 
@@ -96,7 +95,7 @@ class Fill:
         if self._readers or self._stop is None:
             return
         finish = LONGEST if self.for_cache else self._finish
-        patience = finish if isinstance(finish, float) else LONGEST
+        patience = goes_on_for(finish, self.received, self.length)
         self._limit = goes_on_to(finish, self.received, self.length)
         if self._limit <= self.received or not self.storing:
             patience = Seconds(0.0)

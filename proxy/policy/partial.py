@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 Finish = Octets | Seconds  # what may be missing, or how long it may take, when nobody reads it
 
 NO_LIMIT: Final = float("inf")
+LONGEST: Final = Seconds(600.0)  # for which anything goes on arriving that nobody reads
+_SHORTEST: Final = 30.0  # and by size, if it has to be as slow as this:
+_SLOWEST: Final = 64 * 2**10  # octets in a second
 # Octets that a line of 10 Mbit/s brings in a second: asking for them would not be sooner by much.
 AHEAD: Final = 2**20
 
@@ -93,6 +96,14 @@ def goes_on_to(finish: Finish, received: int, length: int | None) -> float:
         return received + finish
     little = max(finish, length // 10) if finish else 0
     return NO_LIMIT if length - received <= little else received
+
+
+def goes_on_for(finish: Finish, received: int, length: int | None) -> Seconds:
+    """How long that may take: who begins many and leaves is not to have them all kept open."""
+    if isinstance(finish, float):
+        return finish
+    little = finish if length is None else length - received
+    return Seconds(min(max(_SHORTEST, little / _SLOWEST), LONGEST))
 
 
 def missing(stored: StoredResponse, part: Part, request: Request) -> Missing | None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from proxy.exchange.fill import LONGEST, PIECE, WINDOW, Fill, FillState
+from proxy.exchange.fill import PIECE, WINDOW, Fill, FillState
+from proxy.policy.partial import LONGEST
 from proxy.semantics.units import Octets, Seconds
 from proxy.store.base import StoreFailed, TooLarge
 from proxy.upstream.base import BadResponse, Lost, UpstreamError
@@ -364,6 +365,16 @@ async def test_by_time_alone() -> None:
     reader.close()
     await turns()
     assert stops.count == 1
+
+
+async def test_what_comes_no_more_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.policy.partial._SHORTEST", 0.0)
+    fill, stopped = fill_of(FakeStore(), 1), asyncio.Event()
+    reader = fill.reader()
+    fill.watch(Octets(MIB), stopped.set)
+    reader.close()
+    async with asyncio.timeout(5.0):
+        await stopped.wait()
 
 
 async def test_what_was_begun_for_the_cache_ends_by_time_alone(

@@ -10,11 +10,12 @@ import pytest
 
 from proxy.codings.options import CodingOptions
 from proxy.exchange import tasks
-from proxy.exchange.fill import LONGEST, WINDOW, Fill, FillState
+from proxy.exchange.fill import WINDOW, Fill, FillState
 from proxy.exchange.flights import Filling, Flights, Lead
 from proxy.exchange.joined import Joined
 from proxy.exchange.keeping import PUMP, Keeping
 from proxy.exchange.transcoding import Workshop
+from proxy.policy.partial import LONGEST
 from proxy.policy.stored import Part
 from proxy.semantics.units import Octets, Seconds
 from proxy.store.base import StoreFailed, TooLarge

@@ -204,3 +204,19 @@ def test_how_far_it_goes_on(
     finish: partial.Finish, received: int, length: int | None, limit: float
 ) -> None:
     assert partial.goes_on_to(finish, received, length) == limit
+
+
+@pytest.mark.parametrize(
+    ("finish", "received", "length", "seconds"),
+    [
+        param(Octets(4 * MIB), 0, 1000, 30.0, id="a small one"),
+        param(Octets(4 * MIB), 96 * MIB, 100 * MIB, 64.0, id="64 KiB a second"),
+        param(Octets(4 * MIB), 5, None, 64.0, id="an unknown length"),
+        param(Octets(0), 2**33, 2**33 + 2**29, 600.0, id="the longest"),
+        param(Seconds(5.0), 0, 100 * MIB, 5.0, id="by time alone"),
+    ],
+)
+def test_how_long_it_goes_on(
+    finish: partial.Finish, received: int, length: int | None, seconds: float
+) -> None:
+    assert partial.goes_on_for(finish, received, length) == seconds
