@@ -77,6 +77,13 @@ class Pair:
         return self.direct.end != "whole" and own and self.proxied.status in (502, 503, 504)
 
     @property
+    def moved(self) -> bool:
+        """The client holds the tag of one form, and is stored meanwhile what is another."""
+        held, tag = value_of("if-none-match", self.proxied.asked), self.proxied.get("etag")
+        other = held is not None and tag is not None and tag not in held and held != "*"
+        return (self.direct.status, self.proxied.status) == (304, 200) and other and _whole(self)
+
+    @property
     def refused(self) -> bool:
         """The origin judges a tag that is not the one which it gave that client directly."""
         was, got = (value_of("if-match", each.asked) for each in (self.direct, self.proxied))
@@ -105,6 +112,9 @@ _HOP_BY_HOP: Final = (
 
 ALLOWED: Final = (
     Allowed("all", lambda p: p.failed, "RFC 9110 15.6.3: what is no answer is one of a gateway's"),
+    Allowed(
+        "all", lambda p: p.moved, "RFC 9110 8.8.3.3: another form is stored than the client has"
+    ),
     Allowed("all", lambda p: p.refused, "RFC 9110 13.1.1: the client holds another form's tag"),
     *(Allowed(name, _always, "RFC 9110 7.6.1: of one connection") for name in _HOP_BY_HOP),
     Allowed("via", _always, "RFC 9110 7.6.3: a proxy names itself"),
@@ -246,6 +256,12 @@ def _parts(pair: Pair) -> list[bytes]:
     wholes = [form.octets if form.coding == coding else form.text or b"" for form in pair.forms]
     first, last, size = (int(number) for number in part.groups())
     return [whole[first : last + 1] for whole in wholes if len(whole) == size]
+
+
+def _whole(pair: Pair) -> bool:
+    """Whether the body is that of a form the origin has; a HEAD is without."""
+    texts = {form.text for form in pair.forms}
+    return pair.ask.method == "HEAD" or pair.proxied.text in texts
 
 
 def _interim(seen: Seen) -> list[tuple[int, list[tuple[str, str]]]]:

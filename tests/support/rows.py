@@ -13,9 +13,11 @@ import pytest
 from tests.support.asking import Ask, Client, Seen, Stage, Way
 from tests.support.differences import Pair, differences
 from tests.support.origin import head
-from tests.support.resources import NOW
+from tests.support.resources import NOW, Resource
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tests.conftest import StartHouse
     from tests.support.house import Config, Door
     from tests.support.origin import Origin
@@ -95,6 +97,16 @@ class Row:
         fields = tuple(line.replace("{folder}", folder) for line in ask.fields)
         return replace(ask, path=folder + ask.path, fields=fields)
 
+    def wholes(self) -> Row:
+        """What these clients would have got of a resource without their ranges and conditions."""
+        kept = ("accept-encoding:", "x-key:")
+        fields = {
+            tuple(line for line in ask.fields if line.lower().startswith(kept)): None
+            for ask in self.asks
+            if isinstance(self.origin, Resource) and ask.method == "GET"
+        }
+        return replace(self, asks=tuple(Ask("wholes", each) for each in fields))
+
     def lines(self) -> list[str]:
         """What is told of it when it fails."""
         about = [
@@ -160,13 +172,14 @@ async def played(row: Row, origin: Origin, door: Door | None) -> list[Seen]:
     return seen
 
 
-def compared(row: Row, direct: list[Seen], proxied: list[Seen]) -> list[str]:
+def compared(
+    row: Row, direct: list[Seen], proxied: list[Seen], wholes: Sequence[Seen] = ()
+) -> list[str]:
     """Each answer that differs: what was asked, both answers, the differences."""
     found = []
+    gets = [seen for ask, seen in zip(row.asks, direct, strict=True) if ask.method == "GET"]
     known = tuple(
-        seen
-        for ask, seen in zip(row.asks, direct, strict=True)
-        if ask.method == "GET" and seen.status not in (206, 304) and seen.end == "whole"
+        seen for seen in (*gets, *wholes) if seen.status not in (206, 304) and seen.end == "whole"
     )
     for number, (ask, one, other) in enumerate(zip(row.asks, direct, proxied, strict=True), 1):
         if lines := differences(Pair(row.placed(ask), one, other, known, row.own)):

@@ -79,12 +79,14 @@ class Sides:
 
     async def _differences(self, row: Row) -> list[str]:
         direct = await played(row, self._direct, None)
+        wholes = await played(row.wholes(), self._direct, None)
         if not row.config:
-            return compared(row, direct, await played(row, self._origin, self._house))
+            proxied = await played(row, self._origin, self._house)
+            return compared(row, direct, proxied, wholes)
         folder = self._folder / str(self._number)
         folder.mkdir()
         house = await House.start(folder, row.config, [self._origin.port])
         try:
-            return compared(row, direct, await played(row, self._origin, house))
+            return compared(row, direct, await played(row, self._origin, house), wholes)
         finally:
             await house.stop()
