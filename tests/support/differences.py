@@ -84,6 +84,13 @@ class Pair:
         return (self.direct.status, self.proxied.status) == (304, 200) and other and _whole(self)
 
     @property
+    def empty(self) -> bool:
+        """A part of octets that another form has; this one has none."""
+        statuses = (self.direct.status, self.proxied.status)
+        none = self.other_form and self.proxied.get("content-length") == "0"
+        return statuses == (206, 200) and none and self.proxied.end == "whole"
+
+    @property
     def refused(self) -> bool:
         """The origin judges a tag that is not the one which it gave that client directly."""
         was, got = (value_of("if-match", each.asked) for each in (self.direct, self.proxied))
@@ -110,11 +117,18 @@ _HOP_BY_HOP: Final = (
     "connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
 )  # fmt: skip
 
+# What an origin says of the whole is not said of a part that the cache has cut.
+_OF_CONTENT: Final = (
+    "content-digest", "content-md5", "x-amz-checksum-crc32", "x-amz-checksum-sha256",
+    "x-amz-checksum-crc64nvme",
+)  # fmt: skip
+
 ALLOWED: Final = (
     Allowed("all", lambda p: p.failed, "RFC 9110 15.6.3: what is no answer is one of a gateway's"),
     Allowed(
         "all", lambda p: p.moved, "RFC 9110 8.8.3.3: another form is stored than the client has"
     ),
+    Allowed("all", lambda p: p.empty, "RFC 9110 14.1.2: what is empty has no parts"),
     Allowed("all", lambda p: p.refused, "RFC 9110 13.1.1: the client holds another form's tag"),
     *(Allowed(name, _always, "RFC 9110 7.6.1: of one connection") for name in _HOP_BY_HOP),
     Allowed("via", _always, "RFC 9110 7.6.3: a proxy names itself"),
@@ -122,6 +136,10 @@ ALLOWED: Final = (
     Allowed("cache-status", _always, "RFC 9211: what the cache did"),
     Allowed("proxy-status", _always, "RFC 9209: what the proxy did"),
     Allowed("proxy-support", _added("proxy-support"), "RFC 4559 6: logins of connections are kept"),
+    *(
+        Allowed(name, lambda p: p.proxied.status == 206, "RFC 9530 2: of the octets of a message")
+        for name in _OF_CONTENT
+    ),
     Allowed("date", _added("date"), "RFC 9110 6.6.1: added by whoever receives it without"),
     Allowed(
         "vary",
