@@ -113,6 +113,10 @@ def _added(name: str) -> Callable[[Pair], bool]:
     return lambda pair: pair.direct.get(name) is None
 
 
+def _left_out_of_a_part(name: str) -> Callable[[Pair], bool]:
+    return lambda pair: pair.proxied.status == 206 and pair.proxied.get(name) is None
+
+
 _HOP_BY_HOP: Final = (
     "connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
 )  # fmt: skip
@@ -137,7 +141,7 @@ ALLOWED: Final = (
     Allowed("proxy-status", _always, "RFC 9209: what the proxy did"),
     Allowed("proxy-support", _added("proxy-support"), "RFC 4559 6: logins of connections are kept"),
     *(
-        Allowed(name, lambda p: p.proxied.status == 206, "RFC 9530 2: of the octets of a message")
+        Allowed(name, _left_out_of_a_part(name), "RFC 9530 2: of the octets of a message")
         for name in _OF_CONTENT
     ),
     Allowed("date", _added("date"), "RFC 9110 6.6.1: added by whoever receives it without"),
