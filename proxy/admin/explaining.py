@@ -175,8 +175,8 @@ def _sent(request: Request, stored: StoredResponse, view: View) -> str:
 
 def _unsuitable(request: Request, stored: StoredResponse) -> str:
     return (
-        f"{_takes(request)}. {_held(stored)}, and these very octets or none (a signature,"
-        " no-transform, or a file that is coded): the origin is asked in the client's words."
+        f"{_takes(request)}. {_held(stored)}, and these very octets or none (a signature"
+        " or no-transform): the origin is asked in the client's words."
     )
 
 

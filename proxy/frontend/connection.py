@@ -378,11 +378,15 @@ class Connection(asyncio.Protocol):
         self.phase, self.since = Phase.LINGER, time.time()
         self._body = None
         self._buffer.clear()
-        if self.transport.can_write_eof() and not self.half_closed:
-            self.transport.write_eof()
-            self.transport.resume_reading()
-        else:
+        if self.half_closed or not self.transport.can_write_eof():
             self.transport.close()
+            return
+        try:
+            self.transport.write_eof()
+        except OSError:  # ENOTCONN: the client has reset it, which nobody has read yet
+            self.transport.abort()
+        else:
+            self.transport.resume_reading()
 
     # After CONNECT.
 

@@ -261,8 +261,7 @@ RANGE: Final = "Range: bytes=0-9"
         param(
             {}, GZIP, ["Accept-Encoding: br", "Cache-Control: no-transform"],
             "The client takes br, identity. What is stored is in gzip, and these very octets or"
-            " none (a signature, no-transform, or a file that is coded): the origin is asked in the"
-            " client's words.",
+            " none (a signature or no-transform): the origin is asked in the client's words.",
             id="what must not be changed",
         ),
         param(

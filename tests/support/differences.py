@@ -28,7 +28,7 @@ class Pair:
     """One request and what was seen of its answers.
 
     ``forms``: whole answers of the origin's, in each coding that was asked for; ``own``: the coding
-    is the object's own.
+    is the object's own; ``parts``: somebody has asked for some.
     """
 
     ask: Ask
@@ -36,6 +36,7 @@ class Pair:
     proxied: Seen
     forms: tuple[Seen, ...] = ()
     own: bool = False
+    parts: bool = False
 
     @property
     def other_form(self) -> bool:
@@ -114,7 +115,8 @@ def _added(name: str) -> Callable[[Pair], bool]:
 
 
 def _left_out_of_a_part(name: str) -> Callable[[Pair], bool]:
-    return lambda pair: pair.proxied.status == 206 and pair.proxied.get(name) is None
+    """Of a part that the cache has cut, and of a whole that was joined of parts."""
+    return lambda pair: pair.parts and pair.proxied.get(name) is None
 
 
 _HOP_BY_HOP: Final = (

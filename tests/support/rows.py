@@ -181,8 +181,10 @@ def compared(
     known = tuple(
         seen for seen in (*gets, *wholes) if seen.status not in (206, 304) and seen.end == "whole"
     )
+    parts = any(ask.header("range") is not None for ask in row.asks)
     for number, (ask, one, other) in enumerate(zip(row.asks, direct, proxied, strict=True), 1):
-        if lines := differences(Pair(row.placed(ask), one, other, known, row.own)):
+        pair = Pair(row.placed(ask), one, other, known, row.own, parts)
+        if lines := differences(pair):
             seen = ["  directly:", str(one), "  through the proxy:", str(other)]
             found.append("\n".join([f"{number}. {ask}", *(f"  {line}" for line in lines), *seen]))
     more = [f"and {len(found) - SHOWN} more answers"] if len(found) > SHOWN else []

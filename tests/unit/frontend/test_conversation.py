@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from typing import TYPE_CHECKING
 
 import pytest
@@ -256,6 +257,20 @@ class TestCut:
         assert getattr(body.reader, "closed")  # noqa: B009
         assert behind.empty
         assert behind.records[-1].what.aborted
+
+    async def test_for_a_client_that_has_reset(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        behind, lost = Behind(), Lost(502, "http_response_incomplete", "cut")
+        behind.exchange.answer("/a", outcome(flow(b"one", lost, length=9)))
+        client = behind.client()
+
+        def write_eof() -> None:
+            raise OSError(errno.ENOTCONN, "not connected")
+
+        monkeypatch.setattr(client.transport, "write_eof", write_eof)
+        await client.send(get("/a"))
+        await turns()
+        assert client.transport.aborted
+        assert behind.empty
 
     async def test_a_file(self) -> None:
         behind, stored = Behind(), StoredOctets(b"hel")
