@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from tests.support.sides import Sides
 
 
-PRIVATE: Final = ("Cache-Control: private, max-age=0", PLAIN)
+OCTETS: Final = "Content-Type: application/octet-stream"
 BASIC: Final = "Authorization: Basic YTpi"
 
 
@@ -180,6 +180,23 @@ REUSE: Final = [
             get(),
             get(GZIP, "Range: bytes=3-9"),
             get(IDENTITY, "Range: bytes=3-9"),
+        )
+    ),
+    *(
+        row
+        for control in ("no-cache", "max-age=600")
+        for row in gets(
+            f"a weak tag of all forms of an object, {control}",
+            Resource((f"Cache-Control: {control}", OCTETS), tag="W/v1", ranges=False),
+            get("Accept-Encoding:"),
+            get(ALL),
+            get("Accept-Encoding:", "Cache-Control: no-cache"),
+            get("Accept-Encoding:"),
+            get(ALL, "Cache-Control: no-cache"),
+            get("Accept-Encoding:", "Cache-Control: no-cache"),
+            get(ALL, f"If-Unmodified-Since: {MODIFIED}"),
+            get("Accept-Encoding:", "Cache-Control: no-cache"),
+            get("Accept-Encoding:"),
         )
     ),
     *gets(
