@@ -47,7 +47,7 @@ def by_not_modified(
     """
     changed = tuple(
         revalidation.freshened(stored, head, request, options, *times)
-        for stored in revalidation.selected(found, head)
+        for stored in revalidation.selected(found, request, head)
     )
     if not changed:
         return None

@@ -100,13 +100,19 @@ def _none_match(tags: Sequence[ETag]) -> list[Line]:
     return [("If-None-Match", ", ".join(texts[:MOST_TAGS]))] if texts else []
 
 
-def selected(found: Sequence[StoredResponse], head: ResponseHead) -> tuple[StoredResponse, ...]:
+def selected(
+    found: Sequence[StoredResponse], request: Request, head: ResponseHead
+) -> tuple[StoredResponse, ...]:
     """Which of the stored responses a 304 freshens (§4.3.4), the most recent first.
+
+    A weak validator may be common to variants: then it is about what the ``request`` selects.
 
     None: it is about something that is not stored, and the request is to be made again without
     preconditions of ours.
     """
-    recent = found if len(found) == 1 else sorted(found, key=date, reverse=True)
+    recent = found
+    if len(found) > 1:
+        recent = sorted(found, key=lambda s: (keys.selects(s, request), date(s)), reverse=True)
     tag, modified = entity_tag(head.fields), head.fields.get("last-modified")
     if tag is not None:
         held = [(stored, entity_tag(stored.head.fields)) for stored in recent]

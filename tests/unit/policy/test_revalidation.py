@@ -126,8 +126,17 @@ ALL = (WEAK_TWIN, TWIN, DATED_TWIN, STRONG, WEAK, DATED)
     ],
 )  # fmt: skip
 def test_selected(found: tuple[StoredResponse, ...], lines: list[str], ids: list[str]) -> None:
-    chosen = revalidation.selected(found, resp(304, "", *lines))
+    chosen = revalidation.selected(found, GET, resp(304, "", *lines))
     assert [one.id for one in chosen] == ids
+
+
+@pytest.mark.parametrize("tag", ['ETag: W/"w"', f"Last-Modified: {at(-9)}"])
+def test_a_weak_validator_of_all_variants_is_about_the_one_that_is_selected(tag: str) -> None:
+    lines = ("max-age=60", "Vary: Accept-Encoding", tag)
+    mine = stored(*lines, f"Date: {at(-5)}", to=BROTLI, body_id="mine")
+    other = stored(*lines, to=GZIP, body_id="other")
+    chosen = revalidation.selected((other, mine), BROTLI, resp(304, "", tag))
+    assert [one.id for one in chosen] == ["mine"]
 
 
 def freshened(before: StoredResponse, *lines: str, options: Options = OPTIONS) -> StoredResponse:
