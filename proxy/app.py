@@ -10,6 +10,7 @@ import resource
 import signal
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from proxy.access.rules import Rules
@@ -154,7 +155,7 @@ async def start(settings: Settings, post: Post | None = None) -> Running:
         await running.join(post, everywhere)
     catalogue = Catalogue(settings.store.dir, settings.cache)
     looking = running.looking = Looking(catalogue, everywhere.uses)
-    exchange.removing.tagged, door.stored = looking.tagged, looking.stored
+    exchange.removing.tagged, door.stored = looking.tagged, partial(_stored, exchange, looking)
     loop = asyncio.get_running_loop()
     for sock, (host, port) in zip(post.listeners, addresses, strict=True):
         server = await loop.create_server(lambda: Connection(door), sock=sock, backlog=BACKLOG)
@@ -171,6 +172,11 @@ async def start(settings: Settings, post: Post | None = None) -> Running:
         await admin.start(Api(inside, upkeep).routes)
     door.watch()
     return running
+
+
+async def _stored(exchange: Exchange, looking: Looking, prefix: str) -> bool:
+    """Whether anything is stored whose key begins so, or is about to be."""
+    return exchange.keeping.begins(prefix) or await looking.stored(prefix)
 
 
 async def _opened(

@@ -105,6 +105,10 @@ class Keeping:
         """The latest fill of each key until it is in the store, or never will be."""
         return [(key, fill) for key, (fill, _) in self._fills.items()]
 
+    def begins(self, prefix: str) -> bool:
+        """Whether something is on its way into the store whose key begins so."""
+        return any(key.startswith(prefix) for key in self._fills)
+
     def under_way(self) -> list[tuple[str, Fill]]:
         """The latest fill of each key whose body is still coming."""
         return [pair for pair in self.unfinished() if pair[1].state is FillState.FLOWING]

@@ -79,9 +79,9 @@ class Pair:
 
     @property
     def moved(self) -> bool:
-        """The client holds the tag of one form, and is stored meanwhile what is another."""
+        """The client holds the tag of one form, or none, and what is stored is another."""
         held, tag = value_of("if-none-match", self.proxied.asked), self.proxied.get("etag")
-        other = held is not None and tag is not None and tag not in held and held != "*"
+        other = held is None or (tag is not None and tag not in held and held != "*")
         return (self.direct.status, self.proxied.status) == (304, 200) and other and _whole(self)
 
     @property

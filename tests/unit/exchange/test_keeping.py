@@ -388,3 +388,12 @@ async def test_what_was_asked_for_later_stays(later: StoredResponse, body: bytes
     assert place.bodies[0] == body
     assert place.is_over
     assert place.counted == ({"stored": 1, "removed": 1} if body == b"new" else {"stored": 2})
+
+
+async def test_what_is_on_its_way_is_known_by_the_beginning_of_its_key() -> None:
+    place = Place()
+    place.begin(answer(b"hello"))
+    assert place.keeping.begins("http://a.example/")
+    assert not place.keeping.begins("http://b.example/")
+    await ended()
+    assert not place.keeping.begins("http://a.example/")
