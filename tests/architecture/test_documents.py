@@ -1,5 +1,6 @@
 """What the documents say is so."""
 
+import html
 import os
 import re
 import tomllib
@@ -62,6 +63,15 @@ def test_links_lead_somewhere() -> None:
 
 def test_every_reason_has_its_sentence_and_nothing_else_has() -> None:
     assert [row[0] for row in ROW.findall(REASONS)] == [reason.value for reason in Reason]
+
+
+def test_the_dashboard_has_the_same_sentences() -> None:
+    page = (ROOT / "proxy" / "admin" / "dashboard" / "index.html").read_text()
+    rows = re.findall(r'<tr id="reason-[a-z-]+">(.*?)</tr>', page)
+    cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in rows]
+    shown = [[html.unescape(re.sub(r"</?code>", "", cell)) for cell in row] for row in cells]
+    told = [[part.replace("`", "") for part in row] for row in ROW.findall(REASONS)]
+    assert shown == [["" if part == "-" else part for part in row] for row in told]
 
 
 @pytest.mark.parametrize(("word", "happened", "change"), ROW.findall(REASONS))
