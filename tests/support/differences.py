@@ -58,8 +58,9 @@ class Pair:
 
     @property
     def confirmed(self) -> bool:
-        """304 to a client that holds what the origin would have sent once more."""
-        return self.direct.status // 100 == 2 and self.proxied.status == 304 and self.holds
+        """304 to a client that holds what the origin would have sent once more, or part of it."""
+        sent = self.direct.status // 100 == 2 or self.direct.status == 416
+        return sent and self.proxied.status == 304 and self.holds
 
     @property
     def holds(self) -> bool:
