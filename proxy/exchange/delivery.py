@@ -147,7 +147,7 @@ class Delivery:
         fill = self._keeping.latest(key)
         octets = await self._small(view, coders) if fill is None else fill.at_hand
         length = view.length if octets is None else len(octets)
-        shaped = one_piece(view, octets, length, now)
+        shaped = _one_piece(view, octets, length, now)
         again = fill is None and (self.forms.is_asked_for_again(key, now) or shaped.status == 206)
         if octets is not None:
             if again:
@@ -200,9 +200,14 @@ class Delivery:
                 key, stored, source, self._store.removals(key), None, _largest(view.stored.length)
             )
         except (StoreFailed, TooLarge):
+            source.close()
             return None
         self.shop.counts.kept += 1
         return fill
+
+    def is_made(self, request: Request, fill: Fill) -> bool:
+        """Whether this client would get the body decoded or encoded on its way."""
+        return self.forms.passing(request, fill.stored, fill.length).coders is not None
 
     def filling(
         self,
@@ -238,7 +243,7 @@ class Delivery:
         if view.coders is not None:
             octets = None if octets is None else self._at_once(octets, view.coders)
             length = None if octets is None else len(octets)
-        shaped = one_piece(view, octets, length, now)
+        shaped = _one_piece(view, octets, length, now)
         if not shaped.pieces:
             return shaped, Inline(b"")
         if octets is not None:
@@ -280,7 +285,7 @@ def _largest(length: int) -> int:
     return max(_ALWAYS_KEPT, _SWELLING * length)
 
 
-def one_piece(view: View, octets: bytes | None, length: int | None, now: float) -> Shape:
+def _one_piece(view: View, octets: bytes | None, length: int | None, now: float) -> Shape:
     """What is sent; several ranges only of what is at hand, as they may be in any order."""
     shaped = representation.shape(view.request, view.stored, length, now)
     if octets is None and len(shaped.pieces) > 1:

@@ -155,7 +155,7 @@ class Exchange:
         """
         now = time.time()
         decision = reuse.decide(request, (fill.stored,), now, self._options)
-        made = self.forms.passing(request, fill.stored, fill.length).coders is not None
+        made = self._delivery.is_made(request, fill)
         if made or not isinstance(decision, reuse.Serve) or not self.suits(request, fill.stored):
             await fill.settled()  # also for what is decoded: it is just being looked at
             return None

@@ -220,7 +220,7 @@ class Fetching:
         shared = reuse.shared(request, (fill.stored,), now, self._options, early=role.early)
         if ahead or shared is None:
             return await self.fetch(errand)
-        made = self._delivery.forms.passing(request, fill.stored, fill.length).coders is not None
+        made = self._delivery.is_made(request, fill)
         if made and fill.state is FillState.WHOLE:
             await fill.settled()  # whether it can be decoded is just being looked at
             return None

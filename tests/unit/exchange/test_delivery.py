@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import random
 import time
 from dataclasses import replace
 from hashlib import shake_256
@@ -14,6 +15,7 @@ from proxy.exchange.answer import Flow
 from proxy.exchange.delivery import PIECE, Assembled, lengthy
 from proxy.exchange.forms import kept_key
 from proxy.exchange.options import ExchangeOptions
+from proxy.exchange.transcoding import SMALL
 from proxy.policy.representation import Shape, Slice
 from proxy.semantics.dates import format_date
 from proxy.semantics.units import Octets
@@ -59,6 +61,18 @@ async def test_a_kept_form_that_is_lost_is_made_again() -> None:
     bench.store.lost.add("form")
     got = await bench.get(f"GET {URL}", "Accept-Encoding: identity")
     assert (got.status, got.body, bench.asked) == (200, b"hello", 0)
+
+
+async def test_a_form_that_the_store_refuses_leaves_nothing_open() -> None:
+    bench, text = Bench(), random.Random(1).randbytes(2 * SMALL)
+    now = time.time()
+    fresh = stored("max-age=60", f"Date: {format_date(now)}", "Content-Encoding: gzip")
+    held = replace(fresh, request_time=now, response_time=now, decoded_length=len(text))
+    bench.store.add(URL, held, gzip.compress(text))
+    bench.store.down = True
+    got = await bench.get(f"GET {URL}", "Accept-Encoding: identity", "Range: bytes=5-9")
+    assert (got.status, got.body, bench.asked) == (206, text[5:10], 0)
+    assert [body.closed for body in bench.store.opened] == [1, 1]
 
 
 @pytest.mark.parametrize(
