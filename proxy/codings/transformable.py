@@ -12,13 +12,15 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from proxy.codings.registry import Chain, chain
+from proxy.codings.registry import chain
 from proxy.policy import keys
 from proxy.policy.directives import parse_response_directives
 from proxy.semantics.grammar import list_members
 from proxy.semantics.negotiation import accepted
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from proxy.codings.options import CodingOptions
     from proxy.policy.stored import StoredResponse
     from proxy.semantics.fields import Fields
@@ -107,8 +109,10 @@ def is_verbatim(request: Request, head: ResponseHead, offered: Fields | None) ->
     """
     fields = head.fields
     coded = "content-encoding" in fields
-    if coded and offered is not None and not _offers(accepted(offered), fields):
-        return True
+    if coded and offered is not None:
+        codings = list_members(fields.get("content-encoding") or "")
+        if not takes(accepted(offered), codings):
+            return True
     names = tuple(fields.names())
     # A server sends the same names each time; what is long or manifold is not worth remembering.
     digested = _remembered if len(names) <= _USUAL else _has_digest
@@ -145,12 +149,12 @@ def selecting(request: Request, stored: StoredResponse) -> keys.Selecting:
     return tuple(sorted((*own, *others)))
 
 
-def takes(wanted: Accepted, codings: Chain) -> bool:
+def takes(wanted: Accepted, codings: Iterable[str]) -> bool:
     """Whether the client can be sent these; one that says nothing often decodes nothing."""
     return wanted.stated and all(wanted.q(coding) > 0 for coding in codings)
 
 
-def media_type(fields: Fields) -> str:
+def _media_type(fields: Fields) -> str:
     """That of Content-Type in lower case, without parameters."""
     return (fields.get("content-type") or "").partition(";")[0].strip(" \t").lower()
 
@@ -162,15 +166,10 @@ def _has_digest(names: tuple[str, ...]) -> bool:
 _remembered: Final = lru_cache(maxsize=256)(_has_digest)
 
 
-def _offers(wanted: Accepted, fields: Fields) -> bool:
-    codings = list_members(fields.get("content-encoding") or "")
-    return wanted.stated and all(wanted.q(coding) > 0 for coding in codings)
-
-
 def _is_file(request: Request, fields: Fields) -> bool:
     """Whether the coding is that of a file: many a server says of x.tar.gz that it is gzip."""
     path = request.uri.path.partition("?")[0].lower()
-    if path.endswith(_SUFFIXES) or media_type(fields) in _FILES:
+    if path.endswith(_SUFFIXES) or _media_type(fields) in _FILES:
         return True
     disposition = fields.get("content-disposition")
     if disposition is None:
@@ -183,7 +182,7 @@ def _is_file(request: Request, fields: Fields) -> bool:
 def _is_live(fields: Fields) -> bool:
     """Whether what is sent is to be seen at once, which coders would hold back."""
     buffering = fields.get("x-accel-buffering")
-    return media_type(fields) == _EVENT_STREAM or (
+    return _media_type(fields) == _EVENT_STREAM or (
         buffering is not None and buffering.strip().lower() == "no"
     )
 
