@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.origin import CLOSE, Origin, head, reply
+from tests.support.origin import CLOSE, Gate, Origin, head, reply
 from tests.support.rawpeer import Peer, Play, answering
 from tests.support.wire import DEADLINE, Wire, request
 
@@ -162,6 +162,17 @@ class TestUnreachable:
         answer = await house.get("nobody.invalid:80", method="CONNECT")
         assert answer.status in (502, 504)
         assert answer.proxy_status["error"] in ("dns_error", "dns_timeout")
+
+    async def test_what_is_about_to_be_stored_counts(self, house: House, origin: Origin) -> None:
+        gate, stored = Gate(), house.running.door.stored
+        origin.serve("/a", head(200, FRESH, "Content-Length: 6") + b"sto", gate, b"red")
+        assert not await stored(f"http://{origin.authority}/")
+        reader = await house.open(origin.url("/a"))
+        assert await reader.read(3) == b"sto"
+        assert await stored(f"http://{origin.authority}/")
+        assert not await stored("http://another.example/")
+        gate.open()
+        assert await reader.rest() == b"red"
 
     async def test_access_says_no_whatever_is_stored(
         self, start_house: StartHouse, origin: Origin
