@@ -68,11 +68,16 @@ _TABLE: Final = {
 _SPECIAL: Final = tuple(
     (ip_network(text), kind) for kind, texts in _TABLE.items() for text in texts
 )
-_METADATA: Final = frozenset(ip_address(text) for text in _TABLE[Special.METADATA])
 # RFC 4291 §2.4: what IANA allocates for global unicast; all else of IPv6 is special or reserved.
 _GLOBAL_UNICAST: Final = IPv6Network("2000::/3")
 _MAPPED: Final = IPv6Network("::ffff:0:0/96")
 _NAT64: Final = IPv6Network("64:ff9b::/96")
+# What else has an IPv4 address in its last 32 bits: IPv4-compatible (RFC 4291 §2.5.5.1), and NAT64
+# of a network's own (RFC 8215). These are reserved in themselves.
+_COMPATIBLE: Final = IPv6Network("::/96")
+_LOCAL_NAT64: Final = IPv6Network("64:ff9b:1::/48")
+_CARRIERS: Final = (_MAPPED, _NAT64, _COMPATIBLE, _LOCAL_NAT64)
+_UNCARRYING: Final = frozenset({IPv6Address("::"), IPv6Address("::1")})
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +104,7 @@ def layers(address: Address) -> tuple[Address, ...]:
     """The address, and every IPv4 address that it carries: packets to it go there too."""
     if isinstance(address, IPv4Address):
         return (address,)
-    if address in _MAPPED or address in _NAT64:
+    if address not in _UNCARRYING and any(address in network for network in _CARRIERS):
         return (address, IPv4Address(int(address) & 0xFFFFFFFF))
     if address.sixtofour:
         return (address, address.sixtofour)
@@ -122,11 +127,6 @@ def special(address: Address) -> Special | None:
 def is_local(text: str) -> bool:
     """Whether the address in this text is that of this machine for itself."""
     return special(unmapped(parse_address(text))) is Special.LOOPBACK
-
-
-def is_metadata(address: Address) -> bool:
-    """Whether a cloud's credentials are handed out there."""
-    return address in _METADATA
 
 
 @lru_cache(maxsize=4096)

@@ -1,14 +1,17 @@
 """Who may use the proxy, and where it may connect: asked, not done, and with the reason in words.
 
-A destination is judged by the address connected to, after resolution, so that no name can smuggle
-one in. In this order: ``deny_destinations`` is final; ``allow_destinations`` lifts the built-in
-denials; what is left must be global unicast. Metadata addresses need an entry of their own.
+A destination is judged twice. Every request is judged by what it says (port, name, and address if
+the host is one) before anything stored is looked at; every connection by the address connected to,
+after resolution, so that no name can smuggle one in. In this order: ``deny_destinations`` is final;
+``allow_destinations`` lifts the built-in denials; what is left must be global unicast. Metadata
+addresses need an entry of their own, whatever name leads there.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +21,6 @@ from proxy.access.addresses import (
     Network,
     Special,
     barred,
-    is_metadata,
     layers,
     parse_address,
     unmapped,
@@ -27,10 +29,14 @@ from proxy.access.addresses import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
+    from proxy.semantics.targets import Origin
+
 _WORDS: Final = {"private": Special.PRIVATE, "loopback": Special.LOOPBACK}
 _LABEL: Final = r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?"
 _PORTS: Final = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 _ANY: Final = (1, 2**16 - 1)
+# Judged places that are remembered; a host has at most 253 octets.
+_PLACES: Final = 1024
 _NAME: Final = re.compile(rf"(\*\.)?{_LABEL}(?:\.{_LABEL})*")
 
 
@@ -40,6 +46,7 @@ class AccessOptions:
 
     clients: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
     purge_clients: tuple[str, ...] = ()
+    http_ports: tuple[int | str, ...] = (80, "1024-65535")
     connect_ports: tuple[int | str, ...] = (443, 80)
     allow_destinations: tuple[str, ...] = ()
     deny_destinations: tuple[str, ...] = ()
@@ -124,13 +131,17 @@ def _contains(network: Network, address: Address) -> bool:
     return address.version == network.version and address in network
 
 
-def _lifts(entry: Destination, bar: Barred) -> bool:
-    """Whether an entry of ``allow_destinations`` lifts this built-in denial."""
+def _lifts(entry: Destination, host: str, bar: Barred) -> bool:
+    """Whether an entry of ``allow_destinations`` lifts this built-in denial for this host.
+
+    That of a metadata address: only the address itself. Who answers for a name may change.
+    """
     if isinstance(entry, Special):
         return bar.kind is entry
-    if isinstance(entry, Name) or not _contains(entry, bar.address):
-        return False
-    return entry.num_addresses == 1 or not is_metadata(bar.address)
+    widely = bar.kind is not Special.METADATA
+    if isinstance(entry, Name):
+        return widely and entry.matches(host)
+    return _contains(entry, bar.address) and (widely or entry.num_addresses == 1)
 
 
 def _covers(entry: Destination, host: str, carried: Iterable[Address]) -> bool:
@@ -152,16 +163,22 @@ class Rules:
     ``listening`` are the proxy's own listeners (address, port): nobody is let through to them.
     """
 
-    __slots__ = ("_allow", "_clients", "_deny", "_listening", "_options", "_ports", "_purgers")
+    __slots__ = (
+        "_allow", "_clients", "_connect_ports", "_deny", "_http_ports", "_listening", "_options",
+        "_purgers", "place",
+    )  # fmt: skip
 
     def __init__(self, options: AccessOptions, listening: Collection[tuple[str, int]] = ()) -> None:
         self._options = options
         self._clients = tuple(parse_network(entry) for entry in options.clients)
         self._purgers = tuple(parse_network(entry) for entry in options.purge_clients)
-        self._ports = tuple(parse_ports(entry) for entry in options.connect_ports)
+        self._http_ports = tuple(parse_ports(entry) for entry in options.http_ports)
+        self._connect_ports = tuple(parse_ports(entry) for entry in options.connect_ports)
         self._allow = tuple(parse_destination(entry) for entry in options.allow_destinations)
         self._deny = tuple((e, parse_destination(e)) for e in options.deny_destinations)
         self._listening = frozenset((parse_address(host), port) for host, port in listening)
+        # Every head that is read asks it.
+        self.place: Final = lru_cache(_PLACES)(self._place)
 
     def client(self, address: str) -> Verdict:
         """May the client at this address use the proxy? Asked once per connection."""
@@ -187,17 +204,37 @@ class Rules:
             f' purge_clients = ["{client}"] would allow it.',
         )
 
-    def connect_port(self, port: int) -> Verdict:
-        """May CONNECT go to this port?"""
-        if any(first <= port <= last for first, last in self._ports):
-            return ALLOWED
-        entries = (*self._options.connect_ports, port)
-        line = ", ".join(f'"{e}"' if isinstance(e, str) else str(e) for e in entries)
-        return Denied(
-            "connect_ports",
-            f"CONNECT to port {port} is not among [access] connect_ports;"
-            f" connect_ports = [{line}] would allow it.",
-        )
+    @property
+    def purges(self) -> bool:
+        """Whether PURGE is answered here, by anybody."""
+        return bool(self._purgers)
+
+    def request(self, origin: Origin) -> Verdict:
+        """May a request that names this origin be answered, from what is stored or elsewhere?
+
+        What may be reached by CONNECT may be asked for with https, too.
+        """
+        host, port = origin.host, origin.port
+        if _is_among(port, self._http_ports) or (
+            origin.scheme == "https" and _is_among(port, self._connect_ports)
+        ):
+            return self.place(host, port)
+        return _port("http_ports", f"Port {port}", self._options.http_ports, port)
+
+    def connect(self, host: str, port: int) -> Verdict:
+        """May CONNECT go there?"""
+        if _is_among(port, self._connect_ports):
+            return self.place(host, port)
+        subject = f"CONNECT to port {port}"
+        return _port("connect_ports", subject, self._options.connect_ports, port)
+
+    def _place(self, host: str, port: int) -> Verdict:
+        """What can be said without resolving: by name, or by the address that the host is."""
+        try:
+            parse_address(host)
+        except ValueError:
+            return self.destination(host, port, None)
+        return self.destination(host, port, host)
 
     def destination(self, host: str, port: int, address: str | None) -> Verdict:
         """May we connect to ``address``, which ``host`` resolved to? Both without brackets.
@@ -217,9 +254,11 @@ class Rules:
                 f"{_subject(name, target)} port {port} is this proxy itself;"
                 " no setting allows that.",
             )
-        if any(isinstance(entry, Name) and entry.matches(name) for entry in self._allow):
-            return ALLOWED
-        bars = [b for b in barred(target) if not any(_lifts(entry, b) for entry in self._allow)]
+        bars = [
+            bar
+            for bar in barred(target)
+            if not any(_lifts(entry, name, bar) for entry in self._allow)
+        ]
         return _built_in(name, target, bars) if bars else ALLOWED
 
     def _denied(self, host: str, carried: tuple[Address, ...]) -> Denied | None:
@@ -246,13 +285,24 @@ def _is_local(address: Address) -> bool:
     return address.is_loopback or address.is_unspecified
 
 
+def _is_among(port: int, ranges: Iterable[tuple[int, int]]) -> bool:
+    return any(first <= port <= last for first, last in ranges)
+
+
+def _port(option: str, subject: str, listed: Iterable[int | str], port: int) -> Denied:
+    line = ", ".join(f'"{e}"' if isinstance(e, str) else str(e) for e in (*listed, port))
+    sentence = f"{subject} is not among [access] {option}; {option} = [{line}] would allow it."
+    return Denied(option, sentence)
+
+
 def _built_in(host: str, address: Address, bars: list[Barred]) -> Denied:
+    entries = [str(bar.address) for bar in bars]
     try:
         parse_address(host)
     except ValueError:
-        entries = [host]
-    else:
-        entries = [str(bar.address) for bar in bars]
+        # Its name will do, but for what needs an entry of its own.
+        metadata = [str(bar.address) for bar in bars if bar.kind is Special.METADATA]
+        entries = metadata if len(metadata) == len(bars) else [host, *metadata]
     line = ", ".join(f'"{entry}"' for entry in entries)
     return Denied(
         f"built-in: {bars[0].kind}",

@@ -20,7 +20,7 @@ from proxy.policy.reasons import Reason
 from proxy.semantics.negotiation import accepted
 from proxy.semantics.targets import Origin
 from proxy.upstream.base import NotReached
-from proxy.upstream.connect import is_address
+from proxy.upstream.connect import prohibited
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,22 +63,22 @@ class Explaining:
 
     async def request(self, request: Request, key: str, found: Found) -> Explained:
         """``found`` is all that is stored under its ``key``."""
+        barred = self.rules.request(request.uri.origin)
+        if isinstance(barred, Denied):
+            return _barred(barred)
         now = time.time()
         said = explain(request, found.variants, now, self.options)
-        return self._admitted(request, await self._coded(request, key, said, now), now)
+        return self._admitted(request, await self._coded(request, key, said, now))
 
     def connect(self, host: str, port: int) -> Explained:
         """A CONNECT to that port."""
-        barred = self.rules.connect_port(port)
+        barred = self.rules.connect(host, port)
         if isinstance(barred, Denied):
-            clause = Clause("access", "[access]", Verdict.NO, barred.sentence)
-            return _refused(Reason.DENIED_PORT, clause)
+            return _barred(barred)
         allowed = Clause("access", "[access]", Verdict.YES, f"CONNECT may go to port {port}.")
         clause, denied = self._access(Origin("https", host, port))
         if denied is not None:
-            # An address is judged at the door.
-            door = Reason.DENIED_DESTINATION if is_address(host) else errors.reason_of(denied)
-            return _refused(door, clause, before=(allowed,))
+            return _refused(errors.reason_of(denied), clause, before=(allowed,))
         tunnel = Clause("tunnel", "RFC 9110 §9.3.6", Verdict.YES, _TUNNEL)
         return Explained("tunnel", Reason.TUNNEL.value, _TUNNEL, (allowed, clause, tunnel))
 
@@ -106,10 +106,10 @@ class Explaining:
             case _:
                 return said  # refused
 
-    def _admitted(self, request: Request, said: Explanation, now: float) -> Explained:
+    def _admitted(self, request: Request, said: Explanation) -> Explained:
         """With a clause about access, which may stand in the way to the origin."""
-        decision, access = said.decision, self._access(request.uri.origin)
-        clause, denied = access
+        decision = said.decision
+        clause, denied = self._access(request.uri.origin)
         waits = isinstance(decision, reuse.Forward | reuse.Revalidate | reuse.Complete)
         if denied is None or not waits:
             if denied is not None:
@@ -119,11 +119,6 @@ class Explaining:
             clauses = (*said.clauses, *said.onward)
             word = type(decision).__name__.lower()
             return Explained(word, reason, _sentence(clauses), (clause, *clauses))
-        if isinstance(decision, reuse.Revalidate) and now < decision.on_error_until:
-            failure = [each for each in said.onward if each.name == "failure"]
-            clauses = (clause, *said.clauses, *failure)
-            stale = Reason.STALE_IF_ERROR.value
-            return Explained("serve", stale, f"{clause.text} {failure[0].text}", clauses)
         return _refused(errors.reason_of(denied), clause, then=said.clauses)
 
     def _access(self, origin: Origin) -> tuple[Clause, NotReached | None]:
@@ -143,6 +138,12 @@ class Explaining:
             named = "" if addresses == (origin.host,) else f" ({', '.join(addresses)})"
             text = f"The proxy may connect to {host}{named}."
         return Clause("access", "[access]", Verdict.YES, text), None
+
+
+def _barred(verdict: Denied) -> Explained:
+    """Refused at the door: nothing else is asked."""
+    reason = errors.reason_of(prohibited(verdict))
+    return _refused(reason, Clause("access", "[access]", Verdict.NO, verdict.sentence))
 
 
 def _refused(

@@ -12,12 +12,14 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from proxy.access.rules import Denied
 from proxy.admin import entries, views
 from proxy.admin.entries import Unclear
 from proxy.admin.metrics import Gauges, exposition
 from proxy.admin.purging import Purging
 from proxy.admin.recent import LONGEST
 from proxy.codings.registry import Coding
+from proxy.exchange import errors
 from proxy.exchange.answer import Flow, Inbound, Inline, release
 from proxy.exchange.forms import kept_key
 from proxy.exchange.tasks import spawn
@@ -29,6 +31,7 @@ from proxy.semantics.targets import Authority, BadTarget
 from proxy.store.base import BodyLost
 from proxy.store.catalogue_queries import only
 from proxy.upstream.base import UpstreamError
+from proxy.upstream.connect import prohibited
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Sequence
@@ -221,6 +224,10 @@ class Inside:
                 worker.cancel()
 
     async def _warmed(self, request: Request) -> Warmed:
+        verdict = self.door.rules.request(request.uri.origin)
+        if isinstance(verdict, Denied):
+            error = prohibited(verdict)
+            return Warmed(str(request.uri), error.status, errors.reason_of(error).value, 0)
         outcome: Outcome | None = None
         octets = 0
         try:

@@ -37,7 +37,7 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _DENIED: Final = {
     Reason.DENIED_CLIENT: "clients",
     Reason.DENIED_DESTINATION: "destinations",
-    Reason.DENIED_PORT: "connect_ports",
+    Reason.DENIED_PORT: "ports",
     Reason.DENIED_PURGE: "purge_clients",
 }
 

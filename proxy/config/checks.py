@@ -69,7 +69,8 @@ def wrong(settings: Settings, spoken: frozenset[str]) -> Iterator[Wrong]:
     for name in ("allow_destinations", "deny_destinations"):
         entries = getattr(settings.access, name)
         yield from _entries(f"access.{name}", entries, parse_destination)
-    yield from _entries("access.connect_ports", settings.access.connect_ports, parse_ports)
+    for name in ("http_ports", "connect_ports"):
+        yield from _entries(f"access.{name}", getattr(settings.access, name), parse_ports)
     yield from _admin(settings)
     if settings.upstream.parent:
         yield from _entries("upstream.parent", (settings.upstream.parent,), parse_parent)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # What is wrong with an answer from upstream, from the RFC 9209 §2.3 error type.
 _REASONS: Final = {
     "destination_ip_prohibited": Reason.DENIED_DESTINATION,
+    "http_request_denied": Reason.DENIED_PORT,
     "proxy_loop_detected": Reason.LOOP,
     "connection_timeout": Reason.ORIGIN_TIMEOUT,
     "connection_read_timeout": Reason.ORIGIN_TIMEOUT,

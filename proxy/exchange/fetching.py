@@ -38,7 +38,7 @@ from proxy.policy.reasons import Reason
 from proxy.policy.standing import standing
 from proxy.semantics.fields import NO_FIELDS
 from proxy.store.base import BodyLost, Found, StoreFailed, TooLarge
-from proxy.upstream.base import BadResponse, NotReached, UpstreamError
+from proxy.upstream.base import BadResponse, NotReached, Prohibited, UpstreamError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -196,7 +196,7 @@ class Fetching:
             case Elsewhere(found):
                 return await self._stored_elsewhere(errand, found)
             case Erred(error):
-                return await self._stale(errand) or self.arriving.failed(error, errand)
+                return await self._instead(errand, error)
             case Failing(status):
                 return await self._stale(errand, status) or await self.fetch(errand)
             case Uncacheable():
@@ -256,6 +256,12 @@ class Fetching:
         reason, request = Reason.STALE_IF_ERROR, errand.inbound.request
         return await self._delivery.serve(request, errand.key, wanted.stale, now, reason, asked)
 
+    async def _instead(self, errand: Errand, error: UpstreamError) -> Outcome:
+        """The answer when there is none from the origin; that access refused is not its failure."""
+        if isinstance(error, Prohibited):
+            return self.arriving.failed(error)
+        return await self._stale(errand) or self.arriving.failed(error, errand)
+
     async def fetch(self, errand: Errand) -> Outcome | None:
         """Ask the origin, and see what it says."""
         errand.since = self._store.removals(errand.key)
@@ -272,7 +278,7 @@ class Fetching:
             if errand.flight is not None:
                 shared = isinstance(error, NotReached) or error.status == 504
                 self._flights.over(errand.flight, Erred(error) if shared else Failing(0))
-            return await self._stale(errand) or self.arriving.failed(error, errand)
+            return await self._instead(errand, error)
         try:
             try:
                 outcome = await self._answered(errand, asked)

@@ -17,10 +17,9 @@ from proxy.exchange.tasks import spawn
 from proxy.frontend import tunnel
 from proxy.frontend.phase import Phase
 from proxy.frontend.reception import Own, refused
-from proxy.policy.reasons import Reason
 from proxy.semantics.targets import Origin
 from proxy.store.base import StoreFailed
-from proxy.upstream.base import NotTunnelled, UpstreamError
+from proxy.upstream.base import NotTunnelled, Prohibited, UpstreamError
 
 if TYPE_CHECKING:
     from proxy.frontend.connection import Connection
@@ -36,7 +35,6 @@ PLAIN: Final = 80  # the port where plain HTTP is expected, which a parent relay
 _METHOD: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,24}")
 _TARGETS: Final = (b" /", b" *", b" http://", b" https://")  # what follows the method
 _HTTP2: Final = b"PRI "  # RFC 9113 §3.4: a method that no request has
-_FINAL: Final = frozenset({Reason.DENIED_DESTINATION, Reason.LOOP})
 
 
 class Inside(StrEnum):
@@ -124,7 +122,7 @@ class ConnectTask:
         """Whether plain HTTP inside can be answered although nothing was reached."""
         if isinstance(error, NotTunnelled) and self._origin.port == PLAIN:
             return True
-        if errors.reason_of(error) in _FINAL:
+        if isinstance(error, Prohibited):
             return False
         try:
             async with asyncio.timeout(LOOKING):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
@@ -16,6 +15,7 @@ from proxy.semantics.fields import Fields
 from proxy.semantics.forwarding import nominated
 from proxy.semantics.messages import Request, ResponseHead
 from proxy.semantics.targets import Absolute, Asterisk, Authority, BadTarget, Origin, OriginForm
+from proxy.upstream.connect import prohibited
 
 if TYPE_CHECKING:
     from proxy.access.rules import Rules
@@ -45,7 +45,7 @@ class Exchanged(Struct, frozen=True, gc=False):
 
 
 class Connect(Struct, frozen=True, gc=False):
-    """CONNECT to an authority that access lets through by port, and by address if it is one."""
+    """CONNECT to an authority that access lets through by port, name, and address if it is one."""
 
     host: str
     port: int
@@ -75,44 +75,31 @@ def receive(
         return refused(400, f"The request-target cannot be used: {error}.")
     match target:
         case Absolute(uri):
-            return _exchanged(head, uri, local)
+            # The authority of a CONNECT was judged with the ports of that.
+            granted = uri.origin == inside
+            return _exchanged(head, uri, rules, granted=granted, local=local)
         case Authority(host, port):
-            return _connect(host, port, rules)
+            verdict = rules.connect(host, port)
+            return denied(verdict) if isinstance(verdict, Denied) else Connect(host, port)
         case OriginForm(path) if inside is not None:
-            return _inside(head, inside, path, local)
+            return _inside(head, inside, path, rules, local=local)
         case Asterisk() if inside is not None:
-            return _inside(head, inside, "*", local)
+            return _inside(head, inside, "*", rules, local=local)
         case OriginForm(path):
             return about(head, path)
         case Asterisk():
             return Own(own.capabilities(), Reason.SELF)
 
 
-def _connect(host: str, port: int, rules: Rules) -> Reception:
-    verdict = rules.connect_port(port)
-    if isinstance(verdict, Denied):
-        reason = Reason.DENIED_PORT
-        answer = errors.own(403, reason, verdict.sentence, error="http_request_denied")
-        return Own(answer, reason)
-    if _is_address(host):
-        # A name is judged when it has been resolved.
-        verdict = rules.destination(host, port, host)
-        if isinstance(verdict, Denied):
-            reason = Reason.DENIED_DESTINATION
-            answer = errors.own(403, reason, verdict.sentence, error="destination_ip_prohibited")
-            return Own(answer, reason)
-    return Connect(host, port)
+def denied(verdict: Denied) -> Own:
+    """Access says no, whatever is stored."""
+    error = prohibited(verdict)
+    return Own(errors.from_upstream(error), errors.reason_of(error))
 
 
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
-def _inside(head: RequestHead, inside: Origin, path: str, local: bool) -> Reception:
+def _inside(
+    head: RequestHead, inside: Origin, path: str, rules: Rules, *, local: bool
+) -> Reception:
     """RFC 9110 §7.1: the target URI is that of the authority which the client connected to."""
     named = head.fields.get("host")
     other = ""
@@ -121,11 +108,20 @@ def _inside(head: RequestHead, inside: Origin, path: str, local: bool) -> Recept
             other = named if targets.parse_origin(inside.scheme, named) != inside else ""
         except BadTarget as error:
             return refused(400, f"The Host field cannot be used: {error}.")
-    return _exchanged(head, targets.resolve(inside, path), local, other)
+    uri = targets.resolve(inside, path)
+    return _exchanged(head, uri, rules, granted=True, local=local, host=other)
 
 
-def _exchanged(head: RequestHead, uri: TargetURI, local: bool, host: str = "") -> Exchanged:
+def _exchanged(
+    head: RequestHead, uri: TargetURI, rules: Rules, *, granted: bool, local: bool, host: str = ""
+) -> Reception:
     """RFC 9110 §7.6.1: what Connection takes out must not select a variant either."""
+    origin = uri.origin
+    verdict = rules.place(origin.host, origin.port) if granted else rules.request(origin)
+    # What may no longer be had may be removed.
+    purge = head.method == "PURGE" and rules.purges and not host
+    if isinstance(verdict, Denied) and not purge:
+        return denied(verdict)
     fields = head.fields
     if "connection" in fields and (names := nominated(fields) - _OURS):
         fields = fields.without(names)

@@ -32,6 +32,10 @@ class NotReached(UpstreamError):
     """No request was sent: name, address, connection, TLS, or access refused it."""
 
 
+class Prohibited(NotReached):
+    """Access refused it: no failure of the origin, and nothing stands in for what it would say."""
+
+
 class NotTunnelled(NotReached):
     """A parent proxy will not open a tunnel there; plain HTTP it may relay all the same."""
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from aiohappyeyeballs import start_connection
 
 from proxy.access.rules import Denied, Verdict
-from proxy.upstream.base import NotReached
+from proxy.upstream.base import NotReached, Prohibited
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,6 +47,12 @@ _BLAME: Final[tuple[tuple[type[OSError], int, str, str], ...]] = (
     (ConnectionError, 502, "connection_terminated", "{peer} closed the connection at once"),
     (OSError, 502, "destination_ip_unroutable", "There is no way to {peer}"),
 )  # fmt: skip
+# The rule by which access refuses: status, RFC 9209 §2.3 error type.
+_REFUSALS: Final = {
+    "own-listener": (502, "proxy_loop_detected"),
+    "http_ports": (403, "http_request_denied"),
+    "connect_ports": (403, "http_request_denied"),
+}
 
 
 @contextmanager
@@ -152,15 +158,15 @@ class Connector:
         return self._admitted(host, port, addresses)
 
     def judge(self, host: str, port: int, address: str | None) -> None:
-        """Raises NotReached (403, or 502 for ourselves) if access says no."""
+        """Raises Prohibited (403, or 502 for ourselves) if access says no."""
         if isinstance(verdict := self._admit(host, port, address), Denied):
-            raise _prohibited(verdict)
+            raise prohibited(verdict)
 
     def _admitted(self, host: str, port: int, addresses: Addresses) -> Addresses:
         verdicts = [(found, self._admit(host, port, found[1])) for found in addresses]
         allowed = tuple(found for found, verdict in verdicts if not isinstance(verdict, Denied))
         if not allowed:
-            raise _prohibited(next(v for _, v in verdicts if isinstance(v, Denied)))
+            raise prohibited(next(v for _, v in verdicts if isinstance(v, Denied)))
         return allowed
 
     async def _connect(self, address: str, port: int, protocol: asyncio.Protocol) -> None:
@@ -200,7 +206,7 @@ def _info(family: int, address: str, port: int) -> AddrInfoType:
     return (family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", sockaddr)
 
 
-def _prohibited(denied: Denied) -> NotReached:
-    if denied.rule == "own-listener":
-        return NotReached(502, "proxy_loop_detected", denied.sentence)
-    return NotReached(403, "destination_ip_prohibited", denied.sentence)
+def prohibited(denied: Denied) -> Prohibited:
+    """What access said, as an error on the way to the origin."""
+    status, word = _REFUSALS.get(denied.rule, (403, "destination_ip_prohibited"))
+    return Prohibited(status, word, denied.sentence)

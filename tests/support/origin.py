@@ -167,7 +167,10 @@ class Origin:
     ``otherwise`` answers for the paths that have no script (None: 404).
     """
 
-    def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
+    ) -> None:
+        self.host = host
         self.requests: list[Received] = []
         self.connections = 0
         self.port = 0
@@ -181,7 +184,8 @@ class Origin:
 
     @property
     def authority(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
 
     def url(self, path: str = "/") -> str:
         return f"{'https' if self._tls else 'http'}://{self.authority}{path}"
@@ -201,7 +205,7 @@ class Origin:
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(
-            self._accept, "127.0.0.1", self.port, ssl=self._tls, limit=LIMIT
+            self._accept, self.host, self.port, ssl=self._tls, limit=LIMIT
         )
         self.port = self._server.sockets[0].getsockname()[1]
 

@@ -10,7 +10,6 @@ from proxy.access.addresses import (
     Barred,
     Special,
     barred,
-    is_metadata,
     layers,
     parse_address,
     special,
@@ -110,6 +109,25 @@ def test_barred_for_what_it_carries(address: str, inner: str, kind: Special) -> 
     assert barred(parse_address(address)) == (Barred(parse_address(inner), kind),)
 
 
+@pytest.mark.parametrize(
+    ("address", "inner", "kind"),
+    [
+        param("64:ff9b:1::a9fe:a9fe", "169.254.169.254", Special.METADATA, id="RFC 8215 NAT64"),
+        param("64:ff9b:1:2:3:4:7f00:1", "127.0.0.1", Special.LOOPBACK, id="RFC 8215, a prefix"),
+        param("::a83f:8110", "168.63.129.16", Special.METADATA, id="RFC 4291 IPv4-compatible"),
+    ],
+)
+def test_barred_itself_and_for_what_it_carries(address: str, inner: str, kind: Special) -> None:
+    parsed = parse_address(address)
+    own, carried = barred(parsed)
+    assert (own, carried) == (Barred(parsed, Special.RESERVED), Barred(parse_address(inner), kind))
+
+
+@pytest.mark.parametrize("address", ["::", "::1"])
+def test_what_only_looks_like_a_carrier(address: str) -> None:
+    assert layers(parse_address(address)) == (parse_address(address),)
+
+
 def test_teredo_carries_its_server_and_its_client() -> None:
     # RFC 4380 §4: the server in bits 32-63, the client's address inverted in the last 32.
     address = parse_address("2001:0:a00:1:0:0:80ff:fffe")
@@ -148,11 +166,6 @@ def test_only_global_unicast_of_ipv6_is_ever_reachable(address: IPv6Address) -> 
 )
 def test_unmapped(address: str, expected: str) -> None:
     assert unmapped(parse_address(address)) == parse_address(expected)
-
-
-def test_metadata_addresses_are_known_as_such() -> None:
-    assert is_metadata(parse_address("169.254.169.254"))
-    assert not is_metadata(parse_address("169.254.169.253"))
 
 
 @pytest.mark.parametrize("text", ["", "localhost", "127.1", "0x7f000001", "::1%", "[::1]"])

@@ -15,6 +15,7 @@ from proxy.access.rules import (
     parse_network,
     parse_ports,
 )
+from proxy.semantics.targets import Origin
 
 param = pytest.param
 
@@ -69,8 +70,9 @@ def test_a_denied_client_reads_the_line_that_would_allow_it() -> None:
     ],
 )
 def test_connect_ports_and_ranges(ports: tuple[int | str, ...], port: int, allowed: bool) -> None:
-    asked = Rules(AccessOptions(connect_ports=ports))
-    assert (asked.connect_port(port) == ALLOWED) is allowed
+    asked = Rules(AccessOptions(connect_ports=ports, http_ports=ports))
+    assert (asked.connect("a.example", port) == ALLOWED) is allowed
+    assert (asked.request(Origin("http", "a.example", port)) == ALLOWED) is allowed
 
 
 @pytest.mark.parametrize("entry", [0, 65536, -1, "0-80", "90-80", "80-", "80-90-100", "all", ""])
@@ -80,19 +82,93 @@ def test_what_are_no_ports(entry: int | str) -> None:
 
 
 def test_the_line_that_would_allow_a_port_can_be_copied() -> None:
-    verdict = Rules(AccessOptions(connect_ports=(443, "8000-8999"))).connect_port(22)
+    verdict = Rules(AccessOptions(connect_ports=(443, "8000-8999"))).connect("a.example", 22)
     assert isinstance(verdict, Denied)
     assert 'connect_ports = [443, "8000-8999", 22] would' in verdict.sentence
 
 
 def test_connect_ports() -> None:
     asked = Rules(AccessOptions())
-    assert asked.connect_port(443) == asked.connect_port(80) == ALLOWED
-    assert asked.connect_port(22) == Denied(
+    assert asked.connect("a.example", 443) == asked.connect("a.example", 80) == ALLOWED
+    assert asked.connect("a.example", 22) == Denied(
         "connect_ports",
         "CONNECT to port 22 is not among [access] connect_ports;"
         " connect_ports = [443, 80, 22] would allow it.",
     )
+
+
+@pytest.mark.parametrize(
+    ("scheme", "port", "allowed"),
+    [
+        param("http", 80, True, id="the one for it"),
+        param("http", 1024, True, id="the first that needs no privilege"),
+        param("http", 65535, True, id="the last"),
+        param("http", 25, False, id="SMTP"),
+        param("http", 1023, False, id="the last that needs privilege"),
+        param("http", 443, False, id="TLS is spoken there"),
+        param("https", 443, True, id="https, where CONNECT may go"),
+        param("https", 8443, True, id="https, elsewhere"),
+        param("https", 25, False, id="https to SMTP"),
+    ],
+)
+def test_http_ports(scheme: str, port: int, allowed: bool) -> None:
+    asked = Rules(AccessOptions())
+    assert (asked.request(Origin(scheme, "a.example", port)) == ALLOWED) is allowed
+
+
+def test_a_denied_port_reads_the_line_that_would_allow_it() -> None:
+    denied = Rules(AccessOptions()).request(Origin("http", "a.example", 25))
+    assert denied == Denied(
+        "http_ports",
+        "Port 25 is not among [access] http_ports;"
+        ' http_ports = [80, "1024-65535", 25] would allow it.',
+    )
+
+
+@pytest.mark.parametrize(
+    ("deny", "host", "rule"),
+    [
+        param("", "a.example", "", id="a name"),
+        param("", "localhost", "", id="a name is resolved elsewhere"),
+        param("a.example", "a.example", "deny_destinations", id="a denied name"),
+        param("*.example", "a.example", "deny_destinations", id="a denied suffix"),
+        param("private", "a.example", "", id="its addresses are not known"),
+        param("", "8.8.8.8", "", id="an address"),
+        param("8.8.0.0/16", "8.8.8.8", "deny_destinations", id="a denied address"),
+        param("", "10.0.0.1", "built-in: private", id="built in"),
+        param("", "::ffff:10.0.0.1", "built-in: private", id="built in, mapped"),
+        param("", "192.0.2.9", "own-listener", id="ourselves"),
+    ],
+)
+def test_what_is_judged_before_anything_is_stored_or_resolved(
+    deny: str, host: str, rule: str
+) -> None:
+    asked = Rules(AccessOptions(deny_destinations=tuple(deny.split())), [("192.0.2.9", 80)])
+    verdicts = {asked.request(Origin("http", host, 80)), asked.connect(host, 80)}
+    for verdict in (*verdicts, asked.place(host, 80)):
+        assert (verdict.rule if isinstance(verdict, Denied) else "") == rule
+    assert len(verdicts) == 1
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "169.254.169.254", "100.100.100.200", "168.63.129.16", "fd00:ec2::254", "fd20:ce::254",
+        "::ffff:169.254.169.254", "::ffff:a83f:8110", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1",
+        "64:ff9b:1::a9fe:a9fe", "::a9fe:a9fe", "2001:0:808:808::5601:5601",
+        "2001:0:a9fe:a9fe::f7f7:f7f7",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["internal.example", "*.example", "private", "::/0", "0.0.0.0/0"])
+def test_metadata_is_allowed_by_its_address_alone(name: str, address: str) -> None:
+    allowed = [name, "2001::/32", "64:ff9b:1::/48", "::/96"]
+    verdict = rules(" ".join(allowed)).destination("internal.example", 80, address)
+    assert isinstance(verdict, Denied)
+    assert "internal.example" not in verdict.sentence.partition("allow_destinations")[2]
+    line = re.search(r"allow_destinations = (\[.*?\])", verdict.sentence)
+    assert line
+    listed = " ".join([*allowed, *json.loads(line[1])])
+    assert rules(listed).destination("internal.example", 80, address) == ALLOWED
 
 
 @pytest.mark.parametrize(
@@ -263,6 +339,8 @@ def test_a_listed_denial_names_its_entry() -> None:
     ("host", "address"),
     [
         param("a.example", "10.0.0.1", id="name"),
+        param("a.example", "169.254.169.254", id="name of a metadata address"),
+        param("a.example", "2001:0:a9fe:a9fe::80ff:fffe", id="name, and what it does not lift"),
         param("127.0.0.1", "127.0.0.1", id="IPv4"),
         param("::1", "::1", id="IPv6"),
         param("::ffff:10.0.0.1", "::ffff:10.0.0.1", id="mapped"),

@@ -51,6 +51,8 @@ def problems(tmp_path: Path, text: str) -> list[str]:
         param("[cache]\nunkeyed_fields = ['a b']", "'a b' is not a field name", id="field name"),
         param("[cache.freshness]\ntargeted = ['']", "'' is not a field name", id="targeted"),
         param("[access]\nclients = ['10.0.0.1/8']", "'10.0.0.0/8' is the network", id="network"),
+        param("[access]\nhttp_ports = ['1024-99999']", "1024-99999 is not a port", id="http ports"),
+        param("[access]\nhttp_ports = 'http'", 'or "any"', id="http ports by another word"),
         param("[access]\nconnect_ports = [0]", "0 is not a port", id="port"),
         param("[access]\nconnect_ports = ['90-80']", "90-80 is not a port", id="ports backwards"),
         param("[access]\nconnect_ports = 'all'", 'or "any"', id="ports by another word"),

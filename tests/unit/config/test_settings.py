@@ -39,6 +39,7 @@ CONTRACT = [
     ("upstream.parent", ""),
     ("upstream.no_proxy", ()),
     ("access.clients", ("127.0.0.0/8", "::1/128")),
+    ("access.http_ports", (80, "1024-65535")),
     ("access.connect_ports", (443, 80)),
     ("access.allow_destinations", ()),
     ("access.deny_destinations", ()),

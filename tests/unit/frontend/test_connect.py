@@ -12,7 +12,7 @@ from proxy.frontend.options import ServerOptions
 from proxy.frontend.phase import Phase
 from proxy.policy.reasons import Reason
 from proxy.store.base import StoreFailed
-from proxy.upstream.base import NotReached, NotTunnelled
+from proxy.upstream.base import NotReached, Prohibited, NotTunnelled
 from tests.support.door import Behind, Dialled, get
 from tests.support.transport import turns
 
@@ -403,11 +403,11 @@ class TestStored:
     @pytest.mark.parametrize(
         ("error", "status"),
         [
-            param(NotReached(403, "destination_ip_prohibited", "No."), b"403", id="access"),
-            param(NotReached(502, "proxy_loop_detected", "Us."), b"502", id="our own listener"),
+            param(Prohibited(403, "destination_ip_prohibited", "No."), b"403", id="access"),
+            param(Prohibited(502, "proxy_loop_detected", "Us."), b"502", id="our own listener"),
         ],
     )
-    async def test_never_overrules_access(self, error: NotReached, status: bytes) -> None:
+    async def test_never_overrules_access(self, error: Prohibited, status: bytes) -> None:
         behind = self.behind(error, "http://a.example/x")
         answer = await behind.client().send(connect("a.example:80"))
         assert answer.startswith(b"HTTP/1.1 " + status)

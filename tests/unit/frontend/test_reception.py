@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from proxy.access.rules import Rules
@@ -14,7 +16,8 @@ from tests.support.build import fields
 from tests.support.door import ACCESS
 
 param = pytest.param
-RULES = Rules(ACCESS, [("192.0.2.9", 8080)])
+DENYING = replace(ACCESS, deny_destinations=("bad.example",))
+RULES = Rules(DENYING, [("192.0.2.9", 8080)])
 INSIDE = Origin("http", "a.example", 8080)
 
 
@@ -34,6 +37,11 @@ def head(line: str, *lines: str) -> RequestHead:
         param("OPTIONS *", INSIDE, "A.example:8080", "http://a.example:8080", id="inside, *"),
         param("GET http://c.example/", INSIDE, "c.example", "http://c.example/",
               id="inside, absolute"),
+        param("GET /", Origin("http", "a.example", 443), "a.example:443", "http://a.example:443/",
+              id="inside, by the port of CONNECT"),
+        param("GET http://a.example:443/", Origin("http", "a.example", 443), "a.example:443",
+              "http://a.example:443/", id="inside, absolute, by the port of CONNECT"),
+        param("GET https://a.example/", None, "a.example", "https://a.example/", id="https"),
     ],
 )  # fmt: skip
 def test_for_the_exchange(line: str, inside: Origin | None, host: str | None, uri: str) -> None:
@@ -73,8 +81,20 @@ def test_connect(target: str, host: str, port: int) -> None:
         param("CONNECT 127.0.0.1:443", None, 403, Reason.DENIED_DESTINATION, False, id="23"),
         param("CONNECT [::ffff:10.0.0.1]:443", None, 403, Reason.DENIED_DESTINATION, False,
               id="23 mapped"),
-        param("CONNECT 192.0.2.9:8080", None, 403, Reason.DENIED_DESTINATION, False,
-              id="25 our own listener"),
+        param("CONNECT 192.0.2.9:8080", None, 502, Reason.LOOP, False, id="25 our own listener"),
+        param("CONNECT bad.example:443", None, 403, Reason.DENIED_DESTINATION, False, id="a name"),
+        param("GET http://192.0.2.9:8080/", None, 502, Reason.LOOP, False, id="ourselves"),
+        param("GET http://10.0.0.1/", None, 403, Reason.DENIED_DESTINATION, False, id="41 literal"),
+        param("GET http://bad.example/", None, 403, Reason.DENIED_DESTINATION, False, id="41 name"),
+        param("GET http://bad.example/", INSIDE, 403, Reason.DENIED_DESTINATION, False,
+              id="41 inside, absolute"),
+        param("GET /", Origin("http", "bad.example", 443), 403, Reason.DENIED_DESTINATION, False,
+              id="41 inside"),
+        param("POST http://a.example:25/", None, 403, Reason.DENIED_PORT, False, id="25 SMTP"),
+        param("GET http://a.example:22/", INSIDE, 403, Reason.DENIED_PORT, False,
+              id="inside, absolute, another port"),
+        param("PURGE http://bad.example/", None, 403, Reason.DENIED_DESTINATION, False,
+              id="41 PURGE is a method like any other"),
         param("CONNECT 0x7f.1:443", None, 400, Reason.BAD_REQUEST, True, id="24 hexadecimal"),
         param("GET http://u@a.example/", None, 400, Reason.BAD_REQUEST, True, id="5 userinfo"),
         param("GET http://a.example/#f", None, 400, Reason.BAD_REQUEST, True, id="5 fragment"),
@@ -116,6 +136,16 @@ def test_host_inside_is_a_host() -> None:
     reception = receive(head("GET /x", "Host: a.example:x"), INSIDE, RULES)
     assert isinstance(reception, Own)
     assert reception.close
+
+
+def test_what_is_denied_may_be_purged_where_purge_is_answered() -> None:
+    rules = Rules(replace(DENYING, purge_clients=("127.0.0.1",)))
+    purge = head("PURGE http://bad.example/", "Host: bad.example")
+    assert isinstance(receive(purge, None, rules), Exchanged)
+    # With another Host it is none of ours, and goes on to the origin.
+    inside = Origin("http", "bad.example", 80)
+    other = head("PURGE /", "Host: a.example")
+    assert isinstance(receive(other, inside, rules), Own)
 
 
 def test_the_about_page_says_how_to_use_it() -> None:
