@@ -39,8 +39,10 @@ def name_in(answer: Response) -> str:
 
 async def test_an_error_of_our_own_says_it(start_house: StartHouse, origin: Origin) -> None:
     house = await start_house({"admin": ADMIN})
+    await origin.stop()
     for target, reason in (
-        ("http://127.0.0.1:1/gone", "origin-unreachable"),
+        (origin.url("/gone"), "origin-unreachable"),
+        (f"http://{origin.host}:25/", "denied-port"),
         ("http://169.254.169.254/", "denied-destination"),
         ("/no-such-page", "self"),
     ):

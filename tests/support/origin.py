@@ -167,9 +167,7 @@ class Origin:
     ``otherwise`` answers for the paths that have no script (None: 404).
     """
 
-    def __init__(
-        self, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
-    ) -> None:
+    def __init__(self, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> None:
         self.host = host
         self.requests: list[Received] = []
         self.connections = 0

@@ -12,7 +12,7 @@ from proxy.frontend.options import ServerOptions
 from proxy.frontend.phase import Phase
 from proxy.policy.reasons import Reason
 from proxy.store.base import StoreFailed
-from proxy.upstream.base import NotReached, Prohibited, NotTunnelled
+from proxy.upstream.base import NotReached, NotTunnelled, Prohibited
 from tests.support.door import Behind, Dialled, get
 from tests.support.transport import turns
 

@@ -1,10 +1,16 @@
-"""Access is judged for every answer: what is stored of a place is not served once it is denied."""
+"""Access is judged for every answer: by what a request says before anything stored is looked at,
+
+and by the address before a connection is made.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import socket
+import threading
+import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -12,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from tests.support.admin import HERE, Admin
-from tests.support.house import House
+from tests.support.house import DEADLINE, House
 from tests.support.origin import Origin, reply
 from tests.support.wire import request
 
@@ -20,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from tests.conftest import StartHouse
     from tests.support.house import Config
 
 param = pytest.param
@@ -77,17 +84,25 @@ async def ask(house: House, url: str, way: Way) -> list[tuple[int, str]]:
     return got
 
 
+class Names:
+    """The system's resolver, which knows one more name; ``gate`` holds it up."""
+
+    def __init__(self) -> None:
+        self.known = {"app.named.test": "127.0.0.1"}
+        self.gate = threading.Event()
+        self.gate.set()
+        self._system = socket.getaddrinfo
+
+    def look_up(self, host: Any, *args: Any, **more: Any) -> Any:
+        assert self.gate.wait(DEADLINE)
+        return self._system(self.known.get(host, host), *args, **more)
+
+
 @pytest.fixture
-def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """Names that are known here, with their addresses."""
-    known = {"app.named.test": "127.0.0.1"}
-    system = socket.getaddrinfo
-
-    def look_up(host: Any, *args: Any, **more: Any) -> Any:
-        return system(known.get(host, host), *args, **more)
-
-    monkeypatch.setattr(socket, "getaddrinfo", look_up)
-    return known
+def names(monkeypatch: pytest.MonkeyPatch) -> Names:
+    names = Names()
+    monkeypatch.setattr(socket, "getaddrinfo", names.look_up)
+    return names
 
 
 @pytest.fixture
@@ -124,7 +139,7 @@ KINDS: Final = [
 
 @pytest.mark.parametrize(("host", "denied"), KINDS)
 async def test_nothing_stored_is_served_of_a_place_that_is_denied_since(
-    names: dict[str, str],
+    names: Names,
     origins: dict[str, Origin],
     tmp_path: Path,
     host: str,
@@ -180,3 +195,101 @@ async def is_refused(after: Admin, authority: str, urls: dict[Way, str]) -> None
     async with after.session.post(f"{after.url}/api/warm", json=order) as answer:
         warmed = [json.loads(line) for line in (await answer.text()).splitlines()]
     assert [(each["status"], each["reason"]) for each in warmed] == [REFUSED] * len(WAYS)
+
+
+async def test_what_is_refused_for_its_address_is_no_failure_of_the_origin(
+    names: Names, origin: Origin, tmp_path: Path
+) -> None:
+    """A name says nothing of its addresses, which are judged when it is connected to.
+
+    Until then what is fresh is served; what is not has nobody to stand in for.
+    """
+    base, ports = f"http://app.named.test:{origin.port}", {"connect_ports": [origin.port]}
+    stale = reply(200, *FAILING, 'ETag: "1"', body=BODY)
+    for path, said in (("/fresh", reply(200, FRESH, body=BODY)), ("/stale", stale)):
+        origin.serve(path, said)
+    allowed = {**ports, "allow_destinations": ["app.named.test"]}
+    async with admin(tmp_path, {"access": allowed}, origin.port) as before:
+        for path in ("/fresh", "/stale"):
+            await before.house.get(base + path)
+            await before.get("/api/entry", url=base + path)
+    denied: Config = {**ports, "allow_destinations": []}
+    async with admin(tmp_path, {"access": denied}, origin.port) as after:
+        house = after.house
+        assert (await house.get(base + "/fresh")).body == BODY
+        names.gate.clear()
+        flights, key = house.running.door.exchange.flights, f"{base}/stale"
+        waiting = [await house.open(key) for _ in range(3)]
+        removals = house.running.store.removals(key)
+        while not ((flight := flights.under_way(key, removals)) and flight.followed):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        names.gate.set()
+        answers = [await each.whole() for each in waiting]
+        answers += [await house.get(key), await house.get(key, "Cache-Control: stale-if-error=9")]
+        for answer in answers:
+            assert (answer.status, answer.cache_status["detail"]) == REFUSED
+            assert b"app.named.test (127.0.0.1) is denied by the built-in rule" in answer.body
+        assert flights.keys() == set()
+        assert not flights.is_uncacheable(key, time.time())
+        # It is still there for when it is allowed again.
+        assert (await house.running.store.lookup(key)).variants
+    assert len(origin.requests) == 2
+
+
+METADATA: Final = ["169.254.169.254", "fd00:ec2::254", "::ffff:a9fe:a9fe", "64:ff9b::a9fe:a9fe"]
+
+
+@pytest.mark.parametrize("address", METADATA)
+@pytest.mark.parametrize("method", ["GET", "CONNECT"])
+async def test_an_allowed_name_does_not_lead_to_metadata(
+    start_house: StartHouse, names: Names, method: str, address: str
+) -> None:
+    names.known["app.named.test"] = address
+    allowed = ["app.named.test", "*.named.test", "private"]
+    house = await start_house({"access": {"allow_destinations": allowed}})
+    target = "app.named.test:80" if method == "CONNECT" else "http://app.named.test/"
+    answer = await house.get(target, method=method)
+    assert (answer.status, answer.cache_status["detail"]) == REFUSED
+    assert b"cloud metadata" in answer.body
+
+
+async def test_requests_go_to_listed_ports_alone(start_house: StartHouse, origin: Origin) -> None:
+    """So that nobody posts a letter; what is inside CONNECT goes by the ports of that."""
+    origin.serve("/a", reply(200, FRESH, body=BODY))
+    shared = {"cache": {"dir": str((await start_house()).running.settings.store.dir)}}
+    house = await start_house(shared)
+    assert (await house.get(origin.url("/a"))).status == 200
+    letter = "http://127.0.0.1:25/"
+    for denied, port, url in (
+        (house, 25, letter),
+        (
+            await start_house({**shared, "access": {"http_ports": [80]}}),
+            origin.port,
+            origin.url("/a"),
+        ),
+    ):
+        for method, body in (("GET", None), ("POST", b"MAIL FROM:<a@a.example>")):
+            answer = await denied.get(url, method=method, body=body)
+            assert (answer.status, answer.cache_status["detail"]) == (403, "denied-port")
+            assert answer.proxy_status["error"] == "http_request_denied"
+            assert f", {port}] would allow it".encode() in answer.body
+            assert b"http_ports" in answer.body
+    wire = await denied.tunnel(origin.authority)
+    for target, status in (("/a", 200), (origin.url("/a"), 200), (letter, 403)):
+        host = letter[7:-1] if target is letter else origin.authority
+        await wire.send(request("GET", target, (f"Host: {host}",)))
+        assert (await wire.response()).status == status
+
+
+async def test_what_is_denied_may_be_purged(start_house: StartHouse, origin: Origin) -> None:
+    origin.serve("/a", reply(200, FRESH, body=BODY))
+    house = await start_house()
+    await house.get(origin.url("/a"))
+    shared = {"cache": {"dir": str(house.running.settings.store.dir)}}
+    denied: Config = {"deny_destinations": ["127.0.0.1"]}
+    plain = await start_house({**shared, "access": denied})
+    assert (await plain.get(origin.url("/a"), method="PURGE")).status == 403
+    purging = await start_house({**shared, "access": {**denied, "purge_clients": ["127.0.0.1"]}})
+    assert (await purging.get(origin.url("/a"), method="PURGE")).status == 200
+    assert (await purging.get(origin.url("/a"), method="PURGE")).status == 404
+    assert origin.count("/a") == 1
