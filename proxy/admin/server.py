@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-from aiohttp import web
+from aiohttp import http_parser, web
 
 from proxy.admin.accepting import Accepting
 from proxy.admin.entries import Unclear
@@ -45,6 +45,10 @@ _TYPES: Final = {
     "/app.js": ("app.js", "text/javascript"),
 }
 _OTHERWISE: Final = 'Choose another address for the admin endpoint, or "off", with [admin] listen'
+_NO_PARSER: Final = (
+    "aiohttp has no C parser here, and known holes without it: unset AIOHTTP_NO_EXTENSIONS, or"
+    ' install an aiohttp with extensions, or switch the admin endpoint "off" with [admin] listen'
+)
 _NO_PAGE: Final = "There is no such page here; /api/openapi.json lists what there is."
 _encode: Final = msgspec.json.Encoder().encode
 # DEL and C1, which JSON may leave as they are and a terminal may obey.
@@ -74,6 +78,8 @@ class Server:
     """
 
     def __init__(self, options: AdminOptions) -> None:
+        if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
+            raise OSError(errno.ENOTSUP, _NO_PARSER)
         self._listen = options.listen
         self._path = options.listen.removeprefix(UNIX) if options.listen.startswith(UNIX) else ""
         host = "" if self._path else parse_listener(options.listen).host
@@ -101,6 +107,7 @@ class Server:
             keepalive_timeout=_IDLE,
             logger=_unsaid,
             max_line_size=_MOST_LINE,
+            auto_decompress=False,  # nobody writes an order that would need it
         )
         await self._runner.setup()
         assert self._runner.server is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import re
 import time
 from typing import TYPE_CHECKING, Final, cast
@@ -316,3 +317,10 @@ async def test_slow_clients_keep_no_hit_waiting(admin: Admin, origin: Origin, sl
         took.append(time.perf_counter() - began)
     assert sorted(took)[HITS * 99 // 100] < BOUND
     assert (await admin.get("/healthz"))["status"] == "ok"
+
+
+async def test_what_is_sent_in_a_coding_is_not_decoded(admin: Admin) -> None:
+    order = gzip.compress(b'{"url": "http://a.example/"}')
+    fields = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+    async with admin.session.post(f"{admin.url}/api/purge", data=order, headers=fields) as answer:
+        assert answer.status == 400
