@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 REASONS = (ROOT / "docs" / "reasons.md").read_text()
 CHANGES = (ROOT / "docs" / "changes.md").read_text()
+SECURITY = (ROOT / "docs" / "security.md").read_text()
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 ROW = re.compile(r"^\| `([a-z-]+)` \| (.+) \| (.+) \|$", re.MULTILINE)
 
@@ -80,14 +81,49 @@ def test_a_reason_is_told_in_a_sentence(word: str, happened: str, change: str) -
     assert change == "-" or change.endswith("."), word
 
 
-@pytest.mark.parametrize("text", [REASONS, CHANGES], ids=["reasons", "changes"])
+def section(name: str) -> dict[str, object]:
+    values = parse((ROOT / "config.example.toml").read_text(), "example").values
+    for part in name.split("."):
+        values = values[part]
+    return values
+
+
+PAGES = {"reasons": REASONS, "changes": CHANGES, "security": SECURITY}
+
+
+@pytest.mark.parametrize("text", PAGES.values(), ids=PAGES.keys())
 def test_pages_name_keys_that_exist(text: str) -> None:
-    example = parse((ROOT / "config.example.toml").read_text(), "example").values
     for key, table in re.findall(r"`([a-z_]+)`(?: or `[a-z_]+`)? under `\[([a-z.]+)\]`", text):
-        section = example
-        for name in table.split("."):
-            section = section[name]
-        assert key in section, f"{key} is not under [{table}]"
+        assert key in section(table), f"{key} is not under [{table}]"
+
+
+def bounds() -> list[list[str]]:
+    table = SECURITY.partition("\n## What is bounded by what\n")[2].partition("\n## ")[0]
+    rows = [line for line in table.splitlines() if re.match(r"\| (?!what |---)", line)]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+
+
+@pytest.mark.parametrize("row", bounds(), ids=lambda row: row[0])
+def test_a_bound_has_its_default_and_what_happens_then(row: list[str]) -> None:
+    _, default, option, then = row
+    assert then.endswith("."), row
+    if option == "fixed":
+        return
+    found = re.fullmatch(r"`([a-z_]+)` under `\[([a-z.]+)\]`", option)
+    assert found, row
+    if quoted := re.match(r"`([^`]+)`", default):
+        assert str(section(found[2])[found[1]]) == quoted[1]
+
+
+def test_every_limit_is_on_the_page_about_security() -> None:
+    listed = {row[2] for row in bounds()}
+    assert len(listed) > 20
+    for table in ("server.limits", "upstream"):
+        for key, value in section(table).items():
+            if not isinstance(value, list) and key not in {"parent", "dns_ttl"}:
+                assert f"`{key}` under `[{table}]`" in listed
+    for key in section("access"):
+        assert f"`{key}`" in SECURITY
 
 
 def test_the_image_listens_where_its_health_is_asked() -> None:
