@@ -165,7 +165,7 @@ class Rules:
 
     __slots__ = (
         "_allow", "_clients", "_connect_ports", "_deny", "_http_ports", "_listening", "_options",
-        "_purgers", "place",
+        "_purgers", "place", "request",
     )  # fmt: skip
 
     def __init__(self, options: AccessOptions, listening: Collection[tuple[str, int]] = ()) -> None:
@@ -177,8 +177,9 @@ class Rules:
         self._allow = tuple(parse_destination(entry) for entry in options.allow_destinations)
         self._deny = tuple((e, parse_destination(e)) for e in options.deny_destinations)
         self._listening = frozenset((parse_address(host), port) for host, port in listening)
-        # Every head that is read asks it.
+        # Every head that is read asks one of them.
         self.place: Final = lru_cache(_PLACES)(self._place)
+        self.request: Final = lru_cache(_PLACES)(self._request)
 
     def client(self, address: str) -> Verdict:
         """May the client at this address use the proxy? Asked once per connection."""
@@ -209,7 +210,7 @@ class Rules:
         """Whether PURGE is answered here, by anybody."""
         return bool(self._purgers)
 
-    def request(self, origin: Origin) -> Verdict:
+    def _request(self, origin: Origin) -> Verdict:
         """May a request that names this origin be answered, from what is stored or elsewhere?
 
         What may be reached by CONNECT may be asked for with https, too.

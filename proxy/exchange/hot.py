@@ -5,7 +5,8 @@ by the exact bytes of the request head. ``Prepared.block`` says for how long: th
 on the request (its bytes are the key), on the stored responses under the key (their generation),
 on whether the form that the client likes best is kept (that of the form), on time
 (``made``..``until``), and on configuration and access (a reload makes a new ``Hot``; connections
-without access never ask). Nothing else may enter a memoised decision.
+without access never ask, and heads that name what access denies never come here). Nothing else may
+enter a memoised decision.
 """
 
 from __future__ import annotations
