@@ -36,8 +36,9 @@ class Differing(NamedTuple):
 
 _OWS: Final = r"[ \t]*+"
 _T: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
-_WEIGHT: Final = rf"(?:{_OWS};{_OWS}[qQ]=(?:0(?:\.[0-9]{{0,3}})?|1(?:\.0{{0,3}})?))?"
-_VALUE: Final = rf'(?:{_T}|"(?:[^"\\]++|\\.)*+")'
+_Q: Final = r"[qQ]=(?:0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)"
+_WEIGHT: Final = rf"(?:{_OWS};{_OWS}{_Q})?"
+_PARAMETER: Final = rf'(?:{_Q}|(?![qQ]=){_T}=(?:{_T}|"(?:[^"\\]++|\\.)*+"))'
 
 
 def _list_of(member: str) -> re.Pattern[str]:
@@ -47,13 +48,15 @@ def _list_of(member: str) -> re.Pattern[str]:
 # RFC 9110 §12.5, the selecting fields whose grammar is known here: whitespace around their members
 # never matters. Other fields, and other syntax, may be read by an origin octet by octet.
 _GRAMMARS: Final = {
-    "accept": _list_of(rf"{_T}/{_T}(?:{_OWS};{_OWS}{_T}={_VALUE})*+"),
+    "accept": _list_of(rf"{_T}/{_T}(?:{_OWS};{_OWS}{_PARAMETER})*+"),
     "accept-charset": _list_of(_T + _WEIGHT),
     "accept-encoding": _list_of(_T + _WEIGHT),
     "accept-language": _list_of(rf"(?:\*|[A-Za-z]{{1,8}}(?:-[0-9A-Za-z]{{1,8}})*+){_WEIGHT}"),
 }
-# Of these case does not matter, and weights, not the order, say what is preferred.
+# Of these case does not matter, and weights say what is preferred. Among languages of one weight
+# the order may say so, too (§12.5.4).
 _WEIGHTED: Final = _GRAMMARS.keys() - {"accept"}
+_ORDERED: Final = "accept-language"
 
 
 def primary(uri: TargetURI, rule: Rule | None) -> str:
@@ -157,16 +160,27 @@ def _normalised(name: str, value: str) -> str:
     if _GRAMMARS[name].fullmatch(value) is None:
         return value
     members = list_members(value)
-    if name in _WEIGHTED:
-        members = [member for _, member in sorted(map(_weighted, members))]
-    return ",".join(members)
+    if name not in _WEIGHTED:
+        return ",".join(members)
+    weighted = list(map(_weighted, members))
+    if len({member for member, _ in weighted}) < len(members):
+        return value  # which of the two counts, nobody says
+    weighted.sort(key=_by_weight if name == _ORDERED else _by_weight_and_name)
+    return ",".join(m if weight == 1 else f"{m};q={weight:g}" for m, weight in weighted)
 
 
 _remembered: Final = lru_cache(maxsize=1024)(_normalised)
 
 
-def _weighted(member: str) -> tuple[float, str]:
-    """Sort key, the most preferred first, and spelling of a member such as ``de ; q=0.50``."""
+def _weighted(member: str) -> tuple[str, float]:
+    """Name and weight of a member such as ``de ; q=0.50``."""
     name, _, weight = member.lower().partition(";")
-    tag, quality = name.rstrip(" \t"), float(weight.partition("=")[2] or 1)
-    return (-quality, tag if quality == 1 else f"{tag};q={quality:g}")
+    return name.rstrip(" \t"), float(weight.partition("=")[2] or 1)
+
+
+def _by_weight(weighted: tuple[str, float]) -> float:
+    return -weighted[1]
+
+
+def _by_weight_and_name(weighted: tuple[str, float]) -> tuple[float, str]:
+    return -weighted[1], weighted[0]

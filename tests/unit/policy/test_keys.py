@@ -47,9 +47,11 @@ def test_primary(path: str, rule: Rule | None, key: str) -> None:
         param(["Foo"], ["Foo: b, A"], (("foo", "b, A"),), id="unknown: order and case kept"),
         param(["Foo"], ['Foo: "a , b"'], (("foo", '"a , b"'),), id="quotes kept"),
         param(["Accept-Language"], ["Accept-Language: eN ,  De"],
-              (("accept-language", "de,en"),), id="languages: case and order"),
-        param(["Accept-Language"], ["Accept-Language: de;q=0.5, en;q=1.0, fr ; q=0.50"],
-              (("accept-language", "en,de;q=0.5,fr;q=0.5"),), id="by weight, then tag"),
+              (("accept-language", "en,de"),), id="languages: case"),
+        param(["Accept-Language"], ["Accept-Language: fr;q=0.5, en;q=1.0, de ; q=0.50"],
+              (("accept-language", "en,fr;q=0.5,de;q=0.5"),), id="by weight, then as listed"),
+        param(["Accept-Encoding"], ["Accept-Encoding: gzip, br;q=1.0"],
+              (("accept-encoding", "br,gzip"),), id="codings: by weight, then name"),
         param(["Accept-Encoding"], ["Accept-Encoding: GZIP, *;Q=0"],
               (("accept-encoding", "gzip,*;q=0"),), id="codings"),
         param(["Accept-Charset"], ["Accept-Charset: UTF-8, *;q=0.1"],
@@ -66,7 +68,18 @@ def test_primary(path: str, rule: Rule | None, key: str) -> None:
                 ("Accept-Language", "e n, De"), ("Accept-Language", ", en"),
                 ("Accept-Language", "en;q=0.1234, De"), ("Accept-Language", "en\xa0, De"),
                 ("Accept-Charset", "a/b, C"), ("Accept", "a , b/c"), ("Accept", "a/b , ,c/d"),
-                ("Accept", 'a/b;c="d , e/f'),
+                ("Accept", 'a/b;c="d , e/f'), ("Accept", "x/1,,y , z/2"),
+                ("Accept", "a/b;q=2 , c/d"), ("Accept", "a/b;q=.5 , c/d"),
+                ("Accept", 'a/b;q="1" , c/d'), ("Accept", "a/b;c , d/e"),
+                ("Accept-Encoding", "gzip;q=1.001 , br"), ("Accept-Encoding", "gzip;q , br"),
+                ("Accept-Encoding", "gzip;x=1 , br"), ("Accept-Language", "en;q=-1 , de"),
+            )
+        ),
+        *(
+            param([name], [f"{name}: {value}"], ((name.lower(), value),), id=f"twice: {value}")
+            for name, value in (
+                ("Accept-Encoding", "gzip;q=0, gzip"), ("Accept-Encoding", "gzip, GZIP;q=0"),
+                ("Accept-Language", "de;q=0.5 , DE"), ("Accept-Charset", "a , a"),
             )
         ),
         param(["Cookie"], ["Cookie: " + "a" * 200], (("cookie", "a" * 200),), id="long"),
@@ -106,11 +119,50 @@ def test_what_selects_a_response(lines: list[str], members: list[str]) -> None:
         param(["A: a,b"], ["A: a, b"], id="whitespace"),
         param(["A: e n"], ["A: en"], id="whitespace within"),
         param(["A: a\x0b"], ["A: a"], id="whitespace of other grammars"),
+        param(["A: id=1,"], ["A: id=1"], id="an empty member at the end"),
+        param(["A: x/1,,y"], ["A: x/1,y"], id="an empty member within"),
+        param(["A: 1", "A:"], ["A: 1"], id="an empty line after another"),
+        param(["A: 1", "A: 2"], ["A: 2", "A: 1"], id="the order of lines"),
+        param(["A: 1", "A: 1"], ["A: 1"], id="the same line twice"),
+        param(['A: "a"'], ["A: a"], id="quotes"),
+        param(['A: "\\a"'], ['A: "a"'], id="an escape"),
+        param(["A: en;q=1.0"], ["A: en;q=1"], id="weights of an unknown field"),
     ],
 )
 def test_selecting_values_cannot_imitate_each_other(first: list[str], second: list[str]) -> None:
     vary = ["A", "B"]
     assert keys.selecting(vary, fields(*first)) != keys.selecting(vary, fields(*second))
+
+
+@pytest.mark.parametrize(
+    ("name", "one", "other", "same"),
+    [
+        param("Accept", "a/b,c/d", "a/b , c/d", True, id="whitespace at commas"),
+        param("Accept", "a/b;c=D", "a/b;c=d", False, id="case of a parameter's value"),
+        param("Accept", "a/B", "a/b", False, id="case of a type: origins differ"),
+        param("Accept", "a/b;c=d", "a/b; c=d", False, id="whitespace at a parameter"),
+        param("Accept", 'a/b;c="d"', "a/b;c=d", False, id="a quoted value"),
+        param("Accept", 'a/b;c="x,y",c/d', 'a/b;c="x, y",c/d', False, id="within quotes"),
+        param("Accept", "a/b,c/d", "c/d,a/b", False, id="order of types"),
+        param("Accept", "x/1,,y", "x/1,y", False, id="an empty member, and no type"),
+        param("Accept-Language", "e n", "en", False, id="no language"),
+        param("Accept-Language", "en, de", "de, en", False, id="order may say what is preferred"),
+        param("Accept-Language", "en, de;q=0.5", "de;q=0.50,EN;q=1", True, id="weights say it"),
+        param("Accept-Language", "en,", "en", False, id="a comma at the end"),
+        param("Accept-Language", "en", "en, en", False, id="the same twice"),
+        param("Accept-Encoding", "gzip, br", "br,GZIP", True, id="order of codings"),
+        param("Accept-Encoding", "gzip;q=0, gzip", "gzip, gzip;q=0", False, id="at odds"),
+        param("Accept-Encoding", "gzip;q=0.5", "gzip;q=0.500", True, id="zeros of a weight"),
+        param("Accept-Encoding", "gzip;q=1.1", "gzip", False, id="no weight"),
+        param("Accept-Encoding", "x-gzip", "gzip", False, id="another name"),
+        param("Accept-Encoding", "", "identity", False, id="empty"),
+        param("Accept-Charset", "UTF-8;q=0.0", "utf-8;q=0", True, id="charsets"),
+    ],
+)  # fmt: skip
+def test_equal_where_the_grammar_says_so(name: str, one: str, other: str, same: bool) -> None:
+    vary = [name]
+    first, second = (keys.selecting(vary, fields(f"{name}: {value}")) for value in (one, other))
+    assert (first == second) is same
 
 
 @pytest.mark.parametrize(
