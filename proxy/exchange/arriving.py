@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from proxy.codings.transformable import is_verbatim, selecting
 from proxy.exchange import echo, errors
 from proxy.exchange.answer import Outcome
-from proxy.exchange.flights import Refreshed, Uncacheable
+from proxy.exchange.flights import Left, Refreshed, Uncacheable
 from proxy.exchange.keeping import PUMP
 from proxy.exchange.names import body_id
 from proxy.exchange.tasks import launch
@@ -18,6 +18,7 @@ from proxy.exchange.trailers import with_trailers
 from proxy.exchange.voice import Forwarded
 from proxy.policy import freshening, representation, reuse, storing
 from proxy.policy.reasons import Reason
+from proxy.policy.standing import standing
 from proxy.semantics import ranges
 from proxy.store.base import StoreFailed, TooLarge
 from proxy.upstream.base import Lost, NotReached
@@ -114,8 +115,7 @@ class Arriving:
             reason = wanted.reason if wanted.reason in _NOT_ASKED else verdict.reason
         await self._learn(errand, asked)
         if errand.flight is not None:
-            self._flights.uncacheable(errand.flight.key, time.time())
-            self._flights.over(errand.flight, Uncacheable())
+            self._not_shared(errand.flight, request, asked.head.status)
         formed = self._formed(request, asked)
         if errand.flight is None and formed[1] is None:
             as_sent = asked._replace(head=formed[0])
@@ -128,6 +128,18 @@ class Arriving:
                 asked.response.close()
                 formed = head, None
         return self._passed(asked, formed, wanted.reason, reason)
+
+    def _not_shared(self, flight: Flight, request: Request, status: int) -> None:
+        """Nobody follows any more; an error, which one request provokes, is no word for others.
+
+        Nor is what one with credentials was answered: of the others another one leads.
+        """
+        if status >= 400:
+            self._flights.over(flight, Uncacheable())
+            return
+        personal = standing(request, self._options).personal
+        self._flights.uncacheable(flight.key, time.time(), personal=personal)
+        self._flights.over(flight, Left() if personal else Uncacheable())
 
     def _may_store(self, errand: Errand, asked: Asked) -> storing.Storing:
         """What policy says; of a 206 only exactly what was asked for can be shared out again."""

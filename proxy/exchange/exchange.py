@@ -53,6 +53,7 @@ _FOR_ONE_CLIENT: Final = frozenset({Reason.CONNECTION_LOGIN, Reason.UPGRADE})
 # Times that a request looks again after somebody else's change. Few: each may have been a client
 # who left while the origin was still about the answer, and took it with him.
 _ATTEMPTS: Final = 3
+_NOTHING: Final = Found((), 0)
 
 
 class Exchange:
@@ -137,12 +138,14 @@ class Exchange:
         return keys.primary(uri, rules.first(self._options.rules, uri))
 
     async def _cached(self, inbound: Inbound) -> Outcome:
-        key = standing(inbound.request, self._options).key
-        fill = self.keeping.arrived(key)
+        stands = standing(inbound.request, self._options)
+        key, passes = stands.key, stands.passes_by is not None
+        fill = None if passes else self.keeping.arrived(key)
         if fill is not None and (outcome := await self._just_arrived(inbound.request, fill)):
             return outcome
         for _ in range(_ATTEMPTS):
-            found = self._store.peek(key) or await self._store.lookup(key)
+            # What passes by has nothing here to read, and nothing that its answer could change.
+            found = _NOTHING if passes else self._store.peek(key) or await self._store.lookup(key)
             if (outcome := await self._decided(inbound, key, found)) is not None:
                 return outcome
         asked = await self._asking.ask(inbound, None)
@@ -224,7 +227,7 @@ class Exchange:
             raise
         if why in _FOR_ONE_CLIENT:
             return self._arriving.pass_on(request, asked, why, why)
-        errand = Errand(inbound, key, Found((), 0), Wanted(why), None, since)
+        errand = Errand(inbound, key, _NOTHING, Wanted(why), None, since)
         return await self._arriving.final(errand, asked)
 
     def _switched(self, upgraded: Upgraded) -> Outcome:

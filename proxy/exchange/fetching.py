@@ -86,7 +86,6 @@ class Fetching:
     def ask(self, errand: Errand) -> Awaitable[Outcome | None]:
         """Fetch, alone or as one of many."""
         if standing(errand.inbound.request, self._options).passes_by is not None:
-            errand.found = Found((), 0)  # what is stored learns nothing from the answer
             return self.fetch(errand)
         if not _is_own_view(errand.inbound.request, errand.wanted):
             return self._join(errand, errand.key)
@@ -97,9 +96,11 @@ class Fetching:
         return self._follow(errand, Follow(flight, early=False))
 
     def _join(self, errand: Errand, flight_key: str) -> Awaitable[Outcome | None]:
-        now, asked = time.time(), standing(errand.inbound.request, self._options).directives
-        since = reuse.asked_since(asked, now)
-        role = self._flights.join(flight_key, now, self._store.removals(errand.key), since)
+        now, stands = time.time(), standing(errand.inbound.request, self._options)
+        since = reuse.asked_since(stands.directives, now)
+        role = self._flights.join(
+            flight_key, now, self._store.removals(errand.key), since, personal=stands.personal
+        )
         match role:
             case Alone():
                 return self.fetch(errand)
@@ -121,7 +122,9 @@ class Fetching:
         bargain. And not again soon, whatever comes of it.
         """
         key, now, request = errand.key, asked.response_time, errand.inbound.request
-        if self._fetched_beside.holds(key, now) or self._flights.is_uncacheable(key, now):
+        stands = standing(request, self._options)
+        known = self._flights.is_uncacheable(key, now, personal=stands.personal)
+        if stands.passes_by is not None or known or self._fetched_beside.holds(key, now):
             return
         if not revalidation.whole_may_be_stored(request, asked.head, self._options, now):
             return

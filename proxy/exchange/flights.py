@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from proxy.upstream.base import UpstreamError
 
 REMEMBER: Final = 30.0  # seconds for which a key that proved uncacheable is not queued behind
+_EVERYBODYS, _PERSONAL = 0, 1
 _T = TypeVar("_T")
 
 
@@ -65,7 +66,7 @@ class Uncacheable(Struct, frozen=True):
 
 
 class Left(Struct, frozen=True):
-    """The leader's client went before the head came: elect another."""
+    """The leader's client went before the head came, or it was for him alone: elect another."""
 
 
 Outcome = Filling | Refreshed | Elsewhere | Erred | Failing | Uncacheable | Left
@@ -129,20 +130,21 @@ class Flights:
         self.leases: Leases | None = None  # there are other workers
         self._flights: dict[str, Flight] = {}
         self._asked: Counter[str] = Counter()
-        self._uncacheable = Lately(REMEMBER)
+        self._uncacheable = Lately(REMEMBER), Lately(REMEMBER)
 
     def join(
-        self, key: str, now: float, removals: int, since: float = 0.0
+        self, key: str, now: float, removals: int, since: float = 0.0, *, personal: bool = False
     ) -> Lead | Follow | Alone:
         """Your role for this key at ``now``; no flight will do that began before ``since``.
 
         Both are epoch seconds. ``removals`` is the store's count for the key: a flight that began
-        before a removal carries what was removed, and nobody joins it any more.
+        before a removal carries what was removed, and nobody joins it any more. ``personal``: what
+        proved uncacheable for those with Cookie or Authorization counts, too.
         """
         flight = self.under_way(key, removals)
         if flight is not None and flight.began >= since:
             return Follow(flight, early=flight.outcome is None)
-        if self._uncacheable.holds(key, now):
+        if self.is_uncacheable(key, now, personal=personal):
             return Alone()
         flight = self._flights[key] = Flight(key, now, removals)
         return Lead(flight)
@@ -189,14 +191,19 @@ class Flights:
         self.unlease(flight)
         flight.land(outcome)
 
-    def uncacheable(self, key: str, now: float) -> None:
-        """Remember for a while that this key is not worth queueing for."""
-        self._uncacheable.note(key, now)
+    def uncacheable(self, key: str, now: float, *, personal: bool = False) -> None:
+        """Remember for a while that this key is not worth queueing for.
 
-    def is_uncacheable(self, key: str, now: float) -> bool:
+        What one client with credentials was answered says that to others with some.
+        """
+        self._uncacheable[_PERSONAL if personal else _EVERYBODYS].note(key, now)
+
+    def is_uncacheable(self, key: str, now: float, *, personal: bool = False) -> bool:
         """Whether it proved so a short while ago."""
-        return self._uncacheable.holds(key, now)
+        known = self._uncacheable if personal else self._uncacheable[:_PERSONAL]
+        return any(each.holds(key, now) for each in known)
 
     def cacheable(self, key: str) -> None:
         """It was stored after all."""
-        self._uncacheable.forget(key)
+        for each in self._uncacheable:
+            each.forget(key)

@@ -66,7 +66,7 @@ class Repeats:
         found = self.store.peek(known.key)
         if known.stored is None:
             # Nobody needs to queue for it, and nobody to be told.
-            alone = self.flights.is_uncacheable(known.key, now)
+            alone = self.flights.is_uncacheable(known.key, now, personal=True)
             return alone and found is not None and not found.variants
         return _unchanged(known, found) and now < known.until
 

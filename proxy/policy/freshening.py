@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from proxy.policy import reuse, revalidation, storing
-from proxy.policy.reasons import Reason
 from proxy.policy.standing import standing
+from proxy.semantics.fields import NO_FIELDS, Fields
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from proxy.policy.stored import StoredResponse
     from proxy.semantics.messages import Request, ResponseHead
 
-# What is stored was not this client's: that he sends cookies says nothing about it.
-_CLIENTS_OWN: Final = frozenset({"cookie"})
+_WITH_CREDENTIALS: Final = Fields([("Authorization", "")])
 # Answers to a validation which say that the representation is another one now, or none.
 _FULL: Final = frozenset({200, 203, 204, 300, 301, 302, 303, 307, 308, 404, 410})
 
@@ -77,9 +76,10 @@ def by_unstored(
     """Of any other response that is not stored; None: nothing.
 
     ``validating``: the request has nominated what is stored, which is not current then (§4.3.3).
+    What credentials were given is about their owner alone, unless it is said to be for all (§3.5).
     """
     stored = reuse.select(request, found)
-    if stored is None:
+    if stored is None or not _is_for_all(request, head, times[1], options):
         return None
     if request.method == "HEAD":
         return _by_head(stored, request, head, times, options)
@@ -115,16 +115,24 @@ def _invalid(stored: StoredResponse) -> Freshening:
 def _judged(
     changed: Sequence[StoredResponse], request: Request, now: float, options: Options
 ) -> tuple[tuple[StoredResponse, ...], frozenset[str]]:
-    """Those that may stay, and the ids of those that must go: §3 asked of the new heads."""
-    getting = request
-    if request.method != "GET" or not _CLIENTS_OWN.isdisjoint(request.fields.names()):
-        getting = replace(request, method="GET", fields=request.fields.without(_CLIENTS_OWN))
+    """Those that may stay, and the ids of those that must go: §3 asked of the new heads.
+
+    What goes, goes for what its head says, and not for who asked.
+    """
+    anybody = replace(request, method="GET", fields=NO_FIELDS)
     staying, leaving = [], set()
     for stored in changed:
-        verdict = storing.may_store(getting, stored.head, now, options)
-        if isinstance(verdict, storing.Store):
-            staying.append(stored)
-        elif verdict.reason is not Reason.NOT_STORED_AUTHORIZATION:
-            # Else: freshened for this client alone, what is stored stays as old as it was.
+        if isinstance(storing.may_store(anybody, stored.head, now, options), storing.DoNotStore):
             leaving.add(stored.id)
+        elif _is_for_all(request, stored.head, now, options):
+            staying.append(stored)
+        # Else: freshened for this client alone, what is stored stays as old as it was.
     return tuple(staying), frozenset(leaving)
+
+
+def _is_for_all(request: Request, head: ResponseHead, now: float, options: Options) -> bool:
+    """Whether credentials, if there were any, do not keep the response from others."""
+    if "authorization" not in request.fields:
+        return True
+    known = replace(request, method="GET", fields=_WITH_CREDENTIALS)
+    return isinstance(storing.may_store(known, head, now, options), storing.Store)

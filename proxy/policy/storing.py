@@ -155,7 +155,9 @@ def has_validator(fields: Fields) -> bool:
 
 def _bars_method(request: Request, head: ResponseHead, asked: Standing) -> Reason | None:
     if request.method == "GET":
-        return asked.beyond
+        # §4.3.2: what passes the cache by leaves nothing there; no-store and rules say so below.
+        judged = asked.passes_by is Reason.REQUEST_PRECONDITION
+        return Reason.REQUEST_PRECONDITION if judged else asked.beyond
     # RFC 9110 §9.3.3: for a later GET, when it says that it is what that GET would have got.
     location = head.fields.get("content-location")
     if request.method != "POST" or head.status != 200 or location is None:
