@@ -1,9 +1,11 @@
 """A request that passes the cache by changes nothing in it; what credentials get is no news."""
 
+import asyncio
 from collections.abc import Sequence
 
 import pytest
 
+from proxy.exchange.keeping import PUMP
 from tests.conftest import StartHouse
 from tests.support.clock import http_date
 from tests.support.house import House
@@ -48,6 +50,12 @@ REQUESTS = {
 }
 
 
+async def written() -> None:
+    """What answers have made of what is stored."""
+    tasks = [task for task in asyncio.all_tasks() if task.get_name().startswith(PUMP)]
+    await asyncio.gather(*tasks)
+
+
 def told(answer: Response) -> tuple[int, bytes, Sequence[tuple[str, str]]]:
     """What others get, but for what goes with the time."""
     apart = {"age", "cache-status"}
@@ -80,6 +88,7 @@ async def test_what_is_fresh_stays(house: House, origin: Origin, which: str) -> 
         before = await house.get(url)
         for _ in range(2):
             await asked(house, url, which)
+        await written()
         served = len(origin.requests)
         after = await house.get(url)
         assert (before.hit, after.hit) == (True, True), answer
@@ -97,6 +106,7 @@ async def test_what_is_stale_stays(house: House, origin: Origin, which: str) -> 
         await house.get(url)
         for _ in range(2):
             await asked(house, url, which)
+        await written()
         after = await house.get(url)
         assert origin.requests[-1].get("if-none-match") == '"1"', answer
         assert (after.status, after.body, after.get("x-v")) == (200, b"hello", "1"), answer
@@ -111,6 +121,7 @@ async def test_nothing_comes_to_be_stored(house: House, origin: Origin, which: s
         origin.serve(f"/{answer}", reply(200, FRESH, body=b"clean"))
         for _ in range(2):
             await asked(house, url, which)
+        await written()
         first = await house.get(url)
         assert (first.body, first.cache_status["fwd"]) == (b"clean", "uri-miss"), answer
 
@@ -155,6 +166,7 @@ async def test_a_validation_for_one(
     await house.get(url)
     origin.serve("/a", ANSWERS[answer])
     await house.get(url, *lines)
+    await written()
     origin.serve("/a", reply(503))
     assert (await house.get(url)).status == (200 if stays else 503)
 
