@@ -51,6 +51,14 @@ class Clause:
     text: str
 
 
+PRECONDITION: Final = Clause(
+    "precondition",
+    "RFC 9111 §4.3.2",
+    Verdict.NO,
+    "The request has If-Match or If-Unmodified-Since, which are for the origin to judge.",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """``clauses`` in the order in which policy looks; no ``reason``: nothing bars the way.

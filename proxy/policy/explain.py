@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from proxy.policy import freshness, invalidation, keys, reuse
 from proxy.policy.clauses import (
+    PRECONDITION,
     Case,
     Clause,
     Explanation,
@@ -141,12 +142,7 @@ def _about_request(case: Case) -> Iterator[Clause]:
         f"The request says {asked}." if asked else "The request has no cache directives.",
     )
     if reason is Reason.REQUEST_PRECONDITION:
-        yield Clause(
-            "precondition",
-            "RFC 9111 §4.3.2",
-            Verdict.NO,
-            "The request has If-Match or If-Unmodified-Since, which are for the origin to judge.",
-        )
+        yield PRECONDITION
     left_out = ", ".join(keys.left_out(case.request.uri, case.stands.rule))
     without = f" ignore_query leaves out {cut(left_out)}." if left_out else ""
     yield info("key", "RFC 9111 §2", f"The key is {cut(case.stands.key)}.{without}")

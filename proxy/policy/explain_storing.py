@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from proxy.policy import keys, storing
 from proxy.policy.clauses import (
+    PRECONDITION,
     Case,
     Clause,
     Explanation,
@@ -44,8 +45,9 @@ _METHOD: Final = _Question(
     "RFC 9111 §3",
     Reason.NOT_STORED_METHOD,
     "Answers to {method} may be stored.",
-    "Answers to {method} are not stored; only those to GET are, and those to a POST that say by"
-    " Content-Location that a GET of this URI gets the same.",
+    "Answers to {method} are not stored; only those to GET are, and, where a rule says"
+    " store_post = true, those to a POST that say by Content-Location that a GET of this URI gets"
+    " the same.",
 )
 _STATUS: Final = _Question(
     "status",
@@ -161,6 +163,8 @@ def _about_response(case: Case, head: ResponseHead, figures: dict[str, str]) -> 
     if case.request.method == "GET":
         yield about_body(case, Reason.REQUEST_BODY)
     yield about_reflected(case, Reason.REQUEST_REFLECTED)
+    if case.reason is Reason.REQUEST_PRECONDITION:
+        yield PRECONDITION
     yield _answer(case, _STATUS, figures)
     if head.status >= 400:
         yield _answer(case, _ERROR, figures)

@@ -38,7 +38,8 @@ class Rule(_Compiled):
     protects clients from one another: no-store, private, ``Vary: *``, Authorization. ``cache``
     False: neither read nor write. ``ignore_query``: globs over names of query parameters that do
     not belong to the key. ``max_object_size`` and ``stale_if_error`` replace the general ones.
-    ``negotiate`` replaces the one under ``[coding]``. ``where`` it was written, as
+    ``negotiate`` replaces the one under ``[coding]``. ``store_post``: the answer to a POST is
+    stored for GET where it says so (RFC 9110 §9.3.3). ``where`` it was written, as
     ``config.toml:31``, is no setting.
     Raises ValueError with one sentence when a pattern cannot be meant.
     """
@@ -52,6 +53,7 @@ class Rule(_Compiled):
     max_object_size: Octets | None = None
     stale_if_error: Seconds | None = None
     negotiate: bool | None = None
+    store_post: bool = False
     where: str = field(default="", compare=False, repr=False)
 
     def __post_init__(self) -> None:

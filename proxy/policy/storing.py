@@ -158,9 +158,11 @@ def _bars_method(request: Request, head: ResponseHead, asked: Standing) -> Reaso
         # §4.3.2: what passes the cache by leaves nothing there; no-store and rules say so below.
         judged = asked.passes_by is Reason.REQUEST_PRECONDITION
         return Reason.REQUEST_PRECONDITION if judged else asked.beyond
-    # RFC 9110 §9.3.3: for a later GET, when it says that it is what that GET would have got.
+    # RFC 9110 §9.3.3: for a later GET, when it says that it is what that GET would have got. But a
+    # client writes what is posted, and an origin that echoes it would hand it to everybody.
     location = head.fields.get("content-location")
-    if request.method != "POST" or head.status != 200 or location is None:
+    wanted = request.method == "POST" and asked.rule is not None and asked.rule.store_post
+    if not wanted or head.status != 200 or location is None:
         return Reason.NOT_STORED_METHOD
     if invalidation.resolved(request.uri, location) != request.uri:
         return Reason.NOT_STORED_METHOD

@@ -52,7 +52,8 @@ async def test_it_neither_reads_nor_writes_the_cache(house: House, origin: Origi
     assert (await house.get(origin.url("/a"))).hit
 
 
-async def test_what_it_posts_is_not_stored(house: House, origin: Origin) -> None:
+async def test_what_it_posts_is_not_stored(start_house: StartHouse, origin: Origin) -> None:
+    house = await start_house({"rules": [{"match": "http://*/**", "store_post": True}]})
     origin.serve("/a", reply(200, FRESH, "Content-Location: /a", body=b"posted"))
     origin.serve("/a", reply(200, FRESH, body=b"got"))
     wire = await house.tunnel(origin.authority)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from proxy.semantics.messages import ResponseHead
 
 FRESH = resp(200, "max-age=60", 'ETag: "1"')
+POSTS = Options(rules=(Rule(match="http://a.example/**", store_post=True),))
 STALE = resp(200, "max-age=60", "Age: 100", 'ETag: "1"')
 
 
@@ -193,17 +194,19 @@ async def test_a_post_invalidates_what_is_in_flight() -> None:
 
 
 async def test_a_post_may_be_stored_for_a_get() -> None:
-    # RFC 9110 §9.3.3
-    bench = Bench()
-    bench.fetcher.says(URL, resp(200, "max-age=60", f"Content-Location: {URL}"), b"made")
-    posted = await bench.get(f"POST {URL}", body=Upload())
-    assert (posted.body, posted.reason) == (b"made", Reason.METHOD)
-    assert (await bench.get()).reason is Reason.HIT
+    # RFC 9110 §9.3.3, and only where a rule says so.
+    for options, reason in ((Options(), Reason.MISS), (POSTS, Reason.HIT)):
+        bench = Bench(options)
+        bench.fetcher.says(URL, resp(200, "max-age=60", f"Content-Location: {URL}"), b"made")
+        posted = await bench.get(f"POST {URL}", body=Upload())
+        assert (posted.body, posted.reason) == (b"made", Reason.METHOD)
+        bench.fetcher.says(URL, FRESH, b"got")
+        assert (await bench.get()).reason is reason
 
 
 @pytest.mark.parametrize("down", [pytest.param(True, id="down"), pytest.param(False, id="large")])
 async def test_a_post_that_the_store_does_not_take_is_passed_on(down: bool) -> None:
-    bench = Bench()
+    bench = Bench(POSTS)
     bench.store.down, bench.store.largest = down, 2
     bench.fetcher.says(URL, resp(200, "max-age=60", f"Content-Location: {URL}"), b"made", length=4)
     assert (await bench.get(f"POST {URL}")).body == b"made"

@@ -101,6 +101,20 @@ async def test_an_uncacheable_key_is_remembered(later: float, role: type) -> Non
     assert isinstance(under_test.join(KEY, NOW + later, 0), role)
 
 
+@pytest.mark.parametrize(
+    ("learned", "asked", "role"),
+    [(False, False, Alone), (False, True, Alone), (True, True, Alone), (True, False, Lead)],
+)
+async def test_what_is_personal_is_remembered_for_those_with_credentials(
+    learned: bool, asked: bool, role: type
+) -> None:
+    under_test = Flights()
+    under_test.uncacheable(KEY, NOW, personal=learned)
+    assert isinstance(under_test.join(KEY, NOW, 0, personal=asked), role)
+    under_test.cacheable(KEY)
+    assert not isinstance(under_test.join(KEY, NOW, 0, personal=asked), Alone)
+
+
 async def test_uncacheable_until_it_was_stored_after_all() -> None:
     under_test = Flights()
     under_test.uncacheable(KEY, NOW)

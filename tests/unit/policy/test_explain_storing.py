@@ -18,6 +18,7 @@ from tests.support.stored import GET, NOW, OPTIONS, URL, get
 param = pytest.param
 
 TAG = 'ETag: "a"'
+POSTS = Options(rules=(Rule(match="http://a.example/**", store_post=True),))
 OFF = Options(rules=(Rule(match="http://a.example/**", cache=False),))
 
 
@@ -99,6 +100,10 @@ def test_who_is_allowed_selects_too() -> None:
             Reason.NOT_STORED_PARTIAL, "partial", "no strong validator", id="3.3 no validator",
         ),
         param(
+            get("If-Match: *"), resp(200, "max-age=60"), OPTIONS, Reason.REQUEST_PRECONDITION,
+            "precondition", "for the origin to judge", id="4.3.2 preconditions",
+        ),
+        param(
             GET, resp(200), OPTIONS, Reason.NOT_STORED_NO_FRESHNESS, "reuse",
             "never be reused", id="3 no freshness",
         ),
@@ -139,7 +144,7 @@ def test_what_bars_a_response_from_the_store(
     ],
 )  # fmt: skip
 def test_what_may_be_stored(request_: Request, head: ResponseHead, reused: str) -> None:
-    explanation = explain_storing(request_, head, NOW, OPTIONS)
+    explanation = explain_storing(request_, head, NOW, POSTS)
     assert isinstance(explanation.decision, storing.Store)
     assert explanation.reason is None
     assert reused in names(explanation)

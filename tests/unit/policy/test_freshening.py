@@ -6,13 +6,15 @@ from proxy.policy import freshening
 from proxy.policy.stored import StoredResponse
 from proxy.semantics.messages import Request, ResponseHead
 from tests.support.build import req, resp
-from tests.support.stored import GET, NOW, OPTIONS, URL, get, stored
+from tests.support.stored import GET, NOW, OPTIONS, URL, at, get, stored
 
 param = pytest.param
 
 LATER = (NOW + 100, NOW + 100)
 TAG = 'ETag: "1"'
 HEAD = req(f"HEAD {URL}")
+MODIFIED = f"Last-Modified: {at(-864000)}"
+HEAD_BASIC = req(f"HEAD {URL}", "Authorization: Basic dXNlcjpwYXNz")
 BASIC = get("Authorization: Basic dXNlcjpwYXNz")
 
 
@@ -28,6 +30,9 @@ def variant(x: str, *lines: str) -> StoredResponse:
         param(get("Cookie: a"), resp(304, "max-age=60", TAG), True, True, False, id="his cookies"),
         param(BASIC, resp(304, "max-age=60", TAG), False, False, False, id="3.5 for him alone"),
         param(BASIC, resp(304, "public, max-age=60", TAG), True, True, False, id="3.5 public"),
+        param(BASIC, resp(304, "no-store", TAG), False, False, True, id="3 for nobody"),
+        param(BASIC, resp(304, "must-revalidate", MODIFIED, TAG), False, False, False,
+              id="4.2.2 no heuristic for him, but for others"),
     ],
 )
 def test_by_not_modified(
@@ -40,6 +45,30 @@ def test_by_not_modified(
     assert made.current == ((made.answer,) if current else ())
     assert made.news == ((made.answer,) if news else ())
     assert made.gone == (frozenset({held.id}) if gone else frozenset())
+
+
+@pytest.mark.parametrize(
+    ("request_", "head"),
+    [
+        param(HEAD_BASIC, resp(200, "max-age=60", 'ETag: "2"'), id="HEAD: another"),
+        param(HEAD_BASIC, resp(200, "private", TAG), id="HEAD: private"),
+        param(BASIC, resp(200, "private"), id="GET: private"),
+        param(BASIC, resp(404, "max-age=60"), id="GET: none"),
+    ],
+)
+def test_what_credentials_get_says_nothing_of_what_others_have(
+    request_: Request, head: ResponseHead
+) -> None:
+    held = stored("max-age=60", TAG)
+    made = freshening.by_unstored((held,), request_, head, LATER, OPTIONS, validating=True)
+    assert made is None
+
+
+def test_what_credentials_get_is_for_all_where_it_says_so() -> None:
+    held, head = stored("max-age=60", TAG), resp(200, "public, max-age=60", 'ETag: "2"')
+    made = freshening.by_unstored((held,), HEAD_BASIC, head, LATER, OPTIONS, validating=False)
+    assert made is not None
+    assert [one.invalid for one in made.news] == [True]
 
 
 def test_what_is_as_it_was_is_no_news() -> None:

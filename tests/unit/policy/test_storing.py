@@ -20,6 +20,7 @@ param = pytest.param
 CDN = Options(freshness=FreshnessOptions(targeted=("CDN-Cache-Control",)))
 FRESH = "max-age=60"
 HERE = "http://a.example/**"
+POSTS = Options(rules=(Rule(match=HERE, store_post=True),))
 OLD = f"Last-Modified: {at(-86400)}"
 
 
@@ -41,6 +42,9 @@ def reason(request: Request, head: ResponseHead, options: Options = OPTIONS) -> 
         param("BREW", [], resp(200, FRESH), Reason.NOT_STORED_METHOD, id="3 unknown"),
         param("GET", ["Content-Length: 3"], resp(200, FRESH), Reason.REQUEST_BODY, id="body"),
         param("GET", ["X-Host: b"], resp(200, FRESH), Reason.REQUEST_REFLECTED, id="reflected"),
+        param("GET", ["If-Match: *"], resp(200, FRESH), Reason.REQUEST_PRECONDITION, id="If-Match"),
+        param("GET", [f"If-Unmodified-Since: {at(0)}"], resp(200, FRESH),
+              Reason.REQUEST_PRECONDITION, id="If-Unmodified-Since"),
         param("POST", ["Content-Length: 3"], resp(200, FRESH, f"Content-Location: {URL}"), None,
               id="9110 9.3.3 POST that says it is the GET"),
         param("POST", [], resp(200, FRESH), Reason.NOT_STORED_METHOD, id="POST that does not"),
@@ -57,14 +61,18 @@ def reason(request: Request, head: ResponseHead, options: Options = OPTIONS) -> 
     ],
 )  # fmt: skip
 def test_methods(request_line: str, lines: list[str], head: ResponseHead, why: Reason) -> None:
-    assert reason(req(f"{request_line} {URL}", *lines), head) is why
+    request = req(f"{request_line} {URL}", *lines)
+    assert reason(request, head, POSTS) is why
+    if request.method == "POST":
+        for options in (OPTIONS, Options(rules=(Rule(match=HERE),))):
+            assert reason(request, head, options) is Reason.NOT_STORED_METHOD
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_the_host_of_another_authority(method: str) -> None:
     request = replace(req(f"{method} {URL}"), host="b.example")
     head = resp(200, FRESH, f"Content-Location: {URL}")
-    assert reason(request, head) is Reason.REQUEST_OTHER_HOST
+    assert reason(request, head, POSTS) is Reason.REQUEST_OTHER_HOST
 
 
 @pytest.mark.parametrize(
