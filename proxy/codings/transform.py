@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.codings.registry import NAMES, Chain, Coding, chain
 from proxy.codings.transformable import is_fixed, takes
+from proxy.semantics.globs import Glob
 from proxy.semantics.negotiation import accepted
 from proxy.semantics.validators import ETag, entity_tag, parse_etag, parse_etags
 
@@ -210,13 +211,12 @@ def _shrinks(fields: Fields, options: CodingOptions) -> bool:
 @lru_cache(maxsize=256)
 def _matches(content_type: str, types: tuple[str, ...]) -> bool:
     media_type = content_type.partition(";")[0].strip(" \t").lower()
-    return _matching(types).fullmatch(media_type) is not None
+    return any(glob.matches(media_type) for glob in _globs(types))
 
 
 @lru_cache(maxsize=16)
-def _matching(globs: tuple[str, ...]) -> re.Pattern[str]:
-    texts = ("[^/]*".join(map(re.escape, glob.lower().split("*"))) for glob in globs)
-    return re.compile("|".join(texts) or r"(?!)")
+def _globs(types: tuple[str, ...]) -> tuple[Glob, ...]:
+    return tuple(Glob(each.lower(), apart="/") for each in types)
 
 
 def _liked(wanted: Accepted, options: CodingOptions) -> list[Coding]:

@@ -2,7 +2,7 @@
 
 A glob is matched against the whole normalised target URI: ``*`` stands for anything within the
 host or one path segment, ``**`` also for slashes, ``**/`` also for no segment at all. Only a glob
-with a ``?`` looks at the query. A regular expression is searched for.
+with a ``?`` looks at the query. A regular expression is searched for, in URIs of up to 8 KiB.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from proxy.semantics.globs import Glob
 from proxy.semantics.targets import DEFAULT_PORTS
 
 if TYPE_CHECKING:
@@ -19,14 +20,16 @@ if TYPE_CHECKING:
     from proxy.semantics.units import Octets, Seconds
 
 _GLOB: Final = re.compile(r"([a-z*]+)://([^/?]+)(/.*)", re.IGNORECASE)
-_WILDCARD: Final = re.compile(r"(\*\*/|\*\*|\*)")
+# Octets of a URI in which a regex is searched for. Nobody bounds its steps but by this; a URI that
+# is longer is no rule's by regex, as a rule is to say more than the origin does.
+LONGEST_SEARCHED: Final = 8192
 
 
 class _Compiled:
     """Keeps the pattern beside the settings it is made from: neither compared nor shown."""
 
     __slots__ = ("_pattern",)
-    _pattern: re.Pattern[str]
+    _pattern: TargetGlob | _Searched
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +67,16 @@ class Rule(_Compiled):
         for glob in self.ignore_query:
             if not glob or re.search(r"[&=?#]", glob):
                 raise ValueError(f"ignore_query has {glob!r}: write names such as utm_*")
-        pattern = _glob(self.match) if self.match else _regex(self.regex)
+        pattern = TargetGlob(self.match) if self.match else _Searched(self.regex)
         object.__setattr__(self, "_pattern", pattern)
 
     def applies(self, uri: TargetURI) -> bool:
         """Whether the rule is for this target URI."""
-        return self._pattern.search(str(uri)) is not None
+        return self._pattern.matches(str(uri))
 
     def ignored(self, parameter: str) -> bool:
         """Whether the query parameter of that name does not belong to the key."""
-        return _names(self.ignore_query).fullmatch(parameter) is not None
+        return any(glob.matches(parameter) for glob in _names(self.ignore_query))
 
 
 def first(rules: tuple[Rule, ...], uri: TargetURI) -> Rule | None:
@@ -81,40 +84,47 @@ def first(rules: tuple[Rule, ...], uri: TargetURI) -> Rule | None:
     return next((rule for rule in rules if rule.applies(uri)), None) if rules else None
 
 
-def pattern(glob: str) -> re.Pattern[str]:
-    """What ``match`` means: to be searched for in a target URI. Raises ValueError."""
-    return _glob(glob)
+class TargetGlob:
+    """What ``match`` means."""
+
+    __slots__ = ("_path", "_query")
+
+    def __init__(self, glob: str) -> None:
+        """Raises ValueError."""
+        if not (parts := _GLOB.fullmatch(glob)):
+            raise ValueError(f"match = {glob!r} is not like http://*.example/**/*.deb")
+        if "***" in glob or "#" in glob:
+            raise ValueError(f"match = {glob!r} has *** or a fragment, which match nothing")
+        scheme, authority, path = parts[1].lower(), parts[2].lower(), parts[3]
+        # Target URIs are normalised: no default port.
+        authority = authority.removesuffix(f":{DEFAULT_PORTS.get(scheme, '')}")
+        path, mark, query = path.partition("?")
+        self._path = Glob(f"{scheme}://{authority}{path}", apart="/", across="")
+        self._query = Glob(query) if mark else None
+
+    def matches(self, uri: str) -> bool:
+        """Whether it stands for the whole target URI."""
+        path, mark, query = uri.partition("?")
+        if self._query is not None and not (mark and self._query.matches(query)):
+            return False
+        return self._path.matches(path)
 
 
-def _regex(regex: str) -> re.Pattern[str]:
-    try:
-        return re.compile(regex)
-    except re.error as error:
-        raise ValueError(f"regex = {regex!r} is not a regular expression: {error}") from None
+class _Searched:
+    """A regular expression of a person's own, which may take long for what is long."""
 
+    __slots__ = ("_pattern",)
 
-def _glob(glob: str) -> re.Pattern[str]:
-    if not (parts := _GLOB.fullmatch(glob)):
-        raise ValueError(f"match = {glob!r} is not like http://*.example/**/*.deb")
-    if "***" in glob or "#" in glob:
-        raise ValueError(f"match = {glob!r} has *** or a fragment, which match nothing")
-    scheme, authority, path = parts[1].lower(), parts[2].lower(), parts[3]
-    # Target URIs are normalised: no default port.
-    authority = authority.removesuffix(f":{DEFAULT_PORTS.get(scheme, '')}")
-    path, mark, query = path.partition("?")
-    text = rf"\A{_translated(f'{scheme}://{authority}{path}')}"
-    return re.compile(rf"{text}\?{_any(query)}\Z" if mark else rf"{text}(?:\?|\Z)", re.DOTALL)
+    def __init__(self, regex: str) -> None:
+        try:
+            self._pattern = re.compile(regex)
+        except re.error as error:
+            raise ValueError(f"regex = {regex!r} is not a regular expression: {error}") from None
 
-
-def _translated(glob: str) -> str:
-    wildcards = {"*": "[^/?]*", "**": "[^?]*", "**/": "(?:[^?]*/)?"}
-    return "".join(wildcards.get(part) or re.escape(part) for part in _WILDCARD.split(glob))
-
-
-def _any(glob: str) -> str:
-    return ".*".join(map(re.escape, re.split(r"\*+", glob)))
+    def matches(self, uri: str) -> bool:
+        return len(uri) <= LONGEST_SEARCHED and self._pattern.search(uri) is not None
 
 
 @lru_cache(maxsize=256)
-def _names(globs: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile("|".join(map(_any, globs)))
+def _names(globs: tuple[str, ...]) -> tuple[Glob, ...]:
+    return tuple(map(Glob, globs))

@@ -11,7 +11,7 @@ import time
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from proxy.policy import rules
+from proxy.policy.rules import TargetGlob
 from proxy.store import catalogue_queries as queries
 from proxy.store.catalogue_queries import (
     EVERY_KEY,
@@ -237,9 +237,9 @@ class Reader:
     def count(self, selector: Selector) -> tuple[int, int]:
         """As ``Catalogue.count``."""
         if isinstance(selector, Glob):
-            pattern, keys, octets = rules.pattern(selector.glob), 0, 0
+            glob, keys, octets = TargetGlob(selector.glob), 0, 0
             for key, size in self._selected("e.key, e.octets", selector, ""):
-                if pattern.search(key):
+                if glob.matches(key):
                     keys, octets = keys + 1, octets + size
             return keys, octets
         rows = [*self._selected("count(*), coalesce(sum(e.octets), 0)", selector, None)]
@@ -249,8 +249,8 @@ class Reader:
         """As ``Catalogue.keys``."""
         found = (key for (key,) in self._selected("e.key", selector, after))
         if isinstance(selector, Glob):
-            pattern = rules.pattern(selector.glob)
-            found = (key for key in found if pattern.search(key))
+            glob = TargetGlob(selector.glob)
+            found = (key for key in found if glob.matches(key))
         return list(islice(found, limit))
 
     def stored(self, prefix: str) -> bool:
