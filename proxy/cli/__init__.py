@@ -74,6 +74,10 @@ def check(file: Path | None) -> None:
         click.echo("Everything is at its default.")
     for given in settings.given:
         click.echo(f"  {given.key} = {given.text}  # {given.where}")
+    from proxy.config.checks import doubtful  # noqa: PLC0415
+
+    for where, sentence in doubtful(settings):
+        click.echo(f"{where}: {sentence}", err=True)
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from proxy.access.rules import parse_destination, parse_network, parse_ports
+from proxy.config.regexes import takes_long
 from proxy.frontend.options import parse_listener
 from proxy.semantics.grammar import is_token
 from proxy.semantics.units import format_duration, format_size
@@ -75,6 +76,18 @@ def wrong(settings: Settings, spoken: frozenset[str]) -> Iterator[Wrong]:
     if settings.upstream.parent:
         yield from _entries("upstream.parent", (settings.upstream.parent,), parse_parent)
     yield from _entries("upstream.no_proxy", settings.upstream.no_proxy, _check_no_proxy)
+
+
+def doubtful(settings: Settings) -> Iterator[Wrong]:
+    """Each (place, sentence) of what is valid, and yet may not be what is wanted."""
+    for rule in settings.cache.rules:
+        if rule.regex and takes_long(rule.regex):
+            yield (
+                rule.where,
+                f"regex = {rule.regex!r} repeats what repeats, or too much in a row: a URL can be"
+                " made for which it takes seconds. A glob (match) never does, nor do quantifiers"
+                " that give nothing back, such as [^/]*+",
+            )
 
 
 def _reach(settings: Settings, key: str) -> Any:

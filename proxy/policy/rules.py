@@ -2,7 +2,7 @@
 
 A glob is matched against the whole normalised target URI: ``*`` stands for anything within the
 host or one path segment, ``**`` also for slashes, ``**/`` also for no segment at all. Only a glob
-with a ``?`` looks at the query. A regular expression is searched for, in URIs of up to 8 KiB.
+with a ``?`` looks at the query. A regular expression is searched for, in URIs of up to 2 KiB.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _GLOB: Final = re.compile(r"([a-z*]+)://([^/?]+)(/.*)", re.IGNORECASE)
 # Octets of a URI in which a regex is searched for. Nobody bounds its steps but by this; a URI that
 # is longer is no rule's by regex, as a rule is to say more than the origin does.
-LONGEST_SEARCHED: Final = 8192
+LONGEST_SEARCHED: Final = 2048
 
 
 class _Compiled:

@@ -100,6 +100,15 @@ def test_check_says_where_each_setting_comes_from(tmp_path: Path) -> None:
     ]
 
 
+def test_check_warns_of_a_regex_that_may_take_long(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text("[[rules]]\nregex = '(a+)+$'\n[[rules]]\nregex = 'a+$'\n")
+    run = forecache("check", "--config", str(file))
+    assert run.returncode == 0
+    (line,) = run.stderr.splitlines()
+    assert line.startswith("config.toml:1: regex = '(a+)+$' repeats what repeats")
+
+
 def test_check_without_a_file(tmp_path: Path) -> None:
     if Path("/etc/forecache/config.toml").exists():
         pytest.skip("this machine has a configuration of its own")

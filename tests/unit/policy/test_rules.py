@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from proxy.policy.rules import Rule, first
+from proxy.policy.rules import LONGEST_SEARCHED, Rule, first
 from proxy.semantics.units import Seconds
 from tests.support.build import uri
 
@@ -44,6 +44,14 @@ def test_a_regular_expression_is_searched_for() -> None:
     rule = Rule(regex=r"\.(deb|rpm)$")
     assert rule.applies(uri("http://a.example/x.rpm"))
     assert not rule.applies(uri("http://a.example/x.rpm?y"))
+
+
+def test_a_regular_expression_is_searched_for_in_what_is_not_long() -> None:
+    rule = Rule(regex="deb$")
+    prefix = "http://a.example/"
+    for length, applies in ((LONGEST_SEARCHED, True), (LONGEST_SEARCHED + 1, False)):
+        path = "x" * (length - len(prefix) - len("deb"))
+        assert rule.applies(uri(f"{prefix}{path}deb")) is applies
 
 
 def test_the_first_match_wins() -> None:
