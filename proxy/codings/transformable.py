@@ -59,8 +59,8 @@ _USUAL: Final = 32  # names in a response
 _LONGEST: Final = 128  # octets of a name
 # What clients sign is what origins must see: in these fields, or in the query (AWS, Google, Azure).
 _SIGNING_FIELDS: Final = re.compile(r"authorization|.*signature.*|x-(?:amz|goog|ms)-.*")
-_SIGNING_QUERY: Final = re.compile(
-    r"[?&](?:x-(?:amz|goog)-[^=&]*|[^=&]*signature|sig|awsaccesskeyid|key-pair-id)=", re.IGNORECASE
+_SIGNING_PARAMETERS: Final = re.compile(
+    r"x-(?:amz|goog)-.*|.*signature|sig|awsaccesskeyid|key-pair-id", re.IGNORECASE
 )
 
 
@@ -83,8 +83,15 @@ def negotiable(request: Request, options: CodingOptions) -> bool:
         and directives.isdisjoint(("no-transform", "no-store"))
         and _EVENT_STREAM not in (fields.get("accept") or "").lower()
         and not any(map(_SIGNING_FIELDS.fullmatch, fields.names()))
-        and _SIGNING_QUERY.search(request.uri.path) is None
+        and not _is_signed(request.uri.path)
     )
+
+
+def _is_signed(path: str) -> bool:
+    """Whether a parameter of the query is of a signature."""
+    parameters = path.partition("?")[2].split("&")
+    names = (p.partition("=")[0].rpartition("?")[2] for p in parameters if "=" in p)
+    return any(map(_SIGNING_PARAMETERS.fullmatch, names))
 
 
 def is_fixed(request: Request, head: ResponseHead) -> bool:
