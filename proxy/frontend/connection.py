@@ -196,7 +196,7 @@ class Connection(asyncio.Protocol):
             try:
                 end = head_end(self._buffer, self._searched)
                 if end < 0:
-                    check_partial(self._buffer, self._door.limits)
+                    check_partial(self._buffer, self._door.limits, self._searched)
                     self._searched = len(self._buffer)
                     return
             except BadMessage as error:

@@ -114,7 +114,7 @@ class Response:
         while buffer:
             end = head_end(buffer, seen)
             if end < 0:
-                check_partial_response(buffer, limits)
+                check_partial_response(buffer, limits, seen)
                 self._held = buffer
                 return
             octets = buffer[:end]

@@ -98,7 +98,8 @@ class _Chunks:
     """The chunked coding as a machine: size line, that many octets, CRLF; at last trailers."""
 
     __slots__ = (
-        "_extensions", "_left", "_limits", "_origin", "_part", "ended", "held", "trailers",
+        "_extensions", "_left", "_limits", "_origin", "_part", "_searched", "ended", "held",
+        "trailers",
     )  # fmt: skip
 
     def __init__(self, limits: Limits, origin: bool) -> None:
@@ -109,6 +110,7 @@ class _Chunks:
         self._origin = origin
         self._left = 0
         self._extensions = 0
+        self._searched = 0  # octets of an unfinished trailer section that were looked at
         self._part = _SIZE
 
     def feed(self, octets: bytes) -> bytes:
@@ -171,10 +173,11 @@ class _Chunks:
             self.ended = True  # an empty section is its blank line alone
             return at + 2
         section = buffer[at:]
-        size = head_end(section)
+        size = head_end(section, self._searched)
         if (size if size > 0 else len(section)) > self._limits.head:
             raise BadMessage(431, f"the trailers are larger than {self._limits.head} octets")
         if size < 0:
+            self._searched = len(section)
             return at
         self.trailers = parse_fields(section[:size], self._limits, origin=self._origin)
         self.ended = True

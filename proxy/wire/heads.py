@@ -65,6 +65,7 @@ _LOOSE_LINE: Final = re.compile(rf"{_T}++:{_LOOSE}*+")
 _WORTH_REMEMBERING: Final = 1024  # octets of a field section
 _START_OF_REQUEST: Final = re.compile(rf"(?:\r\n)?{_T}*+(?: |\r?\Z)".encode("latin-1"))
 _START_OF_RESPONSE: Final = re.compile(rb"HTTP/|(?:H(?:T(?:T(?:P)?)?)?)?\Z")
+_OPENING: Final = 64  # octets within which the first word ends
 _OTHER_VERSION: Final = re.compile(r"HTTP/(?!1\.)[0-9](?:\.[0-9])?")
 # RFC 9110 §7.2: uri-host [":" port]; a comma would let two hosts pass as one.
 _HOST: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]++\]|[A-Za-z0-9\-._~!$&'()*+;=%]*+)(?::[0-9]*+)?")
@@ -79,35 +80,44 @@ def head_end(buffer: bytes | bytearray, start: int = 0) -> int:
     return at + 4 if at >= 0 else -1
 
 
-def check_partial(buffer: bytes | bytearray, limits: Limits) -> None:
-    """Refuse an unfinished request head as soon as no continuation could make it good."""
-    _check_partial(buffer, limits, _START_OF_REQUEST, _REQUEST_LINE, _request_line_fault)
+def check_partial(buffer: bytes | bytearray, limits: Limits, searched: int = 0) -> None:
+    """Refuse an unfinished request head as soon as no continuation could make it good.
+
+    ``searched`` is how far an earlier call has looked, so that what comes in small pieces is not
+    looked at again with each of them.
+    """
+    faults = _START_OF_REQUEST, _REQUEST_LINE, _request_line_fault
+    _check_partial(buffer, limits, faults, searched)
 
 
-def check_partial_response(buffer: bytes | bytearray, limits: Limits) -> None:
+def check_partial_response(buffer: bytes | bytearray, limits: Limits, searched: int = 0) -> None:
     """The same for an unfinished response head."""
-    _check_partial(buffer, limits, _START_OF_RESPONSE, _STATUS_LINE, _status_line_fault)
+    faults = _START_OF_RESPONSE, _STATUS_LINE, _status_line_fault
+    _check_partial(buffer, limits, faults, searched)
 
 
 def _check_partial(
     buffer: bytes | bytearray,
     limits: Limits,
-    opening: re.Pattern[bytes],
-    first: re.Pattern[str],
-    fault: Callable[[str], BadMessage],
+    faults: tuple[re.Pattern[bytes], re.Pattern[str], Callable[[str], BadMessage]],
+    searched: int,
 ) -> None:
-    if opening.match(buffer) is None:
+    opening, first, fault = faults
+    if searched <= _OPENING and opening.match(buffer) is None:
         raise BadMessage(400, "these are not the first octets of an HTTP/1 message")
-    line_end = buffer.find(b"\r\n", 2)
+    start = searched - buffer.endswith(b"\r", 0, searched)
+    ends = buffer.count(b"\r\n", start)
+    told = ends or len(buffer) > limits.line  # whether the first line may have ended, or be too long
+    line_end = buffer.find(b"\r\n", 2) if told else -1
     _check_size(len(buffer), len(buffer) if line_end < 0 else line_end, limits)
-    lines = buffer.count(b"\r\n")
-    if buffer.count(b"\n") != lines or buffer.count(b"\r") - buffer.endswith(b"\r") != lines:
+    lone = buffer.count(b"\n", start) != ends
+    if lone or buffer.count(b"\r", start) - buffer.endswith(b"\r") != ends:
         raise BadMessage(400, "a line is ended by something else than CRLF")
-    if line_end >= 0:
+    if line_end >= start:
         line = buffer[:line_end].decode("latin-1")
         if first.fullmatch(line + "\r\n") is None:
             raise fault(line)
-    if limits.fields and lines > limits.fields + 2:
+    if limits.fields and ends and buffer.count(b"\r\n") > limits.fields + 2:
         raise BadMessage(431, f"the head has more than {limits.fields} field lines")
 
 

@@ -43,7 +43,7 @@ Cut = Callable[[bytes], Sequence[bytes]]
 
 def read(
     pieces: Sequence[bytes],
-    check: Callable[[bytearray, Limits], None],
+    check: Callable[[bytearray, Limits, int], None],
     parse: Callable[[bytes, Limits], Head],
 ) -> Head | None:
     buffer = bytearray()
@@ -53,7 +53,8 @@ def read(
         end = head_end(buffer, seen)
         if end > 0:
             return parse(bytes(buffer[:end]), LIMITS)
-        check(buffer, LIMITS)
+        check(buffer, LIMITS, seen)
+        check(buffer, LIMITS, 0)  # nothing is overlooked
     return None
 
 
