@@ -21,7 +21,7 @@ def takes_long(regex: str) -> bool:
     public interface: where it is not as expected nothing is said.
     """
     try:
-        parsed = re._parser.parse(regex)  # type: ignore[attr-defined]  # noqa: SLF001
+        parsed = re._parser.parse(regex)
         anchored = bool(parsed) and str(parsed[0][0]) == "AT"
         return _nests(parsed, inside=False) or _power(parsed) + (not anchored) >= _DEAR
     except Exception:  # noqa: BLE001 - a private module: anything

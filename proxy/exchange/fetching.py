@@ -37,7 +37,7 @@ from proxy.policy import keys, partial, reuse, revalidation, storing
 from proxy.policy.reasons import Reason
 from proxy.policy.standing import standing
 from proxy.semantics.fields import NO_FIELDS
-from proxy.store.base import BodyLost, Found, StoreFailed, TooLarge
+from proxy.store.base import BodyLost, StoreFailed, TooLarge
 from proxy.upstream.base import BadResponse, NotReached, Prohibited, UpstreamError
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ class Glob:
         self._narrow = self._wide = self._optional = 0
         self._last = 1 << self._read(glob, spans=across is not None)
         # Most texts differ before the first star or after the last.
-        self._begins, star, rest = glob.partition("*")
+        self._begins, _, rest = glob.partition("*")
         self._ends = rest[rest.rfind("*") + 1 :].removeprefix("/" if across is not None else "")
         self._steps = 0
         self._known: dict[int, _Places] = {}
@@ -109,7 +109,7 @@ class _Places(dict[str, "_Places"]):
         self.bits = bits
 
     def __missing__(self, character: str) -> _Places:
-        return self._glob._step(self, character)  # noqa: SLF001 - it is a part of it
+        return self._glob._step(self, character)
 
 
 def _row(glob: str, at: int) -> int:

@@ -107,7 +107,9 @@ def _check_partial(
         raise BadMessage(400, "these are not the first octets of an HTTP/1 message")
     start = searched - buffer.endswith(b"\r", 0, searched)
     ends = buffer.count(b"\r\n", start)
-    told = ends or len(buffer) > limits.line  # whether the first line may have ended, or be too long
+    told = (
+        ends or len(buffer) > limits.line
+    )  # whether the first line may have ended, or be too long
     line_end = buffer.find(b"\r\n", 2) if told else -1
     _check_size(len(buffer), len(buffer) if line_end < 0 else line_end, limits)
     lone = buffer.count(b"\n", start) != ends

@@ -59,7 +59,11 @@ async def written() -> None:
 def told(answer: Response) -> tuple[int, bytes, Sequence[tuple[str, str]]]:
     """What others get, but for what goes with the time."""
     apart = {"age", "cache-status"}
-    return answer.status, answer.body, [line for line in answer.lines if line[0].lower() not in apart]
+    return (
+        answer.status,
+        answer.body,
+        [line for line in answer.lines if line[0].lower() not in apart],
+    )
 
 
 async def asked(house: House, url: str, which: str) -> Response:

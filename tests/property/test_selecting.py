@@ -24,9 +24,7 @@ PIECES = (
 MEMBERS = ("en", "EN ", "de;q=0.5", "de ;q=0.50", "a/b", "a/b;c=d", 'a/b;c="d,e"', "gzip", "br;q=1")
 VALUES = st.one_of(
     st.lists(st.sampled_from(PIECES), max_size=6).map("".join),
-    st.builds(
-        str.join, st.sampled_from([",", ", ", " , "]), st.lists(st.sampled_from(MEMBERS))
-    ),
+    st.builds(str.join, st.sampled_from([",", ", ", " , "]), st.lists(st.sampled_from(MEMBERS))),
 )
 LINES = st.lists(VALUES, max_size=2)
 

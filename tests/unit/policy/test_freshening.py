@@ -31,8 +31,14 @@ def variant(x: str, *lines: str) -> StoredResponse:
         param(BASIC, resp(304, "max-age=60", TAG), False, False, False, id="3.5 for him alone"),
         param(BASIC, resp(304, "public, max-age=60", TAG), True, True, False, id="3.5 public"),
         param(BASIC, resp(304, "no-store", TAG), False, False, True, id="3 for nobody"),
-        param(BASIC, resp(304, "must-revalidate", MODIFIED, TAG), False, False, False,
-              id="4.2.2 no heuristic for him, but for others"),
+        param(
+            BASIC,
+            resp(304, "must-revalidate", MODIFIED, TAG),
+            False,
+            False,
+            False,
+            id="4.2.2 no heuristic for him, but for others",
+        ),
     ],
 )
 def test_by_not_modified(
