@@ -24,7 +24,7 @@ from proxy.exchange.own import asked_of_us
 from proxy.exchange.removing import Removing
 from proxy.exchange.repeating import Repeats
 from proxy.exchange.transcoding import Workshop
-from proxy.policy import keys, reuse, rules
+from proxy.policy import invalidation, keys, reuse, rules
 from proxy.policy.reasons import Reason
 from proxy.policy.standing import standing
 from proxy.semantics import forwarding
@@ -220,7 +220,8 @@ class Exchange:
             return self._switched(asked)
         try:
             unsafe = request.method not in SAFE_METHODS and not request.host
-            if unsafe and await self.removing.invalidate(request, asked.head):
+            told = invalidation.told(request, asked.head, self._options)
+            if unsafe and await self.removing.invalidate(request, told):
                 since = self._store.removals(key)
         except BaseException:
             asked.response.close()  # cancelled: nobody will read it

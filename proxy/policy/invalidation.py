@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urldefrag, urljoin
 
-from proxy.semantics.messages import SAFE_METHODS
+from proxy.policy.keys import reflected
+from proxy.semantics.messages import SAFE_METHODS, ResponseHead
 from proxy.semantics.targets import Absolute, BadTarget, parse
 
 if TYPE_CHECKING:
-    from proxy.semantics.messages import Request, ResponseHead
+    from proxy.policy.options import Options
+    from proxy.semantics.messages import Request
     from proxy.semantics.targets import TargetURI
 
 _LOCATIONS: Final = ("location", "content-location")
+_NAMING: Final = frozenset({*_LOCATIONS, "cache-group-invalidation"})
 _MOVING: Final = frozenset({"COPY", "MOVE"})  # RFC 4918 §9.8, §9.9
 
 
@@ -34,6 +37,16 @@ def keys(request: Request, head: ResponseHead) -> tuple[TargetURI, ...]:
         if uri is not None and uri.origin == request.uri.origin and uri not in found:
             found.append(uri)
     return tuple(found)
+
+
+def told(request: Request, head: ResponseHead, options: Options) -> ResponseHead:
+    """The head less what names other responses where the request may have written that itself.
+
+    What is in no key is reflected: a client would choose what others lose.
+    """
+    if reflected(request, options) is None:
+        return head
+    return ResponseHead(head.status, head.reason, head.fields.without(_NAMING), head.minor)
 
 
 def resolved(base: TargetURI, reference: str) -> TargetURI | None:

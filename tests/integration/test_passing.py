@@ -250,3 +250,18 @@ async def test_head_of_a_fill_that_passes_by(house: House, origin: Origin) -> No
     gate.open()
     assert await leader.rest() == b"llo"
     assert (await house.get(url)).hit
+
+
+@pytest.mark.parametrize(("line", "stays"), [("X-Other: 1", False), ("X-Forwarded-Path: /b", True)])
+async def test_what_a_request_may_have_written_removes_nothing_of_others(
+    house: House, origin: Origin, line: str, stays: bool
+) -> None:
+    """RFC 9111 §4.4 asks for the target alone; the rest of it is the origin's word, if it is."""
+    for path in ("/a", "/b", "/c"):
+        origin.serve(path, reply(200, FRESH, 'Cache-Groups: "g"', body=b"hello"))
+        await house.get(origin.url(path))
+    named = ("Location: /b", 'Cache-Group-Invalidation: "g"')
+    origin.serve("/a", reply(200, *named, body=b"done"))
+    await house.get(origin.url("/a"), line, method="POST", body=b"x")
+    for path, hit in (("/a", False), ("/b", stays), ("/c", stays)):
+        assert (await house.get(origin.url(path))).hit is hit, path

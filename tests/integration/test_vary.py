@@ -3,7 +3,8 @@
 import pytest
 
 from tests.support.house import House
-from tests.support.origin import Origin, reply
+from tests.support.origin import Gate, Origin, reply
+from tests.support.wire import request
 
 FRESH = "Cache-Control: max-age=60"
 
@@ -57,6 +58,15 @@ async def test_the_same_variant(
         pytest.param(("Accept-Language: e n",), ("Accept-Language: en",), id="39 invalid syntax"),
         pytest.param(("X-A: 1", "X-B: 2"), ("X-A: 1\tx-b:2",), id="21 imitated separators"),
         pytest.param(("X-A:",), (), id="empty is not absent"),
+        pytest.param(("X-A: id=1,",), ("X-A: id=1",), id="39 a comma at the end"),
+        pytest.param(("X-A: x/1,,y",), ("X-A: x/1,y",), id="39 an empty member within"),
+        pytest.param(("X-A: 1", "X-A: 2"), ("X-A: 2", "X-A: 1"), id="39 the order of lines"),
+        pytest.param(
+            ("Accept-Language: en, de",), ("Accept-Language: de, en",), id="39 languages as listed"
+        ),
+        pytest.param(
+            ("Accept-Language: en;q=2",), ("Accept-Language: en ;q=2",), id="39 an invalid weight"
+        ),
     ],
 )
 async def test_another_variant(
@@ -64,8 +74,38 @@ async def test_another_variant(
 ) -> None:
     for body in (b"one", b"other"):
         origin.serve("/a", reply(200, FRESH, "Vary: X-A, X-B, Accept-Language", body=body))
-    await house.get(origin.url("/a"), *one)
-    assert (await house.get(origin.url("/a"), *other)).body == b"other"
+    wire = await house.wire()
+    for hit in (False, True, True):  # from the origin, from the store, and from what is prepared
+        for lines, body in ((one, b"one"), (other, b"other")):
+            await wire.send(request("GET", origin.url("/a"), lines))
+            answer = await wire.response()
+            assert (answer.body, answer.hit) == (body, hit)
+
+
+async def test_who_waits_gets_its_own_variant(house: House, origin: Origin) -> None:
+    gates = Gate(), Gate()
+    for gate, body in zip(gates, (b"one", b"other"), strict=True):
+        origin.serve("/a", gate, reply(200, FRESH, "Vary: X-A", body=body))
+    leader = await house.open(origin.url("/a"), "X-A: a,b")
+    await gates[0].reached()
+    same = await house.open(origin.url("/a"), "X-A: a,b")
+    other = await house.open(origin.url("/a"), "X-A: a, b")
+    gates[0].open()
+    assert await leader.rest() == await same.rest() == b"one"
+    await gates[1].reached()
+    gates[1].open()
+    assert await other.rest() == b"other"
+
+
+async def test_a_validated_variant_is_for_who_selects_it(house: House, origin: Origin) -> None:
+    """What is asked again and again, and mostly says the same, is told apart as well."""
+    lines = ("Cache-Control: no-cache", "Vary: X-A")
+    origin.serve("/a", reply(200, *lines, 'ETag: "1"', body=b"one"))
+    origin.serve("/a", reply(304, *lines, 'ETag: "1"'))
+    for _ in range(3):
+        assert (await house.get(origin.url("/a"), "X-A: e n")).body == b"one"
+    origin.serve("/a", reply(200, *lines, 'ETag: "2"', body=b"other"))
+    assert (await house.get(origin.url("/a"), "X-A: en")).body == b"other"
 
 
 async def test_an_answer_to_one_origin_is_for_that_origin(house: House, origin: Origin) -> None:

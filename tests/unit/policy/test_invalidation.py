@@ -4,9 +4,12 @@ import pytest
 
 from proxy.policy import invalidation
 from tests.support.build import req, resp, uri
+from tests.support.stored import OPTIONS
 
 param = pytest.param
 
+GROUPS = 'Cache-Group-Invalidation: "g"'
+NAMING = {"location", "content-location", "cache-group-invalidation"}
 OWN = "http://a.example/d/x"
 
 
@@ -65,3 +68,10 @@ def test_a_reference_is_resolved_against_the_target_uri() -> None:
     assert invalidation.resolved(base, "") == base
     assert invalidation.resolved(base, "../z") == uri("http://a.example/z")
     assert invalidation.resolved(base, "mailto:x@a.example") is None
+
+
+@pytest.mark.parametrize(("line", "names"), [("X-Other: 1", True), ("X-Host: b", False)])
+def test_what_a_reflected_field_may_have_written_names_nothing(line: str, names: bool) -> None:
+    head = resp(200, "max-age=9", "Location: /y", "Content-Location: /z", GROUPS)
+    told = invalidation.told(req(f"POST {OWN}", line), head, OPTIONS)
+    assert set(told.fields.names()) == {"cache-control"} | (NAMING if names else set())

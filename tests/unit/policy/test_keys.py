@@ -34,6 +34,31 @@ def test_primary(path: str, rule: Rule | None, key: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        param("http://a.example/x", "HTTP://A.Example/x", True, id="4.2.3 case of scheme and host"),
+        param("http://a.example/x", "http://a.example:80/x", True, id="4.2.3 the default port"),
+        param("http://a.example/x", "http://a.example:/x", True, id="4.2.3 an empty port"),
+        param("http://a.example/", "http://a.example", True, id="4.2.3 an empty path"),
+        param("http://a.example/x", "http://a.example./x", True, id="a complete name"),
+        param("http://[::1]/x", "http://[0:0::1]/x", True, id="one address"),
+        param("http://a.example/x", "https://a.example/x", False, id="another scheme"),
+        param("http://a.example:443/x", "https://a.example/x", False, id="one port, two schemes"),
+        param("http://a.example/x", "http://a.example:8080/x", False, id="another port"),
+        param("http://a.example/x", "http://a.example/X", False, id="case of the path"),
+        param("http://a.example/A", "http://a.example/%41", False, id="percent-encoding"),
+        param("http://a.example/%2f", "http://a.example/%2F", False, id="case of percent-encoding"),
+        param("http://a.example/x", "http://a.example/x?", False, id="an empty query"),
+        param("http://a.example/x", "http://a.example//x", False, id="an empty segment"),
+        param("http://a.example/x", "http://a.example/./x", False, id="a dot segment"),
+        param("http://a.example/?a=1&b", "http://a.example/?b&a=1", False, id="order of a query"),
+    ],
+)
+def test_one_key(one: str, other: str, same: bool) -> None:
+    assert (keys.primary(uri(one), None) == keys.primary(uri(other), None)) is same
+
+
+@pytest.mark.parametrize(
     ("vary", "lines", "selecting"),
     [
         param([], ["Foo: 1"], (), id="no Vary"),

@@ -1,7 +1,9 @@
 """The catalogue of a folder: what it finds, and that it is thrown away when it is not of it."""
 
+import asyncio
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -555,3 +557,20 @@ async def test_whether_anything_is_stored_is_known_at_once(
             assert not catalogue.stored(prefix)
         await store.remove("http://b.example/")
         assert not catalogue.stored("http://b.example/")
+
+
+async def test_a_glob_holds_nobody_up(tmp_path: Path, catalogue: Catalogue) -> None:
+    """Three stars over long keys, each in a turn of its own: others have theirs between two."""
+    async with opened(tmp_path) as store:
+        for number in range(60):
+            await store_as(store, f"http://a.example/{'a' * 8000}{number}", str(number))
+        catch_up(catalogue)
+        selector = Glob("http://a.example/**a**a**a**b")
+        counting = asyncio.create_task(asyncio.to_thread(catalogue.count, selector))
+        longest, began = 0.0, time.perf_counter()
+        while not counting.done():
+            await asyncio.sleep(0)
+            longest, began = max(longest, time.perf_counter() - began), time.perf_counter()
+        assert await counting == (0, 0)
+        assert longest < 0.25
+        assert catalogue.keys(Glob("http://a.example/**a**a**a*7"), "", 9) != []
