@@ -36,6 +36,7 @@ _AT_LEAST: Final = {
     "server.limits.body_timeout": 0.1,
     "server.limits.tunnel_idle_timeout": 0.1,
     "server.limits.buffer": 4096,
+    "server.limits.requests_per_second": 0,
     "cache.freshness.heuristic_fraction": 0,
     "upstream.connect_timeout": 0.1,
     "upstream.connect_total_timeout": 0.1,

@@ -89,13 +89,15 @@ class Inbound(NamedTuple):
     """A request at the door. ``body`` streams (None: there is none), ``length`` is its
 
     Content-Length (None: chunked). ``on_interim`` passes a 1xx on to this client. ``bound``: the
-    client has logged in at the origin by its connection, so the answer is for it alone."""
+    client has logged in at the origin by its connection, so the answer is for it alone. ``client``
+    is whose share of origin and resolver is used, as ``access.clients.client_of`` has it."""
 
     request: Request
     body: RequestBody | None
     length: int | None
     on_interim: OnInterim
     bound: Bound | None = None
+    client: str = ""
 
 
 class Outcome(NamedTuple):

@@ -207,7 +207,8 @@ def _outgoing(inbound: Inbound, fields: Fields, conditional: Fields | None) -> O
         fields = _validating(request, fields, conditional)
     if request.method in _COUNTED and (hops := forwarding.max_forwards(fields)) is not None:
         fields = fields.replacing("Max-Forwards", str(hops - 1))
-    return Outgoing(request.method, request.uri, fields, inbound.body, inbound.length)
+    body, length, client = inbound.body, inbound.length, inbound.client
+    return Outgoing(request.method, request.uri, fields, body, length, client=client)
 
 
 def _validating(request: Request, fields: Fields, conditional: Fields) -> Fields:

@@ -51,9 +51,10 @@ class Repeats:
         if self.flights.under_way(key, removals) is not None:
             return None
         repeating = Repeating(self, inbound, known, now, removals)
-        sent = self.fetcher.again(
-            known.outgoing, known.said, repeating.fits, heard, inbound.on_interim
-        )
+        outgoing = known.outgoing
+        if outgoing.client != inbound.client:
+            outgoing = outgoing._replace(client=inbound.client)
+        sent = self.fetcher.again(outgoing, known.said, repeating.fits, heard, inbound.on_interim)
         if sent is None:
             return None
         repeating.sent = sent

@@ -112,7 +112,7 @@ class ConnectTask:
         if self._door.fetcher.has_idle(self._origin):
             return None
         try:
-            self._dialled = await self._door.fetcher.dial(self._origin)
+            self._dialled = await self._door.fetcher.dial(self._origin, self._connection.counted_as)
         except UpstreamError as error:
             if not await self._may_do_without(error):
                 return Own(errors.from_upstream(error), errors.reason_of(error))
@@ -181,7 +181,7 @@ class ConnectTask:
     async def _dial_again(self) -> None:
         """There was an idle connection, or the one that was dialled has been closed."""
         try:
-            self._join(await self._door.fetcher.dial(self._origin))
+            self._join(await self._door.fetcher.dial(self._origin, self._connection.counted_as))
         except UpstreamError:
             self._connection.broken()
         except BaseException:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, cast
 
 from proxy.access.addresses import is_local
+from proxy.access.clients import client_of
 from proxy.exchange import errors
 from proxy.exchange.echo import is_remembered
 from proxy.exchange.record import ExchangeRecord, What, of_hit
@@ -20,7 +22,7 @@ from proxy.frontend.connect import ConnectTask
 from proxy.frontend.conversation import Conversation
 from proxy.frontend.inbound import InboundBody
 from proxy.frontend.phase import Phase
-from proxy.frontend.reception import LATE, Connect, Exchanged, Own, unreadable
+from proxy.frontend.reception import LATE, Connect, Exchanged, Own, too_many, unreadable
 from proxy.frontend.sender import Sender, reset
 from proxy.policy.reasons import Reason
 from proxy.semantics.messages import RequestHead
@@ -37,25 +39,27 @@ if TYPE_CHECKING:
 
 LINGER: Final = 2.0  # seconds to let the client read a refusal before the connection is cut
 AHEAD: Final = 64 * 1024  # octets of pipelined requests that are read ahead
+TURN: Final = 0.001  # seconds of answers to what came at once; then it is others' turn
 
 
 class Connection(asyncio.Protocol):
     """Lives with the socket."""
 
     __slots__ = (
-        "_body", "_buffer", "_denied", "_door", "_local", "_memo", "_observe", "_prefix",
-        "_searched", "client", "conversation", "half_closed", "inside", "logins", "phase", "sender",
-        "since", "transport",
+        "_body", "_buffer", "_denied", "_door", "_full", "_local", "_memo", "_observe", "_prefix",
+        "_searched", "_waits", "client", "conversation", "counted_as", "half_closed", "inside",
+        "logins", "phase", "sender", "since", "transport",
     )  # fmt: skip
 
     def __init__(self, door: Door) -> None:
         # for the life of the socket
         self._door = door
-        self._memo = door.hot.memo
+        # Where requests are counted there is no way past that.
+        self._memo = door.hot.memo if door.rates is None else _NO_MEMO
         self._observe = door.observe
         self.transport: asyncio.Transport
         self.sender: Sender
-        self.client = "-"
+        self.client = self.counted_as = "-"
         self._local = False
         self._denied: Own | None = None
         self._prefix = b""  # what else the answer to a head depends on
@@ -69,6 +73,8 @@ class Connection(asyncio.Protocol):
         self._body: InboundBody | None = None
         self._buffer = bytearray()
         self._searched = 0
+        self._waits = False  # for its turn, to go on with what is in the buffer
+        self._full = False  # nothing is read until there is less in the buffer
         self.half_closed = False  # nothing more will come from the client
 
     # The socket's life.
@@ -83,11 +89,13 @@ class Connection(asyncio.Protocol):
             self.transport.abort()  # it left before it was accepted
         else:
             self.client = str(peer[0])
+            self.counted_as = client_of(self.client)
             self._local = is_local(self.client)
             self._prefix = self._named()
-            self._denied = door.denied(self.client)
+            self._denied = door.denied(self.client, self.counted_as)
         door.connections.add(self)
-        door.enter(self.client)
+        if not door.enter(self.counted_as, self._denied):
+            self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.phase = Phase.GONE
@@ -99,7 +107,7 @@ class Connection(asyncio.Protocol):
         if self.logins is not None:
             self.logins.close()
         self._door.connections.discard(self)
-        self._door.leave(self.client)
+        self._door.leave(self.counted_as, self._denied)
 
     def pause_writing(self) -> None:
         self.sender.pause()
@@ -107,7 +115,7 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self.sender.resume()
         self.since = time.time()
-        if self.phase is Phase.HEAD and (self._buffer or self.half_closed):
+        if self.phase is Phase.HEAD and (self._buffer or self.half_closed) and not self._waits:
             self._go_on()
 
     def eof_received(self) -> bool:
@@ -120,7 +128,7 @@ class Connection(asyncio.Protocol):
         if self.phase is Phase.BUSY or self.phase is Phase.GONE:
             leaving.probe(self.transport)
             return True
-        return self.phase is Phase.HEAD and self.sender.paused
+        return self.phase is Phase.HEAD and (self.sender.paused or self._waits)
 
     def sweep(self, now: float) -> None:
         """Called once a second: end what has waited too long."""
@@ -185,32 +193,57 @@ class Connection(asyncio.Protocol):
         self._buffer += data
         if self.phase is Phase.SNIFF:
             self._sniffed()
-        elif self.phase is Phase.HEAD and not self.sender.paused:
+        elif self.phase is Phase.HEAD and not self.sender.paused and not self._waits:
             self.advance()
         elif len(self._buffer) > AHEAD:
+            self._full = True
             self.transport.pause_reading()
 
     def advance(self) -> None:
-        """Answer what is in the buffer, as far as it can be answered at once."""
+        """Answer what is in the buffer, as far as that goes at once and while it is our turn."""
+        began = time.time()
         while self.phase is Phase.HEAD and self._buffer and not self.sender.paused:
+            if self.since - began > TURN:  # when the last answer was sent
+                self._waits = True
+                self._door.later(self)
+                return
             try:
                 end = head_end(self._buffer, self._searched)
                 if end < 0:
                     check_partial(self._buffer, self._door.limits, self._searched)
                     self._searched = len(self._buffer)
-                    return
+                    break
             except BadMessage as error:
                 self.refuse(unreadable(error))
                 return
             raw = bytes(self._buffer[:end])
             del self._buffer[:end]
             self._searched = 0
-            prepared = self._memo.get(self._prefix + raw)
-            if prepared is None or self._denied is not None or not self.send_hot(prepared):
-                self._take(raw)
+            self._answer(raw)
+        if self._full and self.phase is Phase.HEAD and not self.sender.paused:
+            self._full = False
+            self.transport.resume_reading()
 
-    def _take(self, raw: bytes) -> None:
-        """One whole request head."""
+    def _answer(self, raw: bytes) -> None:
+        """What one whole request head asks for."""
+        door = self._door
+        if door.rates is not None:
+            seconds = door.rates.take(self.counted_as, time.monotonic())
+            if seconds:
+                self._take(raw, too_many(seconds))
+                return
+        prepared = door.hot.memo.get(self._prefix + raw)
+        if prepared is None or self._denied is not None or not self.send_hot(prepared):
+            self._take(raw)
+
+    def resume(self) -> None:
+        """It is our turn again."""
+        self._waits = False
+        if self.phase is Phase.HEAD and not self.sender.paused:
+            self._go_on()
+
+    def _take(self, raw: bytes, refusal: Own | None = None) -> None:
+        """One whole request head, which gets the ``refusal`` if there is one."""
         try:
             heard = self._door.hearing.hear(raw, self.inside, self._prefix, local=self._local)
         except BadMessage as error:
@@ -221,8 +254,8 @@ class Connection(asyncio.Protocol):
             self.refuse(self._denied, head)
             return
         bodiless = isinstance(framing, NoBody)
-        match reception:
-            case Own():
+        match refusal or reception:
+            case Own() as reception:
                 self._answer_own(reception, head, keep and bodiless and not self._door.draining)
             case Connect():
                 self._connect(head, reception, keep and not self._door.draining)
@@ -345,9 +378,12 @@ class Connection(asyncio.Protocol):
 
     def _go_on(self) -> None:
         if not self.half_closed:
-            self.transport.resume_reading()
+            self._full = len(self._buffer) > AHEAD
+            if not self._full:
+                self.transport.resume_reading()
         self.advance()
-        if self.half_closed and self.phase is Phase.HEAD and not self.sender.paused:
+        waits = self.sender.paused or self._waits
+        if self.half_closed and self.phase is Phase.HEAD and not waits:
             self.close()
 
     def broken(self) -> None:
@@ -424,6 +460,7 @@ class Connection(asyncio.Protocol):
         return early
 
 
+_NO_MEMO: Final[OrderedDict[bytes, Prepared]] = OrderedDict()
 _READING: Final = frozenset({"GET", "HEAD"})
 _ELSEWHERE: Final = b"\n"  # no head begins so: what is remembered is for local clients or others
 _UNREAD: Final = RequestHead("-", "-", 1, errors.own(400, Reason.BAD_REQUEST, "").head.fields)

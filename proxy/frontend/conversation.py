@@ -84,7 +84,8 @@ class Conversation:
         length = framing.length if isinstance(framing, Sized) else None
         logins = self._connection.logins
         bound = logins.at(request.uri.origin) if logins is not None else None
-        inbound = Inbound(request, self._body, length, self._interim, bound)
+        client = self._connection.counted_as
+        inbound = Inbound(request, self._body, length, self._interim, bound, client)
         exchange = self._door.exchange
         if request.method == "PURGE" and not request.host:
             verdict = self._door.rules.purge(self._connection.client)

@@ -1,13 +1,17 @@
-"""What all client connections of a process share, and the sweep that ends the idle ones."""
+"""What all client connections of a process share, and the sweep that ends the idle ones.
+
+No client takes all of it: connections are counted by client, and what is left of many requests that
+came at once is answered by turns, a little of one connection in each turn of the loop.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
+from proxy.access.clients import Lines, Rates, Shares
 from proxy.access.rules import Denied
 from proxy.exchange import errors
 from proxy.frontend.heard import Hearing
@@ -26,10 +30,16 @@ if TYPE_CHECKING:
     from proxy.upstream.base import Fetcher
 
 _FULL: Final = "There are too many connections; close some, or raise [server] max_connections."
+TOLD: Final = 256  # connections that are told why they are turned away; more are just closed
 SWEEP: Final = 1.0  # seconds between looks at every connection: one timer for all of them
 
 # Whether anything is stored whose key begins so. Raises StoreFailed.
 Stored = Callable[[str], Awaitable[bool]]
+
+
+def _whoever(_: str) -> bool:
+    """Every client may have its turn."""
+    return True
 
 
 async def _nothing_stored(_: str) -> bool:
@@ -60,40 +70,60 @@ class Door:
         self.hearing = Hearing(self.limits, rules)
         self.connections: set[Connection] = set()
         self.tunnels: set[Tunnel] = set()
-        self.per_client: Counter[str] = Counter()
+        self.shares = Shares(options.max_connections, options.max_connections_per_client)
+        self.turned_away = 0  # connections; they are in nobody's share
+        rate = limits.requests_per_second
+        self.rates = Rates(rate) if rate else None
+        self._backlog: Lines[Connection] = Lines()
+        self._turning = False
         self.stored: Stored = _nothing_stored
         self.draining = False
         self._timer: asyncio.TimerHandle | None = None
 
-    def full(self, client: str) -> bool:
-        """Whether one more connection, from this address, is too many."""
-        return (
-            len(self.connections) + len(self.tunnels) >= self.options.max_connections
-            or self.per_client[client] >= self.options.max_connections_per_client
-        )
+    def denied(self, address: str, client: str) -> Own | None:
+        """The only answer that one more connection from this address gets; None: any.
 
-    def denied(self, client: str) -> Own | None:
-        """The only answer that one more connection from this address gets; None: any."""
-        verdict = self.rules.client(client)
+        ``client`` is what the address is counted as.
+        """
+        verdict = self.rules.client(address)
         if isinstance(verdict, Denied):
             reason = Reason.DENIED_CLIENT
             answer = errors.own(403, reason, verdict.sentence, error="http_request_denied")
-        elif self.full(client):
+        elif not self.shares.may_take(client):
             reason = Reason.TOO_MANY_CONNECTIONS
             answer = errors.own(503, reason, _FULL, error="connection_limit_reached")
         else:
             return None
         return Own(answer, reason, close=True)
 
-    def enter(self, client: str) -> None:
-        """A connection from this address began."""
-        self.per_client[client] += 1
+    def enter(self, client: str, denied: Own | None = None) -> bool:
+        """One more connection; False if it is ``denied``, and there is no time to say so."""
+        if denied is None:
+            self.shares.take(client)
+        else:
+            self.turned_away += 1
+        return denied is None or self.turned_away <= TOLD
 
-    def leave(self, client: str) -> None:
+    def leave(self, client: str, denied: Own | None = None) -> None:
         """It ended."""
-        self.per_client[client] -= 1
-        if self.per_client[client] <= 0:
-            del self.per_client[client]
+        if denied is None:
+            self.shares.give_back(client)
+        else:
+            self.turned_away -= 1
+
+    def later(self, connection: Connection) -> None:
+        """Let it go on when it is its client's turn."""
+        self._backlog.add(connection.counted_as, connection)
+        if not self._turning:
+            self._turning = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        found = self._backlog.next(_whoever)
+        self._turning = found is not None
+        if found is not None:
+            asyncio.get_running_loop().call_soon(self._turn)
+            found[1].resume()
 
     def watch(self) -> None:
         """Begin to sweep."""

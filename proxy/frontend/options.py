@@ -14,6 +14,7 @@ class LimitOptions:
     """Bounds on what one client may ask of us. ``buffer`` is per exchange and direction.
 
     ``body_timeout`` is for a pause in a request body, ``write_timeout`` in reading an answer.
+    ``requests_per_second``: those of ten seconds may come at once; 0 for any number.
     """
 
     request_head: Octets = Octets(64 * 2**10)
@@ -25,6 +26,7 @@ class LimitOptions:
     write_timeout: Seconds = Seconds(900)
     tunnel_idle_timeout: Seconds = Seconds(600)
     buffer: Octets = Octets(256 * 2**10)
+    requests_per_second: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
@@ -139,6 +140,14 @@ def refused(status: int, sentence: str) -> Own:
 def unreadable(error: BadMessage) -> Own:
     """A message whose syntax is not right."""
     return refused(error.status, f"The request cannot be read in one way only: {error.detail}.")
+
+
+def too_many(seconds: float) -> Own:
+    """One client has asked for too much (RFC 6585 §4); ``seconds`` until it may ask again."""
+    wait = ceil(seconds)
+    sentence = f"There were too many requests from this client. Wait {wait} s before the next one."
+    reason, lines = Reason.TOO_MANY_REQUESTS, (("Retry-After", str(wait)),)
+    return Own(errors.own(429, reason, sentence, error="http_request_denied", lines=lines), reason)
 
 
 def about(head: RequestHead, path: str) -> Own:

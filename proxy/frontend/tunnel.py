@@ -142,7 +142,7 @@ def join(
 
     def finished(_: int, down: int) -> None:
         door.tunnels.discard(joined)
-        door.leave(connection.client)
+        door.leave(connection.counted_as)
         status = 200 if head.method == "CONNECT" else 101
         what = What(head.method, head.target, head.minor, status, down, Reason.TUNNEL)
         door.observe(ExchangeRecord(started, time.time() - started, connection.client, what))

@@ -66,6 +66,7 @@ class Reason(StrEnum):
     BAD_REQUEST = "bad-request"
     REQUEST_TIMEOUT = "request-timeout"
     TOO_MANY_CONNECTIONS = "too-many-connections"
+    TOO_MANY_REQUESTS = "too-many-requests"
     DENIED_CLIENT = "denied-client"
     DENIED_DESTINATION = "denied-destination"
     DENIED_PORT = "denied-port"
@@ -103,6 +104,7 @@ OWN: Final = frozenset(
         Reason.BAD_REQUEST,
         Reason.REQUEST_TIMEOUT,
         Reason.TOO_MANY_CONNECTIONS,
+        Reason.TOO_MANY_REQUESTS,
         Reason.DENIED_CLIENT,
         Reason.DENIED_DESTINATION,
         Reason.DENIED_PORT,

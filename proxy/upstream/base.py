@@ -53,6 +53,7 @@ class Outgoing(NamedTuple):
 
     ``body`` streams (None: no body); ``length`` is its Content-Length or None for chunked.
     ``upgrade``: Connection and Upgrade fields are in ``fields`` on purpose; a 101 is expected.
+    ``client``: for whom, as ``access.clients.client_of`` has it; what it uses is counted for it.
     """
 
     method: str
@@ -61,6 +62,7 @@ class Outgoing(NamedTuple):
     body: RequestBody | None = None
     length: int | None = None
     upgrade: bool = False
+    client: str = ""
 
 
 class RequestBody(Protocol):
@@ -195,5 +197,5 @@ class Fetcher(Protocol):
     def has_idle(self, origin: Origin) -> bool:
         """Whether the pool has what ``dial`` would make: a proof that the origin is there."""
 
-    async def dial(self, origin: Origin) -> Dialled:
+    async def dial(self, origin: Origin, client: str = "") -> Dialled:
         """A fresh connection for CONNECT, through the parent if routed. Raises UpstreamError."""

@@ -99,14 +99,17 @@ class Connector:
         self._tls = tls or ssl.create_default_context()
         self._tls.set_alpn_protocols(["http/1.1"])
 
-    async def connect(self, host: str, port: int, protocol: P, *, judge: bool = True) -> P:
+    async def connect(
+        self, host: str, port: int, protocol: P, client: str = "", *, judge: bool = True
+    ) -> P:
         """A TCP connection for ``protocol``; ``judge``: ask access first. Raises NotReached.
 
+        ``client``: on whose behalf its name is looked up.
         Addresses that cannot be reached are forgotten; if they were remembered the name is looked
         up again, as it may have moved.
         """
         remembered = self._resolver.known(host) is not None
-        addresses = await self._addresses(host, port, judge)
+        addresses = await self._addresses(host, port, client, judge)
         with blaming(f"{host}:{port}"):
             try:
                 await self._reach(addresses, port, protocol)
@@ -114,14 +117,14 @@ class Connector:
                 self._resolver.forget(host)
                 if not remembered or isinstance(error, TimeoutError):
                     raise
-                others = await self._addresses(host, port, judge)
+                others = await self._addresses(host, port, client, judge)
                 if set(others) <= set(addresses):
                     raise
                 await self._reach(others, port, protocol)
         return protocol
 
-    async def _addresses(self, host: str, port: int, judge: bool) -> Addresses:
-        addresses = await self._resolve(host)
+    async def _addresses(self, host: str, port: int, client: str, judge: bool) -> Addresses:
+        addresses = await self._resolve(host, client)
         return self._admitted(host, port, addresses) if judge else addresses
 
     async def _reach(self, addresses: Addresses, port: int, protocol: asyncio.Protocol) -> None:
@@ -135,13 +138,13 @@ class Connector:
             return ((socket.AF_INET6 if ":" in host else socket.AF_INET, host),)
         return self._resolver.known(host)
 
-    async def _resolve(self, host: str) -> Addresses:
+    async def _resolve(self, host: str, client: str) -> Addresses:
         if (addresses := self._at_hand(host)) is not None:
             return addresses
         with blaming(host):
             try:
                 async with asyncio.timeout(self._options.connect_timeout):
-                    return await self._resolver.resolve(host)
+                    return await self._resolver.resolve(host, client)
             except TimeoutError:
                 sentence = f"{host} was not resolved in time."
                 raise NotReached(504, "dns_timeout", sentence) from None

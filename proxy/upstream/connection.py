@@ -47,6 +47,7 @@ class Connection(asyncio.Protocol):
     and a wait for the first one: since then the origin may have closed it.
 
     ``since``: when the origin last did something, or we began to wait for it (loop time).
+    ``client``: in whose share of the pool it is counted, if in any.
     """
 
     __slots__ = (
@@ -56,6 +57,7 @@ class Connection(asyncio.Protocol):
         "_raw",
         "_readable",
         "_timer",
+        "client",
         "closed",
         "keep_alive",
         "limits",
@@ -76,6 +78,7 @@ class Connection(asyncio.Protocol):
         self.route = route
         self.peer = peer
         self.owner: Owner | None = None
+        self.client: str | None = None
         self.closed = False
         self.keep_alive: float = options.keep_alive  # seconds of idleness that the origin allows
         self.served = 0

@@ -77,9 +77,9 @@ class Upstream:
             connection = _its_own(bound, request, route)
             may_repeat = may_repeat and not session_authentication.is_answer(request.fields)
         if connection is None:
-            connection = self._pool.take(route, inf if may_repeat else _RESTED)
+            connection = self._pool.take(route, inf if may_repeat else _RESTED, request.client)
         if connection is None:
-            connection = await self._connection(route)
+            connection = await self._connection(route, request.client)
         may_repeat = may_repeat and connection.served > 0
         try:
             response = _sent(connection, head, request, on_interim, bound)
@@ -87,7 +87,7 @@ class Upstream:
         except Unanswered:
             if not may_repeat:
                 raise
-            connection = await self._connection(route, fresh=True)
+            connection = await self._connection(route, request.client, fresh=True)
             response = _sent(connection, head, request, on_interim, bound)
             await response.arrived()
         return _accepted(response, route)
@@ -108,7 +108,7 @@ class Upstream:
         if not self._retries:
             return None  # what was lost on a reused connection could not be made good
         route = self._routes.choose(request.uri.origin)
-        connection = self._pool.take(route)
+        connection = self._pool.take(route, client=request.client)
         if connection is None:
             return None
         again = Again(request, expected, fits, heard, on_interim, self._instead)
@@ -136,10 +136,10 @@ class Upstream:
         """Whether the pool has what ``dial`` would make: a proof that the origin is there."""
         return self._pool.has_idle(self._routes.through(origin))
 
-    async def dial(self, origin: Origin) -> Raw:
+    async def dial(self, origin: Origin, client: str = "") -> Raw:
         """A fresh connection for CONNECT, through the parent if routed. Raises UpstreamError."""
         self._judge(origin)  # before its name is resolved: what is denied is never unresolvable
-        raw = await self._opener.dial(self._routes.through(origin))
+        raw = await self._opener.dial(self._routes.through(origin), client)
         raw.pool = self._pool.add
         return raw
 
@@ -173,16 +173,16 @@ class Upstream:
         address = origin.host if is_address(origin.host) else None
         self._connector.judge(origin.host, origin.port, address)
 
-    async def _connection(self, route: Route, *, fresh: bool = False) -> Connection:
-        connection = await self._pool.claim(route, fresh=fresh)
+    async def _connection(self, route: Route, client: str, *, fresh: bool = False) -> Connection:
+        connection = await self._pool.claim(route, client, fresh=fresh)
         if connection is not None:
             return connection
         try:
-            connection = await self._opener.open(route)
+            connection = await self._opener.open(route, client)
         except BaseException:
-            self._pool.abandon(route)
+            self._pool.abandon(route, client)
             raise
-        self._pool.adopt(connection)
+        self._pool.adopt(connection, client)
         return connection
 
 

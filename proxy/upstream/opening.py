@@ -35,39 +35,39 @@ class Opener:
         self._options = options
         self._connector = connector
 
-    async def open(self, route: Route) -> Connection:
-        """A connection ready for HTTP. Raises NotReached."""
+    async def open(self, route: Route, client: str = "") -> Connection:
+        """A connection ready for HTTP, on behalf of ``client``. Raises NotReached."""
         peer = _peer(route)
         with blaming(peer):
             async with asyncio.timeout(self._options.connect_total_timeout):
                 if isinstance(route, Relayed):
-                    return await self._to_parent(route, route.parent)
-                connection = await self._to_origin(route)
+                    return await self._to_parent(route, route.parent, client)
+                connection = await self._to_origin(route, client)
                 if route.origin.scheme == "https":
                     await self._connector.secure(connection, route.origin.host)
         return connection
 
-    async def dial(self, route: Direct | Tunnelled) -> Raw:
+    async def dial(self, route: Direct | Tunnelled, client: str = "") -> Raw:
         """A connection for whatever the client wants of it. Raises NotReached."""
         origin = route.origin
         with blaming(origin.authority):
             async with asyncio.timeout(self._options.connect_total_timeout):
                 if isinstance(route, Tunnelled):
-                    raw = await self._tunnel(route)
+                    raw = await self._tunnel(route, client)
                     raw.head = None  # the answer to our CONNECT, not to the client's
                     return raw
                 connection = Connection(self._options, route, origin.authority)
                 raw = connection.raw()  # before it is connected: some origins speak first
-                await self._connector.connect(origin.host, origin.port, connection)
+                await self._connector.connect(origin.host, origin.port, connection, client)
         connection.transport.pause_reading()
         return raw
 
-    async def _to_origin(self, route: Direct | Tunnelled) -> Connection:
+    async def _to_origin(self, route: Direct | Tunnelled, client: str) -> Connection:
         connection = Connection(self._options, route, _peer(route))
         if isinstance(route, Direct):
             origin = route.origin
-            return await self._connector.connect(origin.host, origin.port, connection)
-        transport, early = (await self._tunnel(route)).detach()
+            return await self._connector.connect(origin.host, origin.port, connection, client)
+        transport, early = (await self._tunnel(route, client)).detach()
         connection.connection_made(transport)
         transport.set_protocol(connection)
         if early:
@@ -76,12 +76,13 @@ class Opener:
             raise NotReached(502, "http_protocol_error", sentence)
         return connection
 
-    async def _to_parent(self, route: Route, parent: Parent) -> Connection:
+    async def _to_parent(self, route: Route, parent: Parent, client: str) -> Connection:
         connection = Connection(self._options, route, "The parent proxy")
-        return await self._connector.connect(parent.host, parent.port, connection, judge=False)
+        host, port = parent.host, parent.port
+        return await self._connector.connect(host, port, connection, client, judge=False)
 
-    async def _tunnel(self, route: Tunnelled) -> Raw:
-        connection = await self._to_parent(route, route.parent)
+    async def _tunnel(self, route: Tunnelled, client: str) -> Raw:
+        connection = await self._to_parent(route, route.parent, client)
         connect = Outgoing("CONNECT", TargetURI(route.origin, "/"), NO_FIELDS)
         try:
             answer = await connection.ask(render_connect(route.origin, route.parent), connect)

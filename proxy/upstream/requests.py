@@ -19,7 +19,7 @@ _MEANT_TO_HAVE_CONTENT: Final = frozenset({"POST", "PUT", "PATCH"})
 
 def render(request: Outgoing, route: Route) -> bytes:
     """The head of ``request`` as sent on ``route``."""
-    method, uri, fields, body, length, _ = request
+    method, uri, fields, body, length, _, _ = request
     target = _absolute(uri) if isinstance(route, Relayed) else uri.path
     if body is not None or length is not None:
         return request_head(method, target, _section(request, route))

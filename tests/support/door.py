@@ -242,7 +242,7 @@ class FakeFetcher:
     def has_idle(self, origin: Origin) -> bool:
         return self.idle
 
-    async def dial(self, origin: Origin) -> Dialled:
+    async def dial(self, origin: Origin, client: str = "") -> Dialled:
         self.origins.append(origin)
         try:
             if self.gate is not None:
@@ -283,7 +283,7 @@ class Behind:
     def empty(self) -> bool:
         """Whether nothing is counted any more."""
         door = self.door
-        return not (door.connections or door.tunnels or door.per_client)
+        return not (door.connections or door.tunnels or door.shares.total or door.turned_away)
 
 
 class Client:

@@ -333,5 +333,5 @@ class FakeFetcher:
     def has_idle(self, origin: Origin) -> bool:
         return False
 
-    async def dial(self, origin: Origin) -> Dialled:
+    async def dial(self, origin: Origin, client: str = "") -> Dialled:
         raise NotReached(502, "connection_refused", f"Nobody dials {origin} here.")

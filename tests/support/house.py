@@ -70,9 +70,9 @@ class Door:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    async def wire(self, *, window: int = 0) -> Wire:
+    async def wire(self, *, window: int = 0, source: str = "127.0.0.1") -> Wire:
         """A fresh connection."""
-        wire = await Wire.connect(self.port, window=window)
+        wire = await Wire.connect(self.port, window=window, source=source)
         self._wires.append(wire)
         return wire
 

@@ -93,10 +93,15 @@ class Wire:
         self.writer = writer
 
     @classmethod
-    async def connect(cls, port: int, *, window: int = 0) -> Self:
-        """A connection to 127.0.0.1; ``window`` caps the receive buffer (octets) when given."""
+    async def connect(cls, port: int, *, window: int = 0, source: str = "127.0.0.1") -> Self:
+        """A connection to 127.0.0.1; ``window`` caps the receive buffer (octets) when given.
+
+        ``source`` is another address of this machine, for another client.
+        """
         sock = socket.socket()
         sock.setblocking(False)
+        if source != "127.0.0.1":
+            sock.bind((source, 0))
         if window:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
         try:

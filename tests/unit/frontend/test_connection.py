@@ -213,8 +213,10 @@ class TestPipelining:
 
     async def test_many_refused_connects_do_not_nest(self) -> None:
         octets = b"CONNECT 10.0.0.1:443 HTTP/1.1\r\nHost: a\r\n\r\n" * 1000
-        answer = await Behind().client().send(octets)
-        assert answer.count(b"HTTP/1.1 403 ") == 1000
+        client = Behind().client()
+        await client.send(octets)
+        while client.transport.written.count(b"HTTP/1.1 403 ") < 1000:
+            await turns()
 
 
 class TestHot:

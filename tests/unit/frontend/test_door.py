@@ -28,21 +28,21 @@ async def test_tunnels_count_as_connections() -> None:
     behind = Behind(ServerOptions(max_connections=1))
     client, dialled = await tunnelled(behind)
     assert (len(behind.door.connections), len(behind.door.tunnels)) == (0, 1)
-    assert behind.door.full("192.0.2.77")
+    assert behind.door.denied("192.0.2.77", "192.0.2.77")
     client.transport.leave()
     await turns()
     assert dialled.transport.lost
     assert behind.empty
-    assert not behind.door.full("192.0.2.77")
+    assert not behind.door.denied("192.0.2.77", "192.0.2.77")
 
 
 async def test_tunnels_count_for_their_client() -> None:
     behind = Behind(ServerOptions(max_connections_per_client=1))
     client, _ = await tunnelled(behind)
-    assert behind.door.full("192.0.2.1")
+    assert behind.door.denied("192.0.2.1", "192.0.2.1")
     client.transport.leave()
     await turns()
-    assert not behind.door.full("192.0.2.1")
+    assert not behind.door.denied("192.0.2.1", "192.0.2.1")
 
 
 async def test_the_sweep_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,13 +40,13 @@ class Rig:
         self.pool = Told(options)
         self.ends: dict[Connection, socket.socket] = {}
 
-    async def connection(self, route: Direct) -> Connection:
+    async def connection(self, route: Direct, client: str = "") -> Connection:
         """What somebody who wants to send a request gets, opened if need be."""
-        found = self.pool.take(route) or await self.pool.claim(route)
+        found = self.pool.take(route, client=client) or await self.pool.claim(route, client)
         if found is not None:
             return found
         connection = await self.opened(route)
-        self.pool.adopt(connection)
+        self.pool.adopt(connection, client)
         return connection
 
     async def opened(self, route: Direct) -> Connection:
@@ -278,3 +278,69 @@ async def test_one_that_comes_after_the_end(rig: Rig) -> None:
     rig.pool.add(added)
     assert added.closed
     assert repr(rig.pool) == "<Pool open=0 idle=0 waiting=0>"
+
+
+@pytest.mark.parametrize("rig", [UpstreamOptions(connections_per_origin=4)], indirect=True)
+class TestShares:
+    """One client leaves others some of the connections, and waits in a line of its own."""
+
+    async def test_an_idle_connection_is_not_for_who_has_its_share(self, rig: Rig) -> None:
+        mine = [await rig.connection(A, "a") for _ in range(3)]
+        other = await rig.connection(A, "b")
+        rig.pool.released(other)
+        assert rig.pool.take(A, client="a") is None
+        waiting = asyncio.ensure_future(rig.connection(A, "a"))
+        await asyncio.sleep(0)
+        assert await rig.connection(A, "b") is other
+        rig.pool.released(mine[0])
+        assert repr(rig.pool) == "<Pool open=4 idle=1 waiting=1>", "there is one left for others"
+        rig.pool.released(mine[1])
+        assert await waiting is mine[1]
+
+    async def test_the_lines_take_turns(self, rig: Rig) -> None:
+        held = [await rig.connection(A, client) for client in "aaab"]
+        many = [asyncio.ensure_future(rig.connection(A, "a")) for _ in range(3)]
+        await asyncio.sleep(0)
+        other = asyncio.ensure_future(rig.connection(A, "b"))
+        third = asyncio.ensure_future(rig.connection(A, "c"))
+        await asyncio.sleep(0)
+        for connection, turn in zip(held, (other, many[0], third), strict=False):
+            rig.pool.released(connection)
+            assert await turn is connection
+        for turn in many:
+            turn.cancel()
+        await asyncio.gather(*many, return_exceptions=True)
+        assert repr(rig.pool) == "<Pool open=4 idle=0 waiting=0>"
+
+    async def test_a_fresh_one_takes_the_place_of_one_that_is_idle(self, rig: Rig) -> None:
+        connections = [await rig.connection(A, client) for client in "aabb"]
+        for connection in connections:
+            rig.pool.released(connection)
+        assert await rig.pool.claim(A, "a", fresh=True) is None
+        assert connections[0].closed
+        assert repr(rig.pool) == "<Pool open=3 idle=3 waiting=0>"
+        rig.pool.abandon(A, "a")
+
+    async def test_what_is_given_back_is_counted_no_more(self, rig: Rig) -> None:
+        """However a connection ends, or a slot."""
+        for _ in range(3):
+            first, second, third = [await rig.connection(A, "a") for _ in range(3)]
+            first.abort()
+            rig.pool.released(second)
+            rig.pool.released(third)
+            assert await rig.pool.claim(A, "a") is None
+            rig.pool.abandon(A, "a")
+            second.abort()
+            third.abort()
+        assert repr(rig.pool) == "<Pool open=0 idle=0 waiting=0>"
+
+
+async def test_who_leaves_just_before_its_turn_leaves_well(rig: Rig) -> None:
+    first, _ = [await rig.connection(A) for _ in "ab"]
+    leaving, staying = [asyncio.ensure_future(rig.connection(A)) for _ in "ab"]
+    await asyncio.sleep(0)
+    leaving.cancel()
+    rig.pool.released(first)
+    assert await staying is first
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
