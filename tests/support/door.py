@@ -255,7 +255,9 @@ class FakeFetcher:
         return self.result
 
 
-ACCESS = AccessOptions(clients=("192.0.2.0/24", "127.0.0.0/8"), connect_ports=(80, 443, 8080))
+ACCESS = AccessOptions(
+    clients=("192.0.2.0/24", "2001:db8::/32", "127.0.0.0/8"), connect_ports=(80, 443, 8080)
+)
 
 
 class Behind:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from proxy.frontend import door
 from proxy.frontend.connection import AHEAD
 from proxy.frontend.options import LimitOptions, ServerOptions
 from proxy.policy.reasons import Reason
@@ -187,6 +188,51 @@ class TestPipelining:
         assert client.transport.is_reading()
         assert client.transport.written.count(b"HTTP/1.1 ") == 2000
 
+    async def test_what_is_read_ahead_does_not_grow_from_answer_to_answer(self) -> None:
+        behind = behind_with_hot()
+        client = behind.client()
+        piece = get("/a") * (AHEAD // len(get("/a")) - 1)
+        for _ in range(20):
+            client.transport.feed(piece)
+        for _ in range(200):
+            await turns(1)
+            assert len(client.connection._buffer) <= 2 * AHEAD
+        wanted = 20 * piece.count(b"GET")
+        while client.transport.written.count(b"200 OK") < wanted:
+            await turns(100)
+        assert client.transport.is_reading()
+
+    @pytest.mark.parametrize("ends", [False, True])
+    async def test_what_came_at_once_is_answered_by_turns(self, ends: bool) -> None:
+        """A little of each connection, the clients by turns; nothing gets lost on the way."""
+        behind = behind_with_hot()
+        clients = [behind.client("192.0.2.1"), behind.client("192.0.2.1")]
+        other = behind.client("192.0.2.2")
+        for client in clients:
+            client.transport.feed(f"GET /none {OWN}".encode() * 1000 + get("/last", "X: Y")[:-2])
+        assert client.transport.written.count(b" 404 ") < 500
+        other.transport.feed(f"GET /none {OWN}".encode() * 60)
+        while other.transport.written.count(b" 404 ") < 60:
+            await turns(1)
+        assert all(client.transport.written.count(b" 404 ") < 500 for client in clients)
+        for client in clients:
+            client.transport.feed(b"\r\n")
+            if ends:
+                client.transport.feed_eof()
+        while sum(client.transport.written.count(b"200 OK") for client in clients) < 2:
+            await turns(100)
+        assert all(client.transport.written.count(b" 404 ") == 1000 for client in clients)
+        await turns(10)
+        assert all(client.transport.ended is ends for client in clients)
+
+    async def test_a_client_that_leaves_while_it_waits_for_its_turn(self) -> None:
+        behind = behind_with_hot()
+        client = behind.client()
+        client.transport.feed(f"GET /none {OWN}".encode() * 1000)
+        client.transport.leave()
+        await turns(20)
+        assert behind.empty
+
     async def test_requests_before_a_half_close_are_answered(self) -> None:
         # RFC 9112 §9.6: what the client sent before it closed its side still counts.
         behind = behind_with_hot()
@@ -338,6 +384,29 @@ class TestBounds:
         await turns()
         assert (await behind.client().send(get("/a")))[9:12] == b"200"
 
+    async def test_one_client_is_an_ipv6_network(self) -> None:
+        behind = Behind(ServerOptions(max_connections_per_client=1))
+        behind.client("2001:db8::1")
+        assert (await behind.client("2001:db8::2").send(get("/a")))[9:12] == b"503"
+        assert (await behind.client("2001:db8:0:1::1").send(get("/a")))[9:12] == b"200"
+
+    async def test_one_client_leaves_connections_to_others(self) -> None:
+        behind = Behind(ServerOptions(max_connections=8))
+        answers = [(await behind.client().send(get("/a")))[9:12] for _ in range(8)]
+        assert answers == [b"200"] * 5 + [b"503"] * 3
+        assert (await behind.client("192.0.2.2").send(get("/a")))[9:12] == b"200"
+
+    async def test_who_is_turned_away_takes_no_place(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(door, "TOLD", 5)
+        behind = Behind(ServerOptions(max_connections=4, max_connections_per_client=1))
+        many = [behind.client() for _ in range(8)]
+        assert (await behind.client("192.0.2.2").send(get("/a")))[9:12] == b"200"
+        assert [client.transport.aborted for client in many] == [False] * 6 + [True] * 2
+        for client in many:
+            client.transport.leave()
+        await turns()
+        assert behind.door.turned_away == 0
+
     async def test_a_client_that_left_before_it_was_accepted(self) -> None:
         behind = Behind()
         transport = FakeTransport(None)
@@ -345,3 +414,47 @@ class TestBounds:
         await turns()
         assert transport.aborted
         assert len(behind.door.connections) == 1
+
+
+class TestRate:
+    """``requests_per_second``: of ten seconds at once, then 429 until it is time."""
+
+    LIMITS = LimitOptions(requests_per_second=0.5)
+
+    def behind(self) -> Behind:
+        behind = behind_with_hot(ServerOptions(limits=self.LIMITS))
+        behind.exchange.answer("/inline", outcome(b"inline"))
+        return behind
+
+    @pytest.mark.parametrize(
+        "octets",
+        [
+            param(get("/hot"), id="hot"),
+            param(get("/inline"), id="in a task"),
+            param(f"GET /none {OWN}".encode(), id="own page"),
+            param(b"CONNECT 10.0.0.1:443 " + OWN.encode(), id="refused CONNECT"),
+        ],
+    )
+    @pytest.mark.parametrize("at_once", [False, True])
+    async def test_whatever_is_asked_for(self, octets: bytes, at_once: bool) -> None:
+        behind = self.behind()
+        client = behind.client()
+        for part in [octets * 7] if at_once else [octets] * 7:
+            client.transport.feed(part)
+            await turns(10)
+        await turns(30)
+        written = bytes(client.transport.written)
+        assert written.count(b"HTTP/1.1 ") == 7
+        assert written.count(b"HTTP/1.1 429 Too Many Requests\r\n") == 2
+        assert written.count(b"Retry-After: 2\r\n") == 2
+        assert not client.transport.ended, "it may ask again"
+        assert behind.records[-1].what.reason is Reason.TOO_MANY_REQUESTS
+        assert (await behind.client("192.0.2.2").send(octets))[9:12] != b"429"
+
+    async def test_a_request_with_a_body_ends_the_connection(self) -> None:
+        client = self.behind().client()
+        for _ in range(5):
+            await client.send(get("/hot"))
+        answer = await client.send(f"{POST}Content-Length: 5\r\n\r\nhello".encode())
+        assert answer.startswith(b"HTTP/1.1 429 ")
+        assert client.transport.ended
