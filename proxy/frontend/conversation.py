@@ -145,6 +145,7 @@ class Conversation:
             log.exception("%s %s failed", self._head.method, self._target)
             told = self._told_internal()
         finally:
+            self._task = None  # or a cancelled one, its frames and all they hold are a cycle
             if not told:
                 self._observed(outcome, self._connection.sender.sent - before, whole)
             if not whole and not told:

@@ -2,11 +2,12 @@
 
 import asyncio
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from proxy.frontend.conversation import Conversation
 from tests.conftest import StartHouse, descriptors
 from tests.support.house import House
 from tests.support.origin import AWAIT_CLOSE, Gate, Origin, Stream, head, reply
@@ -144,3 +145,29 @@ async def test_a_hundred_abandoned_downloads_leave_nothing(
             break
     assert spooled(tmp_path) == []
     assert len(descriptors()) < len(before) + 10, "but for what was asked just now"
+
+
+async def test_what_clients_left_behind_is_gone_at_once(house: House, origin: Origin) -> None:
+    """Not when the next full collection comes: there may be megabytes in each."""
+    gate = Gate()
+    origin.serve("/a", head(200, "Cache-Control: no-store", "Content-Length: 900000"), gate)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(10):
+            client = await house.open(origin.url("/a"))
+            await client.head()
+            await client.wire.reset()
+            await until(lambda: not house.running.door.connections)
+        await asyncio.sleep(0)
+        left = [each for each in gc.get_objects() if isinstance(each, Conversation)]
+    finally:
+        gc.enable()
+    gate.open()
+    assert len(left) <= 1
+
+
+async def until(true: Callable[[], object]) -> None:
+    async with asyncio.timeout(DEADLINE):
+        while not true():  # noqa: ASYNC110
+            await asyncio.sleep(0.001)

@@ -101,7 +101,7 @@ def _pipelined(one: bytes) -> Attack:
         async def pipeline() -> None:
             async with scene.wire() as wire:
                 wire.writer.write(one * 5000)
-                while await wire.reader.read(2**18):
+                while await wire.reader.read(2**18):  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
 
         scene.go_on(pipeline, 4)
@@ -169,7 +169,7 @@ async def _slow_readers(scene: Scene) -> None:
         async def slow(path: str = path) -> None:
             async with scene.wire(window=4096) as wire:
                 await wire.send(request("GET", scene.origin.url(path)))
-                while await wire.reader.read(100):
+                while await wire.reader.read(100):  # noqa: ASYNC110 - at that pace
                     await asyncio.sleep(0.1)
 
         scene.go_on(slow, 5)
