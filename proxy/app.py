@@ -31,6 +31,7 @@ from proxy.exchange.hot import Hot
 from proxy.exchange.keeping import PUMP
 from proxy.exchange.voice import Voice
 from proxy.frontend.connection import Connection
+from proxy.frontend.descriptors import Descriptors
 from proxy.frontend.door import Door
 from proxy.frontend.listening import BACKLOG
 from proxy.frontend.options import Listener, parse_listener
@@ -149,6 +150,7 @@ async def start(settings: Settings, post: Post | None = None) -> Running:
     hot = Hot(store, settings.cache, exchange.forms, x_cache=settings.server.x_cache)
     observe = access_log.observe if access_log is not None else _unobserved
     door = Door(settings.server, rules, exchange, hot, fetcher, observe)
+    door.descriptors = Descriptors(_files(), door.make_room)
     running = Running(settings, door, store, fetcher, access_log)
     everywhere = Everywhere(watching, door, store, access_log)
     if post.workers > 1:
@@ -315,6 +317,12 @@ def unheard() -> None:
 
 async def _wait(event: asyncio.Event) -> None:
     await event.wait()
+
+
+def _files() -> int:
+    """How many this process may have open."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
 
 
 def _allow_files(connections: int) -> None:

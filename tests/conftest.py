@@ -146,12 +146,13 @@ async def start_process(origin: Origin, tmp_path: Path) -> AsyncIterator[StartPr
         changes: Config | None = None,
         ports: tuple[int, ...] = (),
         environ: dict[str, str] | None = None,
+        files: int = 0,
     ) -> ProcessHouse:
         folder = tmp_path / f"process{len(houses)}"
         folder.mkdir()
         house = ProcessHouse(folder, changes or {}, [origin.port, *ports])
         houses.append(house)
-        await house.start(environ)
+        await house.start(environ, files)
         return house
 
     yield start

@@ -83,7 +83,7 @@ class Connection(asyncio.Protocol):
         # uvloop's transports are not of the class that they implement.
         self.transport = cast("asyncio.Transport", transport)
         self.sender = Sender(self.transport)
-        door, self.since = self._door, time.time()
+        door, self.since, number = self._door, time.time(), 0
         peer = transport.get_extra_info("peername")
         if peer is None:
             self.transport.abort()  # it left before it was accepted
@@ -92,9 +92,10 @@ class Connection(asyncio.Protocol):
             self.counted_as = client_of(self.client)
             self._local = is_local(self.client)
             self._prefix = self._named()
-            self._denied = door.denied(self.client, self.counted_as)
+            number = transport.get_extra_info("socket").fileno()
+            self._denied = door.denied(self.client, self.counted_as, number)
         door.connections.add(self)
-        if not door.enter(self.counted_as, self._denied):
+        if not door.enter(self.counted_as, self._denied, number):
             self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -255,10 +256,10 @@ class Connection(asyncio.Protocol):
             return
         bodiless = isinstance(framing, NoBody)
         match refusal or reception:
-            case Own() as reception:
-                self._answer_own(reception, head, keep and bodiless and not self._door.draining)
-            case Connect():
-                self._connect(head, reception, keep and not self._door.draining)
+            case Own() as answer:
+                self._answer_own(answer, head, keep and bodiless and not self._door.draining)
+            case Connect() as wanted:
+                self._connect(head, wanted, keep and not self._door.draining)
             case Exchanged(request, logs_in):
                 if logs_in:
                     self._log_in(request.uri.origin)
@@ -398,6 +399,12 @@ class Connection(asyncio.Protocol):
                 return
             self.phase, self.since = Phase.LINGER, time.time()
             reset(self.transport)
+
+    @property
+    def idle(self) -> bool:
+        """Whether the client has all its answers, and has asked for nothing more."""
+        waits = self.phase is Phase.HEAD and not self._buffer and not self.sender.pending
+        return waits and not self.transport.is_closing()
 
     @property
     def silent(self) -> bool:

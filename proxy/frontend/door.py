@@ -7,6 +7,7 @@ came at once is answered by turns, a little of one connection in each turn of th
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from proxy.access.clients import Lines, Rates, Shares
 from proxy.access.rules import Denied
 from proxy.exchange import errors
+from proxy.frontend.descriptors import GRACE, Descriptors
 from proxy.frontend.heard import Hearing
 from proxy.frontend.reception import Own
 from proxy.policy.reasons import Reason
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from proxy.upstream.base import Fetcher
 
 _FULL: Final = "There are too many connections; close some, or raise [server] max_connections."
+_SHORT: Final = "The proxy may open no more files, and all its connections are in use. Try again."
 TOLD: Final = 256  # connections that are told why they are turned away; more are just closed
 SWEEP: Final = 1.0  # seconds between looks at every connection: one timer for all of them
 
@@ -71,6 +74,7 @@ class Door:
         self.connections: set[Connection] = set()
         self.tunnels: set[Tunnel] = set()
         self.shares = Shares(options.max_connections, options.max_connections_per_client)
+        self.descriptors = Descriptors(sys.maxsize, self.make_room)
         self.turned_away = 0  # connections; they are in nobody's share
         rate = limits.requests_per_second
         self.rates = Rates(rate) if rate else None
@@ -80,10 +84,10 @@ class Door:
         self.draining = False
         self._timer: asyncio.TimerHandle | None = None
 
-    def denied(self, address: str, client: str) -> Own | None:
+    def denied(self, address: str, client: str, number: int = 0) -> Own | None:
         """The only answer that one more connection from this address gets; None: any.
 
-        ``client`` is what the address is counted as.
+        ``client`` is what the address is counted as, ``number`` that of its descriptor.
         """
         verdict = self.rules.client(address)
         if isinstance(verdict, Denied):
@@ -92,17 +96,20 @@ class Door:
         elif not self.shares.may_take(client):
             reason = Reason.TOO_MANY_CONNECTIONS
             answer = errors.own(503, reason, _FULL, error="connection_limit_reached")
+        elif self.descriptors.are_short(number):
+            reason = Reason.TOO_MANY_CONNECTIONS
+            answer = errors.own(503, reason, _SHORT, error="connection_limit_reached")
         else:
             return None
         return Own(answer, reason, close=True)
 
-    def enter(self, client: str, denied: Own | None = None) -> bool:
-        """One more connection; False if it is ``denied``, and there is no time to say so."""
+    def enter(self, client: str, denied: Own | None = None, number: int = 0) -> bool:
+        """One more connection; False if it is ``denied``, and cannot even be told so."""
         if denied is None:
             self.shares.take(client)
-        else:
-            self.turned_away += 1
-        return denied is None or self.turned_away <= TOLD
+            return True
+        self.turned_away += 1
+        return self.turned_away <= TOLD and not self.descriptors.are_gone(number)
 
     def leave(self, client: str, denied: Own | None = None) -> None:
         """It ended."""
@@ -110,6 +117,15 @@ class Door:
             self.shares.give_back(client)
         else:
             self.turned_away -= 1
+
+    def make_room(self, count: int) -> int:
+        """Close so many connections that have been idle longest; how many there were."""
+        before = time.time() - GRACE
+        idle = [c for c in self.connections if c.idle and c.since < before]
+        idle = sorted(idle, key=lambda connection: connection.since)[:count]
+        for connection in idle:
+            connection.drain()
+        return self.fetcher.close_idle() + len(idle)
 
     def later(self, connection: Connection) -> None:
         """Let it go on when it is its client's turn."""

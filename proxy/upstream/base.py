@@ -197,5 +197,8 @@ class Fetcher(Protocol):
     def has_idle(self, origin: Origin) -> bool:
         """Whether the pool has what ``dial`` would make: a proof that the origin is there."""
 
+    def close_idle(self) -> int:
+        """Close what waits for its next request; how many those were."""
+
     async def dial(self, origin: Origin, client: str = "") -> Dialled:
         """A fresh connection for CONNECT, through the parent if routed. Raises UpstreamError."""

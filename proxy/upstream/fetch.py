@@ -136,6 +136,10 @@ class Upstream:
         """Whether the pool has what ``dial`` would make: a proof that the origin is there."""
         return self._pool.has_idle(self._routes.through(origin))
 
+    def close_idle(self) -> int:
+        """Close what waits in the pool; how many those were."""
+        return self._pool.close_idle()
+
     async def dial(self, origin: Origin, client: str = "") -> Raw:
         """A fresh connection for CONNECT, through the parent if routed. Raises UpstreamError."""
         self._judge(origin)  # before its name is resolved: what is denied is never unresolvable

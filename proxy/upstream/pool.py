@@ -220,6 +220,13 @@ class Pool:
         shelf.returned(connection)
         self._vacated(connection.route, shelf)
 
+    def close_idle(self) -> int:
+        """Close what is idle; how many those were."""
+        idle = list(self._idle)
+        for connection in idle:
+            connection.abort()
+        return len(idle)
+
     def _expire(self) -> None:
         self._timer = None
         loop = asyncio.get_running_loop()

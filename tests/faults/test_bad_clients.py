@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from proxy.frontend.conversation import Conversation
-from tests.conftest import StartHouse, descriptors
-from tests.support.house import House
+from proxy.frontend.descriptors import GRACE
+from tests.conftest import StartHouse, StartProcess, descriptors
+from tests.support.house import Door, House
 from tests.support.origin import AWAIT_CLOSE, Gate, Origin, Stream, head, reply
-from tests.support.wire import DEADLINE, Cut, Wire, request
+from tests.support.wire import DEADLINE, Cut, Incoming, Wire, request
 
 FRESH = "Cache-Control: max-age=60"
 
@@ -39,7 +40,7 @@ async def test_connections_per_client_are_bounded(start_house: StartHouse) -> No
         pass
 
 
-async def served(house: House) -> bool:
+async def served(house: Door) -> bool:
     try:
         return (await house.get("/healthz")).status == 200
     except (Cut, ConnectionError):
@@ -171,3 +172,60 @@ async def until(true: Callable[[], object]) -> None:
     async with asyncio.timeout(DEADLINE):
         while not true():  # noqa: ASYNC110
             await asyncio.sleep(0.001)
+
+
+FILES = 128
+
+
+async def test_idle_connections_go_before_descriptors_are_short(
+    start_process: StartProcess, origin: Origin
+) -> None:
+    process = await start_process(files=FILES)
+    origin.serve("/a", reply(200, FRESH, body=bytes(500_000)))
+    origin.otherwise = (reply(200, "Cache-Control: no-store", body=b"miss"),)
+    first = await process.wire()
+    many = [await process.wire() for _ in range(3 * FILES)]
+    before = process.seconds
+    while not await served(process):
+        pass  # those who have just come are idle in a moment
+    await asyncio.sleep(2 * GRACE)
+    for number in range(10):
+        wire = await process.wire(source="127.0.0.2")
+        for path in ("/a", f"/{number}"):
+            await wire.send(request("GET", origin.url(path)))
+            assert (await wire.response()).status == 200
+        many.append(wire)
+    assert process.files < FILES
+    assert process.seconds - before < 2
+    with pytest.raises(Cut):
+        await asyncio.wait_for(first.head(), DEADLINE)
+    (warning,) = process.log[1:]
+    assert f"this process may have {FILES} open" in warning
+
+
+async def test_who_is_served_when_descriptors_are_short_is_served_to_the_end(
+    start_process: StartProcess, origin: Origin
+) -> None:
+    """All connections are in use: one more is told so, and nothing else fails."""
+    process = await start_process(files=FILES)
+    gate = Gate()
+    origin.serve("/a", head(200, "Cache-Control: no-store", "Content-Length: 4"), gate, b"slow")
+    slow: list[Incoming] = []
+    statuses: set[int] = set()
+    while 503 not in statuses:
+        one = await process.open(origin.url("/a"))
+        statuses.add((await one.head()).status)
+        slow.append(one)
+    assert process.files < FILES
+    assert statuses == {200, 503}
+    before = process.seconds
+    refused = [await process.get(origin.url("/b")) for _ in range(20)]
+    assert {answer.status for answer in refused} == {503}
+    assert process.seconds - before < 2
+    gate.open()
+    for one in slow[:-1]:
+        assert await one.rest() == b"slow"
+    await process.hang_up()
+    while not await served(process):
+        pass
+    assert (await process.get(origin.url("/c"))).status == 404

@@ -212,3 +212,26 @@ async def answers(wire: Wire, count: int) -> None:
     async with asyncio.timeout(30):
         for _ in range(count):
             await wire.response()
+
+
+# Requests per second.
+
+
+async def test_requests_are_counted_wherever_they_come(
+    start_house: StartHouse, origin: Origin
+) -> None:
+    """CONNECT is one, and so is each inside of it; a hit is one, too."""
+    house = await start_house({"server.limits": {"requests_per_second": 0.5}}, (origin.port,))
+    origin.serve("/hot", reply(200, FRESH, body=b"hot"))
+    assert await asked(house, origin.url("/hot"), "127.0.0.1") == 200
+    wire = await house.tunnel(origin.authority)
+    for _ in range(3):
+        await wire.send(request("GET", "/hot", (f"Host: {origin.authority}",)))
+        assert (await wire.response()).status == 200
+    await wire.send(request("GET", "/hot", (f"Host: {origin.authority}",)))
+    answer = await wire.response()
+    assert answer.status == 429
+    assert answer.get("retry-after") in ("1", "2")
+    assert answer.proxy_status["details"] == "too-many-requests"
+    assert await asked(house, origin.url("/hot"), "127.0.0.1") == 429
+    assert await asked(house, origin.url("/hot")) == 200

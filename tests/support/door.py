@@ -242,6 +242,9 @@ class FakeFetcher:
     def has_idle(self, origin: Origin) -> bool:
         return self.idle
 
+    def close_idle(self) -> int:
+        return int(self.idle)
+
     async def dial(self, origin: Origin, client: str = "") -> Dialled:
         self.origins.append(origin)
         try:

@@ -333,5 +333,8 @@ class FakeFetcher:
     def has_idle(self, origin: Origin) -> bool:
         return False
 
+    def close_idle(self) -> int:
+        return 0
+
     async def dial(self, origin: Origin, client: str = "") -> Dialled:
         raise NotReached(502, "connection_refused", f"Nobody dials {origin} here.")

@@ -11,7 +11,9 @@ import os
 import re
 import signal
 import sys
+from functools import partial
 from pathlib import Path
+from resource import RLIMIT_NOFILE, setrlimit
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.support.wire import DEADLINE, Incoming, Response, Wire, request
@@ -178,14 +180,28 @@ class ProcessHouse(Door):
         """The most that was ever resident, in octets."""
         return self._memory("VmHWM")
 
+    @property
+    def seconds(self) -> float:
+        """Of CPU that it has used."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    @property
+    def files(self) -> int:
+        """How many it has open."""
+        return sum(1 for _ in Path(f"/proc/{self.pid}/fd").iterdir())
+
     def _memory(self, name: str) -> int:
         status = Path(f"/proc/{self.pid}/status").read_text()
         found = re.search(rf"{name}:\s+([0-9]+) kB", status)
         assert found
         return int(found[1]) * 1024
 
-    async def start(self, environ: Mapping[str, str] | None = None) -> None:
-        """Start (again, with the same cache folder) and wait for the port."""
+    async def start(self, environ: Mapping[str, str] | None = None, files: int = 0) -> None:
+        """Start (again, with the same cache folder) and wait for the port.
+
+        ``files``: how many it may have open.
+        """
         file = self.folder / "config.toml"
         file.write_text(as_toml(self._config))
         self._listening.clear()
@@ -196,6 +212,7 @@ class ProcessHouse(Door):
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
+            preexec_fn=partial(setrlimit, RLIMIT_NOFILE, (files, files)) if files else None,
         )
         self._reading = asyncio.create_task(self._read_log(self._process))
         async with asyncio.timeout(START_DEADLINE):

@@ -44,6 +44,9 @@ class FakeSocket:
     def __init__(self) -> None:
         self.lingers: bytes | None = None
 
+    def fileno(self) -> int:
+        return 0
+
     def setsockopt(self, level: int, option: int, value: bytes | int) -> None:
         if isinstance(value, bytes):
             self.lingers = value
