@@ -202,7 +202,7 @@ class Connection(asyncio.Protocol):
 
     def advance(self) -> None:
         """Answer what is in the buffer, as far as that goes at once and while it is our turn."""
-        began = time.time()
+        began, memo, rates = time.time(), self._door.hot.memo, self._door.rates
         while self.phase is Phase.HEAD and self._buffer and not self.sender.paused:
             if self.since - began > TURN:  # when the last answer was sent
                 self._waits = True
@@ -220,22 +220,15 @@ class Connection(asyncio.Protocol):
             raw = bytes(self._buffer[:end])
             del self._buffer[:end]
             self._searched = 0
-            self._answer(raw)
+            if rates is not None and (wait := rates.take(self.counted_as, time.monotonic())):
+                self._take(raw, too_many(wait))
+                continue
+            prepared = memo.get(self._prefix + raw)
+            if prepared is None or self._denied is not None or not self.send_hot(prepared):
+                self._take(raw)
         if self._full and self.phase is Phase.HEAD and not self.sender.paused:
             self._full = False
             self.transport.resume_reading()
-
-    def _answer(self, raw: bytes) -> None:
-        """What one whole request head asks for."""
-        door = self._door
-        if door.rates is not None:
-            seconds = door.rates.take(self.counted_as, time.monotonic())
-            if seconds:
-                self._take(raw, too_many(seconds))
-                return
-        prepared = door.hot.memo.get(self._prefix + raw)
-        if prepared is None or self._denied is not None or not self.send_hot(prepared):
-            self._take(raw)
 
     def resume(self) -> None:
         """It is our turn again."""
