@@ -178,6 +178,12 @@ class ProcessHouse(Door):
         """The most that was ever resident, in octets."""
         return self._memory("VmHWM")
 
+    @property
+    def seconds(self) -> float:
+        """Seconds of CPU that it has taken so far."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def _memory(self, name: str) -> int:
         status = Path(f"/proc/{self.pid}/status").read_text()
         found = re.search(rf"{name}:\s+([0-9]+) kB", status)
