@@ -481,7 +481,7 @@ async def test_a_bomb_is_passed_on_and_not_stored(
 
 
 async def test_a_window_that_no_decoder_has_to_have(house: House, origin: Origin) -> None:
-    frame = {zstd.CompressionParameter.window_log: 27}
+    frame: dict[int, int] = {zstd.CompressionParameter.window_log: 27}
     stream = zstd.ZstdCompressor(options=frame)
     octets = stream.compress(TEXT) + stream.flush()
     origin.serve("/a", reply(200, *lines("zstd", FRESH), body=octets))

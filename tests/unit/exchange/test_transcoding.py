@@ -150,9 +150,13 @@ SIZES = {"small": b"hello", "noise": NOISE, "blanks": BLANKS}
 @pytest.mark.parametrize("text", SIZES.values(), ids=SIZES)
 async def test_verified_in_pieces(shop: Workshop, text: bytes, size: int) -> None:
     octets, verifier = gzip.compress(text), Verifier(shop, GZIP)
+    assert await _fed(verifier, octets, size) == len(text)
+
+
+async def _fed(verifier: Verifier, octets: bytes, size: int) -> int:
     for n in range(0, len(octets), size):
         await verifier.feed(octets[n : n + size])
-    assert await verifier.end() == len(text)
+    return await verifier.end()
 
 
 @pytest.mark.parametrize("text", SIZES.values(), ids=SIZES)
@@ -227,9 +231,7 @@ async def test_verifying_has_a_budget(
     monkeypatch.setattr("proxy.exchange.transcoding.CPU", 0.0)
     monkeypatch.setattr("proxy.exchange.transcoding.CPU_PER_OCTET", 0.0)
     with pytest.raises(TooMuch, match="seconds"):
-        for n in range(0, len(octets), size):
-            await verifier.feed(octets[n : n + size])
-        await verifier.end()
+        await _fed(verifier, octets, size)
     assert shop.counts.refused == 1
 
 
