@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 import brotli
 import pytest
 
-from tests.support.origin import Origin, reply
-from tests.support.wire import Wire, request
+from tests.support.origin import AWAIT_CLOSE, Origin, head, reply
+from tests.support.wire import DEADLINE, Wire, request
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -21,16 +21,17 @@ else:
     from backports import zstd
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
-    from tests.conftest import StartProcess
-    from tests.support.house import ProcessHouse
+    from tests.conftest import StartHouse, StartProcess
+    from tests.support.house import House, ProcessHouse
 
 SIZE: Final = 512 if os.environ.get("FORECACHE_LONG") else 96  # MiB
 MOST_GROWTH: Final = 32 * 2**20
 MOST_WAIT: Final = 0.5  # seconds: a machine that runs other tests, too, may take its time
 MOST_SECONDS: Final = 4.0  # of CPU
 HIT: Final = 0.0005  # seconds of CPU that one of those takes that are counted beside it
+SAID: Final = ("Cache-Control: max-age=600", "Content-Encoding: gzip", "Content-Type: text/plain")
 BLANKS: Final = bytes(2**20)
 
 
@@ -126,6 +127,54 @@ async def test_a_bomb_that_nobody_reads_takes_no_time(
     waiting.cancel()
     assert process.seconds - before < MOST_SECONDS + len(waits) * HIT
     assert max(waits) < MOST_WAIT
+
+
+async def _stored(house: House, origin: Origin, asks: int) -> None:
+    """Another client has had it stored; and so many have asked for it without its coding."""
+    origin.serve("/bomb", reply(200, *SAID, body=_in_gzip(BLANKS, SIZE)))
+    await house.get(origin.url("/bomb"), "Accept-Encoding: gzip")
+    await house.running.door.exchange.settled(origin.url("/bomb"))
+    for _ in range(asks):
+        reader = await house.open(origin.url("/bomb"), "Accept-Encoding: identity")
+        await reader.read(1000)
+        await reader.wire.reset()
+
+
+async def _coming(house: House, origin: Origin) -> None:
+    """Another client reads it, who takes its coding; it does not end."""
+    bomb = _in_gzip(BLANKS, SIZE)
+    lines = (*SAID, f"Content-Length: {len(bomb) + 1}")
+    origin.serve("/bomb", head(200, *lines), bomb, AWAIT_CLOSE)
+    leader = await house.open(origin.url("/bomb"), "Accept-Encoding: gzip")
+    await leader.read(len(bomb))
+
+
+LEAVING: Final[dict[str, Callable[[House, Origin], Awaitable[None]]]] = {
+    "stored": lambda house, origin: _stored(house, origin, 0),
+    "stored, and asked for again": lambda house, origin: _stored(house, origin, 1),
+    "on its way": _coming,
+}
+
+
+@pytest.mark.parametrize("name", LEAVING)
+async def test_what_is_decoded_for_a_client_that_has_left_is_decoded_no_more(
+    start_house: StartHouse, origin: Origin, name: str
+) -> None:
+    house = await start_house({"coding": {"max_ratio": 0}, "cache": {"finish_fill": "0"}})
+    counts = house.running.door.exchange.shop.counts
+    await LEAVING[name](house, origin)
+    reader = await house.open(origin.url("/bomb"), "Accept-Encoding: identity", window=4096)
+    assert await reader.read(1000) == bytes(1000)
+    before = len(house.running.door.connections)
+    await reader.wire.reset()
+    async with asyncio.timeout(DEADLINE):
+        while len(house.running.door.connections) >= before:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.001)
+    await house.get("/healthz")
+    seconds = counts.seconds
+    for _ in range(20):
+        await house.get("/healthz")
+    assert counts.seconds - seconds < 0.01  # a step that was under way
 
 
 async def _hits(process: ProcessHouse, url: str, waits: list[float]) -> None:
