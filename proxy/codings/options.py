@@ -51,8 +51,8 @@ class CodingOptions:
     best first, and what origins are asked for where ``negotiate`` says so. ``gzip_level``: from 1
     (fast) to 3 (small). ``br_level``: from 0 (fast) to 11 (small). ``zstd_level``: from 1 (fast)
     to 19 (small).
-    ``max_ratio``: a body that grows by more than this factor is refused; 0: none is.
-    ``max_decoded``: a body that grows beyond this is refused; 0: none is.
+    ``max_ratio``: a body that grows by more than this factor is not decoded, but passed on as it
+    came; 0: any is decoded. ``max_decoded``: the same for one that grows beyond this.
     """
 
     negotiate: bool = False
@@ -63,7 +63,7 @@ class CodingOptions:
     gzip_level: int = 2
     br_level: int = 4
     zstd_level: int = 3
-    max_ratio: int = 0
+    max_ratio: int = 1000
     max_decoded: Octets = Octets(0)
 
     def __post_init__(self) -> None:

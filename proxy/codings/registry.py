@@ -27,7 +27,8 @@ class Coding(StrEnum):
 # In the order in which they were applied, as in Content-Encoding; never identity.
 Chain = tuple[Coding, ...]
 
-MOST_CODINGS: Final = 3
+# Nobody applies more in earnest, and each one more may stand for a thousand times the octets.
+MOST_CODINGS: Final = 2
 NAMES: Final[frozenset[str]] = frozenset(Coding)
 _WORTH_REMEMBERING: Final = 64  # octets
 

@@ -3,8 +3,8 @@
 The pump feeds chunks; a reader at offset n waits until more than n has been received or the state
 is final. Small bodies stay in memory; a larger one goes to the store's spool in pieces, and who
 lags behind reads it from there. When the spool fails, the fill becomes a window: what nobody has
-read yet stays in memory, and the slowest reader sets the pace. When the last reader has left, it
-goes on only if little is missing.
+read yet stays in memory, and the slowest reader sets the pace. Who has others wait for longer than
+``PATIENCE`` is cut. When the last reader has left, it goes on only if little is missing.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from proxy.codings.streams import Undecodable
+from proxy.exchange.window import Window
 from proxy.policy.partial import LONGEST, NO_LIMIT, goes_on_for, goes_on_to
 from proxy.semantics.units import Seconds
 from proxy.store.base import StoreFailed, TooLarge
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 
 WINDOW: Final = 256 * 1024  # octets kept in memory before they go to the spool
 PIECE: Final = 256 * 1024  # octets that a reader takes at most at a time
+# Seconds in which who lags reads a window, while others have all there is and wait: 26 kB a second.
+# A line that changes, or TCP that tries again for the third time, is back sooner.
+PATIENCE: Final = 10.0
+_TOO_SLOW: Final = "Others waited for this client, which read too slowly."
 
 
 class FillState(StrEnum):
@@ -44,9 +49,9 @@ class Fill:
     """The body of one response on its way from the origin. Owned by the cache, not by a client."""
 
     __slots__ = (
-        "_chunks", "_finish", "_largest", "_limit", "_readers", "_settled", "_spool", "_stop",
-        "_store", "_timer", "_unverified", "_verifier", "_waiting", "base", "error", "for_cache",
-        "length", "received", "state", "stored", "storing",
+        "_finish", "_largest", "_limit", "_paced", "_passed", "_patience", "_readers", "_settled",
+        "_spool", "_stop", "_store", "_timer", "_unverified", "_verifier", "_waiting", "_window",
+        "error", "for_cache", "length", "state", "stored", "storing",
     )  # fmt: skip
 
     def __init__(
@@ -59,8 +64,6 @@ class Fill:
     ) -> None:
         self.stored = stored  # its length and checksum are known only when it is stored
         self.length = length  # octets announced, None if unknown
-        self.received = 0
-        self.base = 0  # octets before this are in the spool only
         self.state = FillState.FLOWING
         self.error: UpstreamError | None = None
         self.storing = True
@@ -70,14 +73,22 @@ class Fill:
         self._verifier = verifier  # looks whether others could decode the body
         self._unverified = False  # it has not seen the body, which is all here
         self._spool: Spool | None = None
-        self._chunks: list[bytes] = []
+        self._window = Window()  # what comes before it is in the spool only
+        self._paced = 0  # where the window began when the patience did
+        self._patience = PATIENCE  # seconds that are left of it
         self._readers: set[FillReader] = set()
         self._settled = False
         self._waiting: list[asyncio.Future[None]] = []
+        self._passed: asyncio.Future[None] | None = None  # the pump waits for who lags
         self._finish: Finish = LONGEST
         self._stop: Callable[[], None] | None = None
         self._limit = NO_LIMIT  # octets up to which it goes on without a reader
         self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def received(self) -> int:
+        """Octets that have come."""
+        return self._window.end
 
     def watch(self, finish: Finish, stop: Callable[[], None]) -> None:
         """From now on ``stop`` is called when nobody reads it and it is not to go on.
@@ -106,8 +117,7 @@ class Fill:
 
         Undecodable once, when storing ended: it goes on as a window for the readers it has. Raises
         Lost when it has none, and is not to go on without."""
-        self._chunks.append(chunk)
-        self.received += len(chunk)
+        self._window.append(chunk)
         self._wake()
         if self.received > self._limit and not self._readers:
             raise deserted()
@@ -119,7 +129,7 @@ class Fill:
             except (TooLarge, Undecodable):
                 self.storing = False
                 raise
-        if self.received - self.base <= WINDOW:
+        if len(self._window) <= WINDOW:
             return
         if self.storing:
             await self._flush()
@@ -131,28 +141,41 @@ class Fill:
             raise TooLarge(f"more than the rule's {self._largest} octets")
 
     async def _flush(self) -> None:
-        pending = b"".join(self._chunks)
         try:
             if self._spool is None:
                 self._spool = self._store.spool()
-            await self._spool.append(pending)
+            await self._spool.append(self._window.joined())
         except (StoreFailed, TooLarge):
             self.storing = False
-            self._chunks = [pending]
             raise
-        self._chunks = []
-        self.base += len(pending)
+        self._window.clear()
 
     async def _slowest(self) -> None:
         """Drop what every reader has passed; wait while the window is full."""
         while self._readers:
-            reached = min(reader.offset for reader in self._readers)
-            while self._chunks and self.base + len(self._chunks[0]) <= reached:
-                self.base += len(self._chunks.pop(0))
-            if self.received - self.base <= WINDOW:
+            self._window.drop(min(reader.offset for reader in self._readers))
+            if len(self._window) <= WINDOW:
                 return
-            await self._changed()
+            await self._room()
         raise deserted()
+
+    async def _room(self) -> None:
+        """Wait for who lags; cut him when those who do not have waited for too long."""
+        if self._window.start - self._paced >= WINDOW:
+            self._paced, self._patience = self._window.start, PATIENCE
+        loop = asyncio.get_running_loop()
+        began, self._passed = loop.time(), loop.create_future()
+        if not any(reader.waits and reader.offset >= self.received for reader in self._readers):
+            await self._passed  # nobody would have more without the slowest
+            return
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._passed
+        except TimeoutError:
+            for reader in [r for r in self._readers if r.offset < self._window.first_end]:
+                reader.cut = True
+                reader.close()
+        self._patience -= loop.time() - began
 
     async def store_as(self, key: str, since: int) -> None:
         """The body is whole: commit it. Raises StoreFailed, TooLarge, Undecodable."""
@@ -199,21 +222,18 @@ class Fill:
             self._spool.abandon()
         if self.state is FillState.BROKEN:
             # Its octets and its open file are not to wait for what still refers to an error.
-            self._spool, self._chunks = None, []
+            self._spool = None
+            self._window.clear()
 
     @property
     def at_hand(self) -> bytes | None:
         """The body if it is whole and in memory."""
-        if self.state is FillState.WHOLE and self._spool is None:
-            if len(self._chunks) > 1:
-                self._chunks = [b"".join(self._chunks)]
-            return self._chunks[0] if self._chunks else b""
-        return None
+        whole = self.state is FillState.WHOLE and self._spool is None and not self._window.start
+        return self._window.joined() if whole else None
 
     def take_whole(self, body: bytes) -> None:
         """The whole body came at once. Raises TooLarge, Undecodable if it is not to be stored."""
-        self._chunks = [body] if body else []
-        self.received = len(body)
+        self._window.append(body)
         self.end()
         try:
             self._check_limit()
@@ -240,7 +260,7 @@ class Fill:
             return
         self._readers.remove(reader)
         self._weigh()
-        self._wake()
+        self.passed()
         if self._settled:
             self._abandon_unread()
 
@@ -249,22 +269,17 @@ class Fill:
 
         Raises Lost when the spool cannot be read any more.
         """
-        if offset < self.base and self._spool is not None:
-            try:
-                return await self._spool.read_at(offset, min(size, self.base - offset))
-            except StoreFailed as failure:
-                raise Lost(500, "proxy_internal_error", "The cache disk failed.") from failure
-        start = self.base
-        for chunk in self._chunks:
-            if offset < start + len(chunk):
-                return chunk[offset - start : offset - start + size]
-            start += len(chunk)
-        raise AssertionError("read beyond what was received")
+        if offset >= self._window.start or self._spool is None:
+            return self._window.read(offset, size)
+        try:
+            return await self._spool.read_at(offset, min(size, self._window.start - offset))
+        except StoreFailed as failure:
+            raise Lost(500, "proxy_internal_error", "The cache disk failed.") from failure
 
     def passed(self) -> None:
-        """A reader went on: in a window this may make room for the pump."""
-        if not self.storing:
-            self._wake()
+        """A reader went on, or waits: in a window this may be what the pump waits for."""
+        if self._passed is not None and not self._passed.done():
+            self._passed.set_result(None)
 
     def _wake(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -287,6 +302,7 @@ class Fill:
                 raise self.error
             if self.state is FillState.WHOLE:
                 return False
+            self.passed()
             await self._changed()
         return True
 
@@ -299,16 +315,23 @@ def deserted() -> Lost:
 class FillReader:
     """One client's view of a fill, at its own pace. A ``BodyReader``."""
 
-    __slots__ = ("_fill", "_left", "offset")
+    __slots__ = ("_fill", "_left", "cut", "offset", "waits")
 
     def __init__(self, fill: Fill, offset: int, length: int | None) -> None:
         self._fill = fill
         self._left = length
         self.offset = offset
+        self.waits = False  # for more than has come
+        self.cut = False  # what it has not read is gone
 
     async def read(self) -> bytes:
+        if self.cut:
+            raise Lost(502, "connection_terminated", _TOO_SLOW)
         fill, size = self._fill, PIECE if self._left is None else min(PIECE, self._left)
-        if size == 0 or not await fill.available(self.offset):
+        self.waits = True
+        more = size > 0 and await fill.available(self.offset)
+        self.waits = False
+        if not more:
             self.close()
             return b""
         piece = await fill.read_at(self.offset, size)

@@ -8,7 +8,7 @@ from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from proxy.codings.streams import Undecodable
+from proxy.codings.streams import TooMuch, Undecodable
 from proxy.exchange.answer import BodyReader
 from proxy.exchange.fill import Fill, FillState, deserted
 from proxy.exchange.flights import Filling, Uncacheable
@@ -45,6 +45,7 @@ class Ended(StrEnum):
     REMOVED = "removed"  # while it was on its way, or replaced by a newer one
     TOO_LARGE = "too-large"
     UNDECODABLE = "undecodable"  # it is not what its Content-Encoding says
+    TOO_COSTLY = "too-costly"  # to decode: it becomes too much, or takes too long
     FAILED = "failed"
     INCOMPLETE = "incomplete"
 
@@ -202,9 +203,16 @@ class Keeping:
         )
 
     def _refused(self, failure: Exception) -> None:
-        coded = isinstance(failure, Undecodable)
-        other = Ended.TOO_LARGE if isinstance(failure, TooLarge) else Ended.FAILED
-        self.ended[Ended.UNDECODABLE if coded else other] += 1
+        match failure:
+            case TooMuch():
+                ended = Ended.TOO_COSTLY
+            case Undecodable():
+                ended = Ended.UNDECODABLE
+            case TooLarge():
+                ended = Ended.TOO_LARGE
+            case _:
+                ended = Ended.FAILED
+        self.ended[ended] += 1
 
     def _over(self, flight: Flight | None) -> None:
         if flight is not None:

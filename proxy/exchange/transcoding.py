@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from proxy.codings.registry import chain
-from proxy.codings.streams import Decoder, Encoder, Undecodable
+from proxy.codings.streams import Decoder, Encoder, TooMuch, Undecodable
 from proxy.store.base import BodyLost
 from proxy.upstream.base import BadResponse, Lost
 
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 SMALL: Final = 16 * 1024  # octets for which a turn in a thread costs more than the work
 PIECE: Final = 64 * 1024  # octets given to a coder at a time: a millisecond or so
 _THREADS: Final = 2
+# Seconds of CPU that it may take to find out whether a body can be decoded, for which nobody has
+# asked: for any, and for each octet of it. A slow machine (60 MB/s) makes 120 MB of the first, and
+# fifteen octets of one by the second; what honest files take is a tenth of that.
+CPU: Final = 2.0
+CPU_PER_OCTET: Final = 0.25 / 2**20
 T = TypeVar("T")
 
 
@@ -151,7 +156,8 @@ class Transcoded:
         codings, coding = coders
         self._shop = shop
         self._source = source
-        self._decoder = shop.decoder(codings) if codings else None
+        # What is stored was looked at when it came, by the limits of that time.
+        self._decoder = (shop.decoder(codings) if live else Decoder(codings)) if codings else None
         self._encoder = Encoder(coding, shop.options) if coding is not None else None
         self._live = live
         self._rest = b""  # of what was read, not yet given to a coder
@@ -262,25 +268,29 @@ class Ready:
 
 
 class Verifier:
-    """Decodes a coded body on its way into the store: whole or not, and how long it is decoded."""
+    """Decodes a coded body on its way into the store: whole or not, and how long it is decoded.
 
-    __slots__ = ("_decoder", "_shop")
+    It has a budget of CPU. Each step is small, so that it ends with the task that waits for it.
+    """
+
+    __slots__ = ("_decoder", "_shop", "_spent")
 
     def __init__(self, shop: Workshop, codings: Chain) -> None:
         self._shop = shop
         self._decoder = shop.decoder(codings)
+        self._spent = 0.0  # seconds
 
     def take(self, octets: bytes) -> bool:
         """Look at a small body at once; False if it is not small. Raises Undecodable."""
         if len(octets) <= SMALL:
-            self._shop.work(self._decoder.feed, octets)
+            self._shop.work(self._decode, octets)
         return len(octets) <= SMALL
 
     async def feed(self, octets: bytes) -> None:
         """Look at more of the body. Raises Undecodable."""
         for start in range(0, len(octets), PIECE):
             await self._drained()
-            await self._shop.work_apart(self._decoder.feed, octets[start : start + PIECE])
+            await self._shop.work_apart(self._decode, octets[start : start + PIECE])
 
     async def end(self) -> int:
         """The octets of the decoded body, which ends here. Raises Undecodable if it does not."""
@@ -290,7 +300,16 @@ class Verifier:
 
     async def _drained(self) -> None:
         while self._decoder.pending:
-            await self._shop.work_apart(self._decoder.feed)
+            await self._shop.work_apart(self._decode)
+
+    def _decode(self, octets: bytes = b"") -> None:
+        decoder, began = self._decoder, time.thread_time()
+        if self._spent > CPU + CPU_PER_OCTET * decoder.octets_in:
+            raise TooMuch(f"it takes more than {self._spent:.1f} seconds of CPU to decode")
+        try:
+            decoder.feed(octets)
+        finally:
+            self._spent += time.thread_time() - began
 
 
 def undecodable(error: Undecodable) -> BadResponse:

@@ -457,6 +457,53 @@ async def test_what_swells_beyond_a_limit_is_passed_on(
     assert [r.get("accept-encoding") for r in origin.requests] == [coding, "identity"]
 
 
+BOMBS: Final[dict[str, Callable[[], bytes]]] = {
+    "gzip": lambda: gzip.compress(bytes(64 * 2**20)),
+    "deflate": lambda: zlib.compress(bytes(64 * 2**20)),
+    "br": lambda: brotli.compress(bytes(64 * 2**20), quality=3),
+    "zstd": lambda: zstd.compress(bytes(64 * 2**20)),
+    "gzip, gzip": lambda: gzip.compress(gzip.compress(bytes(64 * 2**20))),
+    "zstd, gzip": lambda: gzip.compress(zstd.compress(b"") * 10**6),
+}
+
+
+@pytest.mark.parametrize("coding", BOMBS)
+async def test_a_bomb_is_passed_on_and_not_stored(
+    house: House, origin: Origin, coding: str
+) -> None:
+    octets, keeping = BOMBS[coding](), house.running.door.exchange.keeping
+    origin.serve("/a", reply(200, *lines(coding, FRESH), body=octets))
+    for number, accept in enumerate((coding, "identity"), 1):
+        assert (await house.get(origin.url("/a"), *asking(accept))).body == octets
+        assert [r.get("accept-encoding") for r in origin.requests][-1] == accept
+        await house.running.door.exchange.settled(origin.url("/a"))
+        assert (len(origin.requests), keeping.ended["too-costly"]) == (number, 1)
+
+
+async def test_a_window_that_no_decoder_has_to_have(house: House, origin: Origin) -> None:
+    frame: dict[int, int] = {zstd.CompressionParameter.window_log: 27}
+    stream = zstd.ZstdCompressor(options=frame)
+    octets = stream.compress(TEXT) + stream.flush()
+    origin.serve("/a", reply(200, *lines("zstd", FRESH), body=octets))
+    for accept in ("zstd", "identity"):
+        assert (await house.get(origin.url("/a"), *asking(accept))).body == octets
+    await house.running.door.exchange.settled(origin.url("/a"))
+    assert house.running.door.exchange.keeping.ended["too-costly"] >= 1
+
+
+async def test_three_codings_are_left_alone(house: House, origin: Origin) -> None:
+    """They are stored as they came, for who asks in the same words."""
+    octets, coding = gzip.compress(gzip.compress(gzip.compress(TEXT))), "gzip, gzip, gzip"
+    origin.serve("/a", reply(200, *lines(coding, FRESH), body=octets))
+    for accept, hit in (("gzip", False), ("gzip", True), ("identity", False), ("identity", True)):
+        answer = await house.get(origin.url("/a"), *asking(accept))
+        assert (answer.body, answer.hit) == (octets, hit)
+        assert answer.get("content-encoding") == coding
+        await house.running.door.exchange.settled(origin.url("/a"))
+    assert len(origin.requests) == 2
+    assert house.running.door.exchange.shop.counts.seconds == 0.0
+
+
 async def test_a_body_of_nothing_is_whole(house: House, origin: Origin) -> None:
     origin.serve("/a", reply(200, *lines("gzip", FRESH)))
     for accept in ACCEPTS:

@@ -1,13 +1,14 @@
 """One fill, many readers."""
 
 import asyncio
+import hashlib
 
 import pytest
 
-from proxy.exchange import fetching
+from proxy.exchange import fetching, fill
 from tests.conftest import StartHouse
 from tests.support.house import House
-from tests.support.origin import AWAIT_CLOSE, CLOSE, Gate, Origin, head, reply
+from tests.support.origin import AWAIT_CLOSE, CLOSE, Gate, Origin, Stream, head, reply
 from tests.support.wire import DEADLINE, Cut
 
 FRESH = "Cache-Control: max-age=60"
@@ -218,6 +219,31 @@ async def test_a_truncated_fill_is_told_to_every_reader_and_not_stored(
             await reader.rest()
     answer = await house.get(origin.url("/a"))
     assert (answer.body, answer.hit) == (b"0123456789", False)
+
+
+async def test_who_stops_reading_does_not_hold_the_others_of_what_is_not_stored(
+    start_house: StartHouse, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It turns out to be too large while it is read: nothing but a window is kept of it."""
+    monkeypatch.setattr(fill, "PATIENCE", 0.2)
+    house, stream, gate = (
+        await start_house({"cache": {"max_object_size": "1MiB"}}),
+        Stream(2**26),
+        Gate(),
+    )
+    origin.serve("/a", head(200, FRESH), gate, stream, CLOSE)
+    stalled = await house.open(origin.url("/a"), window=4096)
+    await gate.reached()
+    reader = await house.open(origin.url("/a"))
+    await asyncio.gather(stalled.head(), reader.head())
+    gate.open()
+    seen = hashlib.sha256()
+    while piece := await reader.some():
+        seen.update(piece)
+    assert seen.hexdigest() == stream.sha256
+    assert len(origin.requests) == 1
+    with pytest.raises((ConnectionError, Cut)):
+        await stalled.rest()
 
 
 async def test_a_slow_follower_does_not_hold_the_others(house: House, origin: Origin) -> None:

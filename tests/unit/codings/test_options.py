@@ -41,6 +41,10 @@ def test_sense(changes: dict[str, Any]) -> None:
     assert CodingOptions(**changes) == CodingOptions(**changes)
 
 
+def test_by_default_nothing_grows_beyond_what_honest_files_do() -> None:
+    assert CodingOptions().max_ratio == 1000
+
+
 def test_each_option_has_a_sentence() -> None:
     text = CodingOptions.__doc__ or ""
     assert [each.name for each in fields(CodingOptions) if f"``{each.name}``:" not in text] == []

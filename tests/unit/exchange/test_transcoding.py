@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import random
 from dataclasses import replace
@@ -11,7 +12,7 @@ import pytest
 
 from proxy.codings.options import CodingOptions
 from proxy.codings.registry import Coding
-from proxy.codings.streams import Undecodable
+from proxy.codings.streams import TooMuch, Undecodable
 from proxy.exchange.transcoding import PIECE, SMALL, Ready, Transcoded, Verifier, Workshop
 from proxy.semantics.units import Octets
 from proxy.store.base import BodyLost
@@ -149,9 +150,13 @@ SIZES = {"small": b"hello", "noise": NOISE, "blanks": BLANKS}
 @pytest.mark.parametrize("text", SIZES.values(), ids=SIZES)
 async def test_verified_in_pieces(shop: Workshop, text: bytes, size: int) -> None:
     octets, verifier = gzip.compress(text), Verifier(shop, GZIP)
+    assert await _fed(verifier, octets, size) == len(text)
+
+
+async def _fed(verifier: Verifier, octets: bytes, size: int) -> int:
     for n in range(0, len(octets), size):
         await verifier.feed(octets[n : n + size])
-    assert await verifier.end() == len(text)
+    return await verifier.end()
 
 
 @pytest.mark.parametrize("text", SIZES.values(), ids=SIZES)
@@ -210,11 +215,45 @@ async def test_begun_on_what_is_no_coding(shop: Workshop) -> None:
         await made.begin()
 
 
-async def test_limits_refuse() -> None:
-    shop = Workshop(CodingOptions(max_decoded=Octets(1000)))
+async def test_limits_refuse_what_comes_and_not_what_is_stored() -> None:
+    shop, coded = Workshop(CodingOptions(max_decoded=Octets(1000))), gzip.compress(NOISE)
     with pytest.raises(BadResponse):
-        await whole(Transcoded(shop, flowing(gzip.compress(NOISE)), (GZIP, None), live=False))
+        await whole(Transcoded(shop, flowing(coded), (GZIP, None), live=True))
+    assert await whole(Transcoded(shop, flowing(coded), (GZIP, None), live=False)) == NOISE
     shop.close()
+
+
+@pytest.mark.parametrize("size", [100, SMALL, PIECE, 10**7])
+async def test_verifying_has_a_budget(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    octets, verifier = gzip.compress(NOISE), Verifier(shop, GZIP)
+    monkeypatch.setattr("proxy.exchange.transcoding.CPU", 0.0)
+    monkeypatch.setattr("proxy.exchange.transcoding.CPU_PER_OCTET", 0.0)
+    with pytest.raises(TooMuch, match="seconds"):
+        await _fed(verifier, octets, size)
+    assert shop.counts.refused == 1
+
+
+async def test_who_reads_waits_for_as_long_as_it_takes(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.exchange.transcoding.CPU", 0.0)
+    monkeypatch.setattr("proxy.exchange.transcoding.CPU_PER_OCTET", 0.0)
+    made = Transcoded(shop, in_pieces(gzip.compress(BLANKS), 1000), (GZIP, None), live=True)
+    assert await whole(made) == BLANKS
+
+
+@pytest.mark.parametrize("live", [True, False])
+async def test_closed_while_it_decodes_it_does_no_more(shop: Workshop, *, live: bool) -> None:
+    reader = Transcoded(shop, flowing(gzip.compress(BLANKS)), (GZIP, None), live=live)
+    await reader.begin()
+    reading = asyncio.ensure_future(reader.read())
+    await reading
+    reader.close()
+    seconds = shop.counts.seconds
+    assert await reader.read() == b""
+    assert shop.counts.seconds == seconds
 
 
 async def test_ready_is_read_once() -> None:
