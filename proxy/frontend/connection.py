@@ -352,6 +352,8 @@ class Connection(asyncio.Protocol):
             self._body = InboundBody(self.transport, framing, self._door.limits, window)
             rest = self._body.feed(bytes(self._buffer))
             self._buffer[:] = rest
+            if self.half_closed and not self._body.complete:
+                self._body.lost()  # nothing more comes of it
         keep = keep and not self._door.draining
         self.conversation = begun = Conversation(self, self._door, head, self._body, keep)
         begun.exchange(request, framing)
