@@ -246,6 +246,10 @@ class Exchange:
         await self.settled(self.key(request.uri))
         return self.own(await self.removing.purge(request.uri), Reason.PURGED)
 
+    def interim(self, head: ResponseHead) -> ResponseHead:
+        """A 1xx as it goes to the client."""
+        return self._asking.interim(head)
+
     def own(self, answer: Answer, reason: Reason) -> Outcome:
         """An answer of our own that was made at the door."""
         return self._delivery.own(answer, reason)

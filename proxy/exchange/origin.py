@@ -167,6 +167,11 @@ class Asking:
         fields = forwarding.response_fields(head.fields, self._voice.pseudonym, head.minor)
         return forwarding.upgrading(fields, head.fields.get("upgrade") or "")
 
+    def interim(self, head: ResponseHead) -> ResponseHead:
+        """A 1xx on its way to the client (RFC 9110 §15.2)."""
+        fields = forwarding.interim_fields(head.fields, self._voice.pseudonym, head.minor)
+        return ResponseHead(head.status, head.reason, fields, head.minor)
+
     def fields(self, request: Request, *, as_asked: bool) -> tuple[bool, Fields]:
         """Of the request as the origin gets it; and whether it asks for codings in our words."""
         fields, rule = request.fields, standing(request, self._options).rule

@@ -201,7 +201,7 @@ class Conversation:
     def _interim(self, head: ResponseHead) -> None:
         # RFC 9110 §15.2: a 1xx is not for HTTP/1.0 clients.
         if self._head.minor > 0 and not self._answering:
-            self._connection.sender.interim(head)
+            self._connection.sender.interim(self._door.exchange.interim(head))
 
     def _observed(self, outcome: Outcome | None, sent: int, whole: bool) -> None:
         head = outcome.answer.head if outcome is not None else None

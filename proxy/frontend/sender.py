@@ -16,7 +16,6 @@ from proxy.exchange.answer import Answer, FileSpan, Flow, Inline, Tunnel
 from proxy.exchange.hot import JOINED
 from proxy.frontend.sendfile import send_file
 from proxy.semantics.fields import NO_FIELDS
-from proxy.semantics.forwarding import interim_fields
 from proxy.store.base import BodyLost
 from proxy.wire.bodies import chunk, last_chunk
 from proxy.wire.heads import render_response
@@ -99,8 +98,7 @@ class Sender:
     def interim(self, head: ResponseHead) -> None:
         """Pass on a 1xx, unless the client takes nothing: what tells of a wait is not kept."""
         if not self.paused:
-            fields = interim_fields(head.fields)
-            self.write(render_response(head.status, head.reason, fields))
+            self.write(render_response(head.status, head.reason, head.fields))
 
     def send_own(self, request: RequestHead, answer: Answer, keep: bool) -> None:
         """An answer of our own, at once."""

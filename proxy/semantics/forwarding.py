@@ -116,9 +116,9 @@ def response_fields(fields: Fields, via: str, minor: int, *, keep_length: bool =
     return Fields(lines)
 
 
-def interim_fields(fields: Fields) -> Fields:
+def interim_fields(fields: Fields, via: str, minor: int) -> Fields:
     """The fields of an interim response as they go to the client (§15.2)."""
-    return Fields(_end_to_end(fields, _NOT_IN_RESPONSES))
+    return Fields((*_end_to_end(fields, _NOT_IN_RESPONSES), ("Via", f"1.{minor} {via}")))
 
 
 def trailer_fields(trailers: Fields, head: Fields) -> Fields:

@@ -192,6 +192,8 @@ class Response:
         connection, upload, head = self._leave(), self.upload, self.head
         # Promise: both messages ended where their framing says, and nothing is left over.
         reusable = not leftover and keeps_alive(head.minor, head.fields)
+        # RFC 9112 §9.3: who says keep-alive in HTTP/1.0 may only pass on what somebody else said.
+        reusable = reusable and (head.minor > 0 or not connection.shared)
         if upload is not None:
             reusable = reusable and upload.flushed
             upload.stop()

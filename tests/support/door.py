@@ -176,6 +176,9 @@ class FakeExchange:
 
         self.handlers[path] = handler
 
+    def interim(self, head: ResponseHead) -> ResponseHead:
+        return head
+
     def own(self, answer: Answer, reason: Reason) -> Outcome:
         return Outcome(answer, reason)
 

@@ -95,7 +95,8 @@ def test_never_in_trailers(line: str) -> None:
 def test_not_in_interim_responses(line: str) -> None:
     """§15.2: they are forwarded as any response is."""
     head = fields("Connection: x-hop", "Link: </a>", line, "X-Own: a")
-    assert interim_fields(head) == fields("Link: </a>", "X-Own: a")
+    kept = fields("Link: </a>", "X-Own: a", "Via: 1.0 me")
+    assert interim_fields(head, "me", 0) == kept
 
 
 @pytest.mark.parametrize(

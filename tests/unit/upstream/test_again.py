@@ -48,6 +48,12 @@ def test_nothing_is_expected_where_it_would_depend_on_more(lines: tuple[bytes, .
     assert said(octets, parse_response(octets, Limits()).fields, 0) is None
 
 
+def test_nothing_is_expected_of_who_speaks_http_1_0() -> None:
+    """RFC 9112 §9.3: it does not keep the connection, so nothing of it is waited for there."""
+    octets = head(DATE).replace(b"HTTP/1.1", b"HTTP/1.0")
+    assert said(octets, parse_response(octets, Limits()).fields, 0) is None
+
+
 def test_nothing_is_expected_of_octets_that_are_not_known() -> None:
     octets = head(DATE)
     assert said(b"", parse_response(octets, Limits()).fields, 0) is None

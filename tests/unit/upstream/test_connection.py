@@ -131,7 +131,7 @@ async def body(response: Response) -> bytes:
             b"HTTP/1.0 200 x\r\nConnection: keep-alive\r\nContent-Length: 1\r\n\r\nx",
             b"x",
             1,
-            True,
+            False,
             id="9.3 1.0 keep-alive",
         ),
         pytest.param(
