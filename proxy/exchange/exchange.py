@@ -20,7 +20,7 @@ from proxy.exchange.flights import Flights
 from proxy.exchange.forms import Forms
 from proxy.exchange.keeping import Keeping
 from proxy.exchange.origin import Asked, Asking, Errand, Wanted
-from proxy.exchange.own import asked_of_us
+from proxy.exchange.own import asked_of_us, connecting
 from proxy.exchange.removing import Removing
 from proxy.exchange.repeating import Repeats
 from proxy.exchange.transcoding import Workshop
@@ -39,11 +39,12 @@ if TYPE_CHECKING:
     from proxy.exchange.answer import Inbound
     from proxy.exchange.fill import Fill
     from proxy.exchange.options import ExchangeOptions
+    from proxy.exchange.own import Own
     from proxy.exchange.repeating import Repeating
     from proxy.exchange.voice import Voice
     from proxy.policy.options import Options
     from proxy.policy.stored import StoredResponse
-    from proxy.semantics.messages import Request
+    from proxy.semantics.messages import Request, RequestHead
     from proxy.semantics.targets import TargetURI
     from proxy.store.base import Store
     from proxy.upstream.base import Fetcher, Upgraded
@@ -245,6 +246,10 @@ class Exchange:
             return self.own(answer, reason)
         await self.settled(self.key(request.uri))
         return self.own(await self.removing.purge(request.uri), Reason.PURGED)
+
+    def connecting(self, head: RequestHead) -> Own | str:
+        """The Via of a CONNECT as it goes on, or the answer where it does not."""
+        return connecting(head, self._voice.pseudonym)
 
     def interim(self, head: ResponseHead) -> ResponseHead:
         """A 1xx as it goes to the client."""

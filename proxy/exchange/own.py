@@ -13,7 +13,7 @@ from proxy.semantics.fields import Fields
 from proxy.semantics.messages import ResponseHead
 
 if TYPE_CHECKING:
-    from proxy.semantics.messages import Request
+    from proxy.semantics.messages import Request, RequestHead
 
 # RFC 9110 §9.3.8: TRACE must not send back what is likely to be sensitive.
 _SENSITIVE: Final = frozenset({"authorization", "cookie", "proxy-authorization"})
@@ -32,12 +32,7 @@ def asked_of_us(request: Request, pseudonym: str) -> Own | None:
     """The answer where the request goes no further; None where it does."""
     fields = request.fields
     if "via" in fields and forwarding.passed_through(fields, pseudonym):
-        sentence = (
-            "This request has been through this very proxy before. "
-            "Look for a proxy setting, or a name, that leads back here."
-        )
-        answer = errors.own(508, Reason.LOOP, sentence, error="proxy_loop_detected")
-        return Own(answer, Reason.LOOP)
+        return _loop()
     if (
         request.method in ("TRACE", "OPTIONS")
         and "max-forwards" in fields
@@ -45,6 +40,21 @@ def asked_of_us(request: Request, pseudonym: str) -> Own | None:
     ):
         return Own(_final_recipient(request), Reason.MAX_FORWARDS)
     return None
+
+
+def connecting(head: RequestHead, pseudonym: str) -> Own | str:
+    """The Via of a CONNECT as it goes on (RFC 9110 §7.6.3), or the answer where it does not."""
+    if forwarding.passed_through(head.fields, pseudonym):
+        return _loop()
+    return forwarding.connect_via(head.fields, pseudonym, head.minor)
+
+
+def _loop() -> Own:
+    sentence = (
+        "This request has been through this very proxy before. "
+        "Look for a proxy setting, or a name, that leads back here."
+    )
+    return Own(errors.own(508, Reason.LOOP, sentence, error="proxy_loop_detected"), Reason.LOOP)
 
 
 def capabilities() -> Answer:

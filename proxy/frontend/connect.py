@@ -66,7 +66,7 @@ class ConnectTask:
 
     __slots__ = (
         "_connection", "_dialled", "_door", "_head", "_keep", "_origin", "_started", "_task",
-        "_timer",
+        "_timer", "_via",
     )  # fmt: skip
 
     def __init__(
@@ -78,6 +78,7 @@ class ConnectTask:
         self._keep = keep
         self._origin = Origin("http", wanted.host, wanted.port)
         self._started = time.time()
+        self._via = ""
         self._dialled: Dialled | None = None
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -97,7 +98,12 @@ class ConnectTask:
 
     async def _reach(self) -> None:
         try:
-            refusal = await self._dial()
+            onward = self._door.exchange.connecting(self._head)
+            if isinstance(onward, str):
+                self._via = onward
+                refusal = await self._dial()
+            else:
+                refusal = Own(onward.answer, onward.reason)
             if refusal is None:
                 self._grant()
             else:
@@ -112,7 +118,9 @@ class ConnectTask:
         if self._door.fetcher.has_idle(self._origin):
             return None
         try:
-            self._dialled = await self._door.fetcher.dial(self._origin, self._connection.counted_as)
+            self._dialled = await self._door.fetcher.dial(
+                self._origin, self._via, self._connection.counted_as
+            )
         except UpstreamError as error:
             if not await self._may_do_without(error):
                 return Own(errors.from_upstream(error), errors.reason_of(error))
@@ -181,7 +189,8 @@ class ConnectTask:
     async def _dial_again(self) -> None:
         """There was an idle connection, or the one that was dialled has been closed."""
         try:
-            self._join(await self._door.fetcher.dial(self._origin, self._connection.counted_as))
+            client = self._connection.counted_as
+            self._join(await self._door.fetcher.dial(self._origin, self._via, client))
         except UpstreamError:
             self._connection.broken()
         except BaseException:

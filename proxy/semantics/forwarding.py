@@ -159,6 +159,11 @@ def passed_through(fields: Fields, pseudonym: str) -> bool:
     return any(len(words) > 1 and words[1] == name for words in entries)
 
 
+def connect_via(fields: Fields, via: str, minor: int) -> str:
+    """The Via of a CONNECT that goes on to another proxy, where nothing else of it does."""
+    return ", ".join((*fields.all("via"), f"1.{minor} {via}"))
+
+
 def max_forwards(fields: Fields) -> int | None:
     """How many times TRACE or OPTIONS may still be forwarded (§7.6.2); None: as often as needed."""
     value = fields.get("max-forwards")

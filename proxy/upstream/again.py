@@ -32,7 +32,11 @@ _OF_THE_CONNECTION: Final = frozenset(
 def said(octets: bytes, fields: Fields, length: int) -> Said | None:
     """What to expect after a head of these ``octets``; None where that cannot be said."""
     # RFC 9112 §9.3: who speaks HTTP/1.0 does not keep the connection.
-    if not octets or octets.startswith(b"HTTP/1.0") or not _OF_THE_CONNECTION.isdisjoint(fields.names()):
+    if (
+        not octets
+        or octets.startswith(b"HTTP/1.0")
+        or not _OF_THE_CONNECTION.isdisjoint(fields.names())
+    ):
         return None
     dates = list(_DATE.finditer(octets))
     if len(dates) != 1 or len(fields.all("date")) != 1:

@@ -200,5 +200,8 @@ class Fetcher(Protocol):
     def close_idle(self) -> int:
         """Close what waits for its next request; how many those were."""
 
-    async def dial(self, origin: Origin, client: str = "") -> Dialled:
-        """A fresh connection for CONNECT, through the parent if routed. Raises UpstreamError."""
+    async def dial(self, origin: Origin, via: str, client: str = "") -> Dialled:
+        """A fresh connection for CONNECT, through the parent if routed. Raises UpstreamError.
+
+        ``via`` is the Via of a CONNECT to the parent.
+        """

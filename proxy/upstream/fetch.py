@@ -79,7 +79,7 @@ class Upstream:
         if connection is None:
             connection = self._pool.take(route, inf if may_repeat else _RESTED, request.client)
         if connection is None:
-            connection = await self._connection(route, request.client)
+            connection = await self._connection(route, request)
         may_repeat = may_repeat and connection.served > 0
         try:
             response = _sent(connection, head, request, on_interim, bound)
@@ -87,7 +87,7 @@ class Upstream:
         except Unanswered:
             if not may_repeat:
                 raise
-            connection = await self._connection(route, request.client, fresh=True)
+            connection = await self._connection(route, request, fresh=True)
             response = _sent(connection, head, request, on_interim, bound)
             await response.arrived()
         return _accepted(response, route)
@@ -140,10 +140,13 @@ class Upstream:
         """Close what waits in the pool; how many those were."""
         return self._pool.close_idle()
 
-    async def dial(self, origin: Origin, client: str = "") -> Raw:
-        """A fresh connection for CONNECT, through the parent if routed. Raises UpstreamError."""
+    async def dial(self, origin: Origin, via: str, client: str = "") -> Raw:
+        """A fresh connection for CONNECT, through the parent if routed, which is told ``via``.
+
+        Raises UpstreamError.
+        """
         self._judge(origin)  # before its name is resolved: what is denied is never unresolvable
-        raw = await self._opener.dial(self._routes.through(origin), client)
+        raw = await self._opener.dial(self._routes.through(origin), via, client)
         raw.pool = self._pool.add
         return raw
 
@@ -177,12 +180,15 @@ class Upstream:
         address = origin.host if is_address(origin.host) else None
         self._connector.judge(origin.host, origin.port, address)
 
-    async def _connection(self, route: Route, client: str, *, fresh: bool = False) -> Connection:
+    async def _connection(
+        self, route: Route, request: Outgoing, *, fresh: bool = False
+    ) -> Connection:
+        client = request.client
         connection = await self._pool.claim(route, client, fresh=fresh)
         if connection is not None:
             return connection
         try:
-            connection = await self._opener.open(route, client)
+            connection = await self._opener.open(route, request.fields.get("via") or "", client)
         except BaseException:
             self._pool.abandon(route, client)
             raise

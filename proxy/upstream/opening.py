@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from proxy.upstream.routes import Parent, Route
 
 
-# What a parent says of an origin that is out of reach, as RFC 9209 §2.3 error types.
+# What a parent says of an origin that is out of reach, or leads back here, as RFC 9209 §2.3 types.
 _OUT_OF_REACH: Final = {
     502: "connection_refused",
     503: "destination_unavailable",
     504: "connection_timeout",
+    508: "proxy_loop_detected",
 }
 
 
@@ -35,25 +36,28 @@ class Opener:
         self._options = options
         self._connector = connector
 
-    async def open(self, route: Route, client: str = "") -> Connection:
-        """A connection ready for HTTP, on behalf of ``client``. Raises NotReached."""
+    async def open(self, route: Route, via: str, client: str = "") -> Connection:
+        """A connection ready for HTTP, on behalf of ``client``; ``via`` is for a parent.
+
+        Raises NotReached.
+        """
         peer = _peer(route)
         with blaming(peer):
             async with asyncio.timeout(self._options.connect_total_timeout):
                 if isinstance(route, Relayed):
                     return await self._to_parent(route, route.parent, client)
-                connection = await self._to_origin(route, client)
+                connection = await self._to_origin(route, via, client)
                 if route.origin.scheme == "https":
                     await self._connector.secure(connection, route.origin.host)
         return connection
 
-    async def dial(self, route: Direct | Tunnelled, client: str = "") -> Raw:
+    async def dial(self, route: Direct | Tunnelled, via: str, client: str = "") -> Raw:
         """A connection for whatever the client wants of it. Raises NotReached."""
         origin = route.origin
         with blaming(origin.authority):
             async with asyncio.timeout(self._options.connect_total_timeout):
                 if isinstance(route, Tunnelled):
-                    raw = await self._tunnel(route, client)
+                    raw = await self._tunnel(route, via, client)
                     raw.head = None  # the answer to our CONNECT, not to the client's
                     return raw
                 connection = Connection(self._options, route, origin.authority)
@@ -62,12 +66,12 @@ class Opener:
         connection.transport.pause_reading()
         return raw
 
-    async def _to_origin(self, route: Direct | Tunnelled, client: str) -> Connection:
+    async def _to_origin(self, route: Direct | Tunnelled, via: str, client: str) -> Connection:
         connection = Connection(self._options, route, _peer(route))
         if isinstance(route, Direct):
             origin = route.origin
             return await self._connector.connect(origin.host, origin.port, connection, client)
-        transport, early = (await self._tunnel(route, client)).detach()
+        transport, early = (await self._tunnel(route, via, client)).detach()
         connection.connection_made(transport)
         transport.set_protocol(connection)
         if early:
@@ -81,11 +85,12 @@ class Opener:
         host, port = parent.host, parent.port
         return await self._connector.connect(host, port, connection, client, judge=False)
 
-    async def _tunnel(self, route: Tunnelled, client: str) -> Raw:
+    async def _tunnel(self, route: Tunnelled, via: str, client: str) -> Raw:
         connection = await self._to_parent(route, route.parent, client)
         connect = Outgoing("CONNECT", TargetURI(route.origin, "/"), NO_FIELDS)
         try:
-            answer = await connection.ask(render_connect(route.origin, route.parent), connect)
+            head = render_connect(route.origin, route.parent, via)
+            answer = await connection.ask(head, connect)
         except UpstreamError as error:
             raise NotReached(error.status, error.word, error.detail) from error
         if isinstance(answer, Raw):

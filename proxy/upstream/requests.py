@@ -37,11 +37,13 @@ def _section(request: Outgoing, route: Route) -> bytes:
     return field_section(lines)
 
 
-def render_connect(origin: Origin, parent: Parent) -> bytes:
-    """The CONNECT that asks ``parent`` for a tunnel to ``origin``."""
+def render_connect(origin: Origin, parent: Parent, via: str) -> bytes:
+    """The CONNECT that asks ``parent`` for a tunnel to ``origin``; by ``via`` a loop is seen."""
     host = f"[{origin.host}]" if ":" in origin.host else origin.host
     authority = f"{host}:{origin.port}"
-    return render_request("CONNECT", authority, [("Host", authority), *_credentials(parent)])
+    said = [("Via", via)] if via else []
+    lines = [("Host", authority), *said, *_credentials(parent)]
+    return render_request("CONNECT", authority, lines)
 
 
 def _framing(request: Outgoing) -> list[Line]:

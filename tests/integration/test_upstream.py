@@ -85,6 +85,9 @@ class Guard:
         return ALLOWED
 
 
+VIA = "1.1 here"
+
+
 class Client:
     """Makes upstreams, and closes them."""
 
@@ -920,7 +923,7 @@ async def test_what_is_denied_is_judged_before_a_parent_gets_it(
         with pytest.raises(NotReached):
             await client.fetch(80, host=host)
         with pytest.raises(NotReached):
-            await client.upstream.dial(Origin("https", host, 443))
+            await client.upstream.dial(Origin("https", host, 443), VIA)
         with pytest.raises(NotReached):
             client.upstream.admitted(Origin("https", host, 443))
         assert client.guard.asked == [(host, address)] * 3
@@ -992,7 +995,7 @@ async def converse(raw: Raw) -> bytes:
 
 async def test_dial(client: Client) -> None:
     async with Peer(echo) as origin:
-        raw = await client.upstream.dial(Origin("https", "a.example", origin.port))
+        raw = await client.upstream.dial(Origin("https", "a.example", origin.port), VIA)
         assert raw.head is None
         assert await converse(raw) == b"hello world"
 
@@ -1001,7 +1004,7 @@ async def test_dial_through_the_parent(client: Client) -> None:
     connects: list[bytes] = []
     async with Peer(echo) as origin, Peer(tunnelling(connects)) as parent:
         client.through(parent)
-        raw = await client.upstream.dial(Origin("https", "a.example", origin.port))
+        raw = await client.upstream.dial(Origin("https", "a.example", origin.port), VIA)
         assert await converse(raw) == b"hello world"
         assert len(connects) == 1
 
@@ -1009,7 +1012,7 @@ async def test_dial_through_the_parent(client: Client) -> None:
 async def test_dialling_asks_access(client: Client) -> None:
     client.guard.denied = {"127.0.0.1"}
     with pytest.raises(NotReached) as caught:
-        await client.upstream.dial(Origin("https", "a.example", 443))
+        await client.upstream.dial(Origin("https", "a.example", 443), VIA)
     assert caught.value.status == 403
 
 
@@ -1126,7 +1129,7 @@ async def test_what_was_dialled_takes_a_request(client: Client) -> None:
     async with Peer(answering(OK)) as peer:
         origin = Origin("http", "a.example", peer.port)
         assert not client.upstream.has_idle(origin)
-        (await client.upstream.dial(origin)).keep()
+        (await client.upstream.dial(origin, VIA)).keep()
         assert client.upstream.has_idle(origin)
         assert await client.body(peer.port) == b"hello"
         assert client.upstream.has_idle(origin)
@@ -1144,7 +1147,7 @@ async def test_a_request_lost_on_it_may_be_repeated(
             await reader.read()
 
     async with Peer(play) as peer:
-        (await client.upstream.dial(Origin("http", "a.example", peer.port))).keep()
+        (await client.upstream.dial(Origin("http", "a.example", peer.port), VIA)).keep()
         if repeated:
             await client.body(peer.port, method)
         else:
@@ -1157,7 +1160,7 @@ async def test_a_name_that_is_denied_is_not_resolved(client: Client) -> None:
     client.guard.denied = {"bad.example"}
     client.names.answers["bad.example"] = socket.gaierror("no such name")
     with pytest.raises(NotReached) as caught:
-        await client.upstream.dial(Origin("http", "bad.example", 80))
+        await client.upstream.dial(Origin("http", "bad.example", 80), VIA)
     assert caught.value.status == 403
 
 
@@ -1178,7 +1181,7 @@ async def test_a_parent_that_opens_no_tunnel(
     async with Peer(answering(b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status)) as parent:
         client.through(parent)
         with pytest.raises(NotReached) as caught:
-            await client.upstream.dial(Origin("http", "a.example", 80))
+            await client.upstream.dial(Origin("http", "a.example", 80), VIA)
         assert blame(caught) == blamed
         assert isinstance(caught.value, NotTunnelled) is not tunnels
 
@@ -1188,7 +1191,7 @@ async def test_a_tunnel_that_is_kept_takes_what_cannot_be_relayed(client: Client
     async with Peer(answering(OK)) as origin, Peer(tunnelling(connects)) as parent:
         client.through(parent)
         target = Origin("http", "a.example", origin.port)
-        (await client.upstream.dial(target)).keep()
+        (await client.upstream.dial(target, VIA)).keep()
         assert client.upstream.has_idle(target)
         request = outgoing(origin.port)._replace(fields=fields("Host: b.example"))
         response = await client.upstream.fetch(request)

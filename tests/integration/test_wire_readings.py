@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from tests.support.house import House
 from tests.support.origin import Origin, reply
+
+if TYPE_CHECKING:
+    from tests.support.house import House
 
 
 @pytest.mark.parametrize(
@@ -15,9 +19,7 @@ from tests.support.origin import Origin, reply
         pytest.param(b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", id="chunked"),
     ],
 )
-async def test_a_cut_request_behind_another_ends(
-    house: House, origin: Origin, cut: bytes
-) -> None:
+async def test_a_cut_request_behind_another_ends(house: House, origin: Origin, cut: bytes) -> None:
     """The client closed its side while the one before was answered: nothing more can come."""
     origin.serve("/a", reply(200, body=b"whole"))
     origin.serve("/b", reply(200, body=b"never"))

@@ -1,4 +1,4 @@
-"""A small strict reader of HTTP/1.1 (RFC 9112), written from the RFC; it knows nothing of the proxy.
+"""A small strict reader of HTTP/1.1 (RFC 9112), written from it; it knows nothing of the proxy.
 
 It goes through the octets by hand, one line after the other, and takes no more than the grammar
 says. ``given``: what comes to the proxy may be written in the few other ways that have one

@@ -248,9 +248,8 @@ class Crossing:
             ]
             talks = [self._talk(*asked[0]), self._talk(*asked[1])]
             clients = list(await asyncio.gather(*talks))
-            for each in (asked[2], asked[0], asked[3]):
-                clients.append(await self._talk(*each))
-            clients.append(await self._talk([self._request(b"GET", good)], (b"GET",)))
+            alone = ([self._request(b"GET", good)], (b"GET",))
+            clients += [await self._talk(*each) for each in (asked[2], asked[0], asked[3], alone)]
         finally:
             del self._scripts[path]
         found = []
@@ -280,7 +279,10 @@ class Crossing:
 def _is_whole(said: bytes, method: bytes) -> bool:
     """Whether nobody waits for more after this."""
     return all(
-        any(read.status >= 200 for read in auditor.responses(said, [m], closed=False, given=True).messages)
+        any(
+            read.status >= 200
+            for read in auditor.responses(said, [m], closed=False, given=True).messages
+        )
         for m in (method, b"GET")
     )
 
@@ -318,34 +320,30 @@ def _crossed(read: Read, authority: bytes, *, inside: bool) -> list[str]:
 
 def _answered(client: Client, said: bytes, ends: str, *, good: bool, last: bool) -> list[str]:
     """What is wrong with the answers, as far as it is known what they should be."""
-    found = []
-    if last:
-        first: list[Read] = []
-        follows = client.finals
-    else:
-        first, follows = client.finals[:1], client.finals[1:]
-    given = auditor.responses(said, client.methods[:1], closed=ends == "close", given=True)
-    finals = [read for read in given.messages if read.status >= 200]
-    for read in first:
-        if read.status == 502 and read.all(b"proxy-status"):
-            continue
-        if not finals:
-            what = "a cut answer looks whole" if given.rest else f"passed on: {given.refused}"
-            found.append(f"{what}: {read}")
-        elif read.status != finals[0].status:
-            # A part is cut from what is whole.
-            if (read.status, finals[0].status) not in {(206, 200), (416, 200), (304, 200)}:
-                found.append(f"another status: {read}")
-        elif read.status != 206 and not finals[0].all(b"content-encoding"):
-            if read.body != finals[0].body:
-                found.append(f"another body: {read}")
-    if good and client.octets and not client.reset and not follows:
-        closing = client.reading.rest or b"close" in b"".join(
-            first[0].all(b"connection") if first else [b"close"]
-        )
-        if not closing:
+    found, answers = [], client.finals
+    first = None if last or not answers else answers[0]
+    follows = answers if last else answers[1:]
+    if first is not None and not (first.status == 502 and first.all(b"proxy-status")):
+        given = auditor.responses(said, client.methods[:1], closed=ends == "close", given=True)
+        found += _passed_on(first, given)
+    if good:
+        found += [f"not what was asked for: {read}" for read in follows if read.body != GOOD]
+        closes = first is not None and b"close" in first.all(b"connection")
+        if not (follows or closes or client.reset or client.reading.rest):
             found.append("the next request has no answer")
-    for read in follows:
-        if good and read.body != GOOD:
-            found.append(f"another answer than what was asked for: {read}")
     return found
+
+
+def _passed_on(read: Read, given: auditor.Reading) -> list[str]:
+    """What is wrong with the answer, seeing what the origin has said."""
+    finals = [final for final in given.messages if final.status >= 200]
+    if not finals:
+        return [f"{given.refused or 'a cut answer that looks whole'}: {read}"]
+    said = finals[0]
+    if read.status != said.status:
+        # A part is cut from what is whole.
+        part = (read.status, said.status) in {(206, 200), (416, 200), (304, 200)}
+        return [] if part else [f"another status: {read}"]
+    coded = said.all(b"content-encoding")
+    same = read.status == 206 or coded or read.body == said.body
+    return [] if same else [f"another body: {read}"]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from proxy.exchange.answer import Body, Inbound
     from proxy.exchange.exchange import Exchange
     from proxy.exchange.hot import Hot, Prepared
-    from proxy.semantics.messages import Request
+    from proxy.semantics.messages import Request, RequestHead
     from proxy.semantics.targets import Origin
     from proxy.upstream.base import Fetcher
 
@@ -176,6 +176,9 @@ class FakeExchange:
 
         self.handlers[path] = handler
 
+    def connecting(self, head: RequestHead) -> str:
+        return "1.1 here"
+
     def interim(self, head: ResponseHead) -> ResponseHead:
         return head
 
@@ -248,7 +251,7 @@ class FakeFetcher:
     def close_idle(self) -> int:
         return int(self.idle)
 
-    async def dial(self, origin: Origin, client: str = "") -> Dialled:
+    async def dial(self, origin: Origin, via: str, client: str = "") -> Dialled:
         self.origins.append(origin)
         try:
             if self.gate is not None:

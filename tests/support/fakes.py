@@ -336,5 +336,5 @@ class FakeFetcher:
     def close_idle(self) -> int:
         return 0
 
-    async def dial(self, origin: Origin, client: str = "") -> Dialled:
+    async def dial(self, origin: Origin, via: str, client: str = "") -> Dialled:
         raise NotReached(502, "connection_refused", f"Nobody dials {origin} here.")

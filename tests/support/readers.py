@@ -107,90 +107,78 @@ def differences(readings: dict[str, Reading]) -> list[str]:
 # h11
 
 
+class _H11:
+    """What h11 makes of it, as the server of requests or as the client of responses."""
+
+    def __init__(self, peer: h11.Connection, turn: Callable[[h11.Connection], None]) -> None:
+        self.peer = peer
+        self._turn = turn
+        self._current: _Message | None = None
+        self._messages: list[Read] = []
+
+    def reads(self, octets: bytes, *, closed: bool) -> Reading:
+        self.peer.receive_data(octets)
+        if closed:
+            self.peer.receive_data(b"")
+        try:
+            while self._take(self.peer.next_event()):
+                pass
+        except h11.RemoteProtocolError as error:
+            # To end within a message is no fault of what has come.
+            if not closed or ("closed" not in str(error) and "complete" not in str(error)):
+                return Reading(self._messages, refused=str(error))
+            return Reading(self._messages, rest=True)
+        return Reading(
+            self._messages, self._current is not None or bool(self.peer.trailing_data[0])
+        )
+
+    def _take(self, event: object) -> bool:
+        """Whether more may come."""
+        match event:
+            case h11.Request():
+                self._current = _Message((event.method, event.target), _lines(event.headers))
+            case h11.InformationalResponse():
+                self._messages.append(Read((b"%d" % event.status_code,), _lines(event.headers)))
+            case h11.Response():
+                self._current = _Message((b"%d" % event.status_code,), _lines(event.headers))
+            case h11.Data():
+                assert self._current is not None
+                self._current.body += event.data
+            case h11.EndOfMessage():
+                assert self._current is not None
+                self._messages.append(self._current.read(_lines(event.headers)))
+                self._current = None
+            case h11.PAUSED:
+                self._turn(self.peer)
+            case _:
+                return False
+        return True
+
+
 def _h11_requests(octets: bytes) -> Reading:
-    reading = Reading()
+    def answer(peer: h11.Connection) -> None:
+        peer.send(h11.Response(status_code=204, headers=[]))
+        peer.send(h11.EndOfMessage())
+        peer.start_next_cycle()
+
     peer = h11.Connection(h11.SERVER, max_incomplete_event_size=SIZE)
-    peer.receive_data(octets)
-    current: _Message | None = None
-    try:
-        while True:
-            event = peer.next_event()
-            match event:
-                case h11.Request():
-                    current = _Message((event.method, event.target), _lines(event.headers))
-                case h11.Data():
-                    assert current is not None
-                    current.body += event.data
-                case h11.EndOfMessage():
-                    assert current is not None
-                    reading.messages.append(current.read(_lines(event.headers)))
-                    current = None
-                case h11.PAUSED:
-                    peer.send(h11.Response(status_code=204, headers=[]))
-                    peer.send(h11.EndOfMessage())
-                    peer.start_next_cycle()
-                case _:
-                    reading.rest = bool(peer.trailing_data[0]) or current is not None
-                    return reading
-    except h11.RemoteProtocolError as error:
-        reading.refused = str(error)
-    return reading
+    return _H11(peer, answer).reads(octets, closed=False)
 
 
 def _h11_responses(octets: bytes, methods: Sequence[bytes], *, closed: bool) -> Reading:
-    reading = Reading()
     if not octets:
-        return reading
-    peer = h11.Connection(h11.CLIENT, max_incomplete_event_size=SIZE)
+        return Reading()
     asked = iter(methods)
-    current: _Message | None = None
-    _h11_ask(peer, next(asked))
-    peer.receive_data(octets)
-    if closed:
-        peer.receive_data(b"")
-    begun = False
-    try:
-        while True:
-            event = peer.next_event()
-            match event:
-                case h11.InformationalResponse():
-                    reading.messages.append(
-                        Read((b"%d" % event.status_code,), _lines(event.headers))
-                    )
-                case h11.Response():
-                    current = _Message((b"%d" % event.status_code,), _lines(event.headers))
-                case h11.Data():
-                    assert current is not None
-                    current.body += event.data
-                case h11.EndOfMessage():
-                    assert current is not None
-                    reading.messages.append(current.read(_lines(event.headers)))
-                    current, begun = None, False
-                    if peer.our_state is not h11.DONE or peer.their_state is not h11.DONE:
-                        continue
-                    peer.start_next_cycle()
-                    if not peer.trailing_data[0]:
-                        return reading
-                    _h11_ask(peer, next(asked, b"GET"))
-                    begun = True
-                case _:
-                    reading.rest = current is not None or begun
-                    if isinstance(event, h11.ConnectionClosed):
-                        return reading
-                    reading.rest |= bool(peer.trailing_data[0])
-                    return reading
-    except h11.RemoteProtocolError as error:
-        # To end within a message is no fault of what has come.
-        if closed and ("without sending complete" in str(error) or "closed" in str(error)):
-            reading.rest = True
-        else:
-            reading.refused = str(error)
-    return reading
 
+    def ask(peer: h11.Connection) -> None:
+        if peer.our_state is h11.DONE:
+            peer.start_next_cycle()
+        peer.send(h11.Request(method=next(asked, b"GET"), target="/", headers=[("Host", "a")]))
+        peer.send(h11.EndOfMessage())
 
-def _h11_ask(peer: h11.Connection, method: bytes) -> None:
-    peer.send(h11.Request(method=method, target="/", headers=[("Host", "a")]))
-    peer.send(h11.EndOfMessage())
+    peer = h11.Connection(h11.CLIENT, max_incomplete_event_size=SIZE)
+    ask(peer)
+    return _H11(peer, ask).reads(octets, closed=closed)
 
 
 def _lines(headers: Sequence[tuple[bytes, bytes]]) -> tuple[Line, ...]:

@@ -101,6 +101,7 @@ def test_fields_remember_one_section_only(
 
 
 def test_connect() -> None:
-    assert render_connect(Origin("https", "::1", 443), PARENT) == (
-        b"CONNECT [::1]:443 HTTP/1.1\r\nHost: [::1]:443\r\nProxy-Authorization: Basic eDp5\r\n\r\n"
+    assert render_connect(Origin("https", "::1", 443), PARENT, "1.0 a, 1.1 me") == (
+        b"CONNECT [::1]:443 HTTP/1.1\r\nHost: [::1]:443\r\nVia: 1.0 a, 1.1 me\r\n"
+        b"Proxy-Authorization: Basic eDp5\r\n\r\n"
     )
