@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -31,6 +31,10 @@ def crossing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crossing]:
     made = Crossing(tmp_path_factory.mktemp("crossing"))
     yield made
     made.close()
+
+
+def failed(what: object, found: list[str]) -> NoReturn:
+    pytest.fail("\n".join(f"{each!s:.1500}" for each in (what, *found[:4])), pytrace=False)
 
 
 def looked_into(check: Callable[[int], None], share: float) -> None:
@@ -65,11 +69,11 @@ def test_what_an_origin_gets_has_one_reading(crossing: Crossing) -> None:
         def same(sent: tuple[list[bytes], bool]) -> None:
             pieces, inside = sent
             if found := crossing.sent(pieces, inside=inside):
-                pytest.fail("\n".join([repr(pieces), *found[:4]]), pytrace=False)
+                failed(pieces, found)
 
         same()
 
-    looked_into(check, 0.5)
+    looked_into(check, 0.3)
 
 
 @pytest.mark.slow
@@ -86,8 +90,26 @@ def test_what_a_client_gets_has_one_reading(crossing: Crossing) -> None:
         def same(pieces: list[bytes], ends: str, method: bytes) -> None:
             script = Script(tuple(pieces), ends)
             if found := crossing.said(script, method):
-                pytest.fail("\n".join([repr(script), *found[:4]]), pytrace=False)
+                failed(script, found)
 
         same()
 
-    looked_into(check, 0.5)
+    looked_into(check, 0.35)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(SECONDS + SHRINKING)
+def test_what_is_validated_or_said_again_has_one_reading(crossing: Crossing) -> None:
+    def check(number: int) -> None:
+        @seed(number)
+        @QUIETLY
+        @given(mutations.news(), st.sampled_from(["keep", "keep", "close", "reset"]))
+        def same(news: tuple[list[bytes], bytes, int], ends: str) -> None:
+            pieces, before, times = news
+            script = Script(tuple(pieces), ends, before, times)
+            if found := crossing.said(script, b"GET"):
+                failed(script, found)
+
+        same()
+
+    looked_into(check, 0.35)

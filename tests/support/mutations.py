@@ -137,6 +137,15 @@ SAID: Final = (
     b"X: \t a \t", b"WWW-Authenticate: Negotiate",
     b"Last-Modified: Thu, 01 Jan 1970 00:00:00 GMT", b"Alt-Svc: h2=a",
 )  # fmt: skip
+FRESHENING: Final = (
+    b'ETag: "a"', b'ETag: "b"', b'W/ETag: "a"', b"Content-Length: 3000", b"Content-Length: 5",
+    b"Content-Length: 3000, 3000", b"Transfer-Encoding: chunked", b"Vary: *", b"Vary: Accept",
+    b'ETag: "a\x01"', b'ETag: "a", "b"', b"ETag: *", b"Last-Modified: now\x01",
+    b"Date: Sun, 06 Nov 1994 08:49:38 GMT", b"Content-Encoding: gzip", b"Age: 3",
+)  # fmt: skip
+BEHIND: Final = (
+    b"\r\n", b"junk", b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", b"\0",
+)  # fmt: skip
 INTERIM: Final = (
     b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early\r\nLink: </a>\r\n\r\n",
     b"HTTP/1.1 102 P\r\n\r\n", b"HTTP/1.1 103 E\r\nContent-Length: 5\r\n\r\n",
@@ -269,6 +278,30 @@ def _cut(draw: st.DrawFn, octets: bytes) -> list[bytes]:
     return [octets[a:b] for a, b in pairwise(edges) if a < b]
 
 
+# What an origin has said before: to be validated, not to be stored, and long enough to be coded.
+BEFORE: Final = (
+    b'HTTP/1.1 200 OK\r\nCache-Control: max-age=0\r\nETag: "a"\r\nContent-Type: text/plain\r\n'
+    b"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Length: 3000\r\n\r\n" + b"hello " * 500,
+    b"HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nContent-Length: 5\r\n"
+    b"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\nhello",
+)
+NEWS: Final = (b"200 OK", b"304 Not Modified", b"304 Not Modified", b"304 Not Modified")
+
+
+@st.composite
+def news(draw: st.DrawFn) -> tuple[list[bytes], bytes, int]:
+    """What an origin says after ``BEFORE``, what that was, and to how many requests."""
+    before = _pick(draw, BEFORE)
+    status = _pick(draw, NEWS)
+    lines = _shuffled(draw, [*_fields(draw, SAID, 3), *_fields(draw, FRESHENING, 2)])
+    framing, body = _framed(draw, _pick(draw, CONTENTS[:3])) if status[:3] == b"200" else ([], b"")
+    octets = _lined(draw, b"HTTP/1.1 " + status, [*lines, *framing]) + body
+    if _rarely(draw, 3):
+        octets = before  # the same again, or nearly
+    octets = _damaged(draw, octets) + (_pick(draw, BEHIND) if _rarely(draw, 6) else b"")
+    return _cut(draw, octets), before, 1 + draw(_below(3))
+
+
 @st.composite
 def responses(draw: st.DrawFn) -> list[bytes]:
     """One response, with others around it, whole or nearly, in the pieces it comes in."""
@@ -279,7 +312,5 @@ def responses(draw: st.DrawFn) -> list[bytes]:
     status = _pick(draw, STATUSES if _rarely(draw, 3) else (b"200 OK",))
     octets += _lined(draw, version + b" " + status, lines) + body
     if _rarely(draw, 6):
-        octets += _pick(
-            draw, (b"\r\n", b"junk", b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", b"\0")
-        )
+        octets += _pick(draw, BEHIND)
     return _cut(draw, _damaged(draw, octets))
