@@ -12,6 +12,7 @@ import pytest
 import uvloop
 from hypothesis import settings
 
+from tests.support import auditor
 from tests.support.admin import HERE, Admin
 from tests.support.house import Config, House, ProcessHouse
 from tests.support.origin import Origin
@@ -71,11 +72,13 @@ async def no_leaks() -> AsyncIterator[None]:
 
 @pytest.fixture
 async def origin(no_leaks: None) -> AsyncIterator[Origin]:
-    """A plain origin on a free port of 127.0.0.1."""
+    """A plain origin on a free port of 127.0.0.1; what it was asked is audited in the end."""
     server = Origin()
     await server.start()
     yield server
     await server.stop()
+    for received in server.requests:
+        assert not (refused := auditor.requests(received.raw).refused), (refused, received.raw)
 
 
 @pytest.fixture

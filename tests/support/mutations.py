@@ -311,6 +311,8 @@ def responses(draw: st.DrawFn) -> list[bytes]:
     lines = _shuffled(draw, [*_fields(draw, SAID, 4), *framing])
     status = _pick(draw, STATUSES if _rarely(draw, 3) else (b"200 OK",))
     octets += _lined(draw, version + b" " + status, lines) + body
+    if _rarely(draw, 8):
+        octets = octets[: -1 - draw(_below(8))]
     if _rarely(draw, 6):
         octets += _pick(draw, BEHIND)
     return _cut(draw, _damaged(draw, octets))
