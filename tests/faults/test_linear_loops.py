@@ -226,7 +226,7 @@ SEMANTICS: Final[dict[str, tuple[int, Make]]] = {
     "Connection names": (50_000, lambda n: lambda: forwarding.request_fields(Fields([("Connection", ", ".join(names(n))), *((name, "y") for name in names(n))]), URI, "us", 1)),
     "Connection names of a response": (50_000, lambda n: lambda: forwarding.response_fields(Fields([("Connection", ", ".join(names(n))), *((name, "y") for name in names(n))]), "us", 1)),
     "lengths of an answer to HEAD": (50_000, lambda n: lambda: forwarding.response_fields(one("Content-Length", value("5, ", n)), "us", 1, keep_length=True)),
-    "interim": (50_000, lambda n: lambda: forwarding.interim_fields(Fields((name, "y") for name in names(n)))),
+    "interim": (50_000, lambda n: lambda: forwarding.interim_fields(Fields((name, "y") for name in names(n)), "us", 1)),
     "trailer names": (50_000, lambda n: lambda: forwarding.trailer_fields(Fields((name, "y") for name in names(n)), one("Connection", ", ".join(names(n))))),
     "trailers: long names": (50_000, lambda n: lambda: forwarding.trailer_fields(one(value("-cache-control", n), "y"), Fields())),
     "TE": (50_000, lambda n: lambda: forwarding.accepts_trailers(one("TE", value("a;q=0, ", n)), 1)),
