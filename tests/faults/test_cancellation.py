@@ -320,7 +320,8 @@ class Place:
             "fills": exchange.keeping.unfinished(),
             "octets that were promised room": [promised] if promised else [],
             "spooled": [path for path in spools if path.name != "lock"],
-            "clients": [*door.connections, *door.tunnels, *door.per_client],
+            "clients": [*door.connections, *door.tunnels],
+            "places of clients": [door.shares.total] if door.shares.total else [],
         }
         return [f"{what}: {each}" for what, each in found.items() if each]
 
