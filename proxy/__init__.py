@@ -11,6 +11,7 @@ The map of the house; imports point down, never up, never sideways::
      codings                   byte transforms, and which form a client gets            (pure)
      policy |  access | wire   RFC 9111 decisions | who may go where | RFC 9112 syntax  (pure)
      semantics                 RFC 9110 values and field syntax                         (pure)
+     bounded                   memories, by the octets that they take
 
 A decision is a synchronous function of values with ``now`` an argument; the exchange floor is
 the only place where a decision meets an effect. Every outcome has one reason word

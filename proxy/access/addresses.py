@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -18,6 +17,8 @@ from ipaddress import (
     ip_network,
 )
 from typing import Final
+
+from proxy.bounded import Memo
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -123,13 +124,25 @@ def special(address: Address) -> Special | None:
     return None if address in _MAPPED or address in _NAT64 else Special.RESERVED
 
 
-@lru_cache(1024)
-def is_local(text: str) -> bool:
-    """Whether the address in this text is that of this machine for itself."""
+def _is_local(text: str) -> bool:
     return special(unmapped(parse_address(text))) is Special.LOOPBACK
 
 
-@lru_cache(maxsize=4096)
+_local: Final = Memo("local addresses", _is_local, 2**17)
+
+
+def is_local(text: str) -> bool:
+    """Whether the address in this text is that of this machine for itself."""
+    return _local[text]
+
+
+def _barred(address: Address) -> tuple[Barred, ...]:
+    return tuple(Barred(layer, kind) for layer in layers(address) if (kind := special(layer)))
+
+
+_judged: Final = Memo("barred addresses", _barred, 2**20, each=500)
+
+
 def barred(address: Address) -> tuple[Barred, ...]:
     """Each layer that is not reachable by default, outermost first; empty: reachable."""
-    return tuple(Barred(layer, kind) for layer in layers(address) if (kind := special(layer)))
+    return _judged[address]

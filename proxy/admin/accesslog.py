@@ -1,8 +1,9 @@
 """The access log: records in on the event loop, lines out on a thread of its own.
 
 Nothing on the loop formats, writes, counts or waits. Whoever else wants records gets them there in
-batches, whether or not they are written. The buffer is bounded: when the writer cannot keep
-up (a blocked pipe, a full disk) records are dropped, counted, and the count is logged.
+batches, whether or not they are written. The buffer is bounded, in number and in octets: when the
+writer cannot keep up (a blocked pipe, a full disk) records are dropped, counted, and the count is
+logged.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from io import FileIO
 
     from proxy.admin.batches import Batch
-    from proxy.exchange.record import ExchangeRecord
+    from proxy.exchange.record import ExchangeRecord, What
 
 logger = logging.getLogger(__name__)
 
@@ -39,10 +40,14 @@ BUFFERED: Final = 65536
 WAKE_AT: Final = 8192
 BATCH: Final = 4096
 LINES: Final = 512  # that are written at a time
+FEW: Final = 32  # the same where they may be long
+OCTETS: Final = 8 * 2**20  # of what the records say that wait, or are being written
 REST: Final = 0.001  # seconds between steps, in which the loop has the interpreter for itself
 INTERVAL: Final = 1.0
 CLOSE_TIMEOUT: Final = 5.0
 WARN_EVERY: Final = 60.0
+
+_BESIDE: Final = 100  # octets of a record that is held
 
 _FORMATS: Final = {"squid": formats.squid, "combined": formats.combined, "json": formats.json}
 
@@ -76,6 +81,16 @@ def open_log(
         ) from error
 
 
+class _Held:
+    """What records say that wait, each once: hits mostly say the same."""
+
+    __slots__ = ("octets", "whats")
+
+    def __init__(self) -> None:
+        self.octets = 0
+        self.whats: set[What] = set()
+
+
 class AccessLog:
     """``observe`` is an ``exchange.record.Observer``. Whoever opens it calls ``close``."""
 
@@ -89,6 +104,8 @@ class AccessLog:
         self._options = options
         self._format = _FORMATS[options.format]
         self._records: deque[ExchangeRecord] = deque()
+        self._held = _Held()
+        self._writing = _Held()
         self._file = self._open()
         self._wake = threading.Event()
         self._closing = False
@@ -104,9 +121,23 @@ class AccessLog:
         if waiting >= BUFFERED:
             self._refused += 1
             return
+        if record.what not in self._held.whats and not self._hold(record.what):
+            self._refused += 1
+            return
         self._records.append(record)
         if waiting == WAKE_AT:
             self._wake.set()
+
+    def _hold(self, what: What) -> bool:
+        """Whether there is room for it."""
+        held, octets = self._held, _BESIDE + what.octets
+        if held.octets + self._writing.octets + octets > OCTETS:
+            return False
+        held.whats.add(what)
+        held.octets += octets
+        if held.octets > OCTETS // 4 and not self._wake.is_set():
+            self._wake.set()
+        return True
 
     @property
     def dropped(self) -> int:
@@ -163,22 +194,32 @@ class AccessLog:
 
     def _drain(self) -> None:
         while self._records:
-            self._take_batch()
+            # The loop begins to count anew; what it adds meanwhile is in one count or the other.
+            self._writing, self._held = self._held, _Held()
+            left = len(self._records)
+            try:
+                while left:
+                    left -= self._take_batch(min(BATCH, left))
+            finally:
+                if left:
+                    self._held.octets += self._writing.octets
+                self._writing = _Held()
 
     def _reopen(self) -> None:
         before, self._file = self._file, self._open()
         if before is not None:
             before.close()
 
-    def _take_batch(self) -> None:
+    def _take_batch(self, count: int) -> int:
+        """Write so many records, which are there; returns how many."""
         # popleft and append are each atomic: the loop may add while this thread takes.
         take = self._records.popleft
-        records = [take() for _ in range(min(BATCH, len(self._records)))]
+        records = [take() for _ in range(count)]
         if self._consumers:
             for batch in batches(records):
                 self._hand_on(batch)
         if self._file is None:
-            return
+            return count
         for first in range(0, len(records), LINES):
             try:
                 self._write_lines(self._file, records[first : first + LINES])
@@ -186,6 +227,7 @@ class AccessLog:
                 self._lost += len(records) - first
                 raise
             self._rest(records)
+        return count
 
     def _hand_on(self, batch: Batch) -> None:
         for consumer in self._consumers:
@@ -201,8 +243,10 @@ class AccessLog:
             time.sleep(REST)
 
     def _write_lines(self, file: FileIO, records: Sequence[ExchangeRecord]) -> None:
+        step = LINES if self._writing.octets <= LINES * 2048 else FEW
         with self._our_turn(file):
-            self._write(self._format(records).encode())
+            for first in range(0, len(records), step):
+                self._write(self._format(records[first : first + step]).encode())
 
     @contextlib.contextmanager
     def _our_turn(self, file: FileIO) -> Iterator[None]:

@@ -10,18 +10,17 @@ from __future__ import annotations
 import re
 import time
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from proxy.bounded import Bounded, Memo
 from proxy.policy.reasons import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from proxy.exchange.record import ExchangeRecord, What
-
-_Key = TypeVar("_Key")
 
 # Squid's result codes, which log analysers know; what is not here is TCP_MISS.
 _RESULTS: Final = {
@@ -54,14 +53,12 @@ _RESULTS: Final = {
     Reason.REQUEST_TIMEOUT: "NONE",
     Reason.INTERNAL: "NONE",
 }
-_LONGEST: Final = 512  # characters of what is worth remembering
+_WORTH_REMEMBERING: Final = 2048  # octets of a record, or of a value
 _UNSAFE: Final = re.compile(r"[^!#-\[\]-~]")
-_PLAIN: Final = re.compile(r"[!#-?A-\[\]-~]+")  # safe, and without userinfo: most targets
+_SAFE: Final = re.compile(r"[!#-\[\]-~]+")
 _UNSAFE_QUOTED: Final = re.compile(r"[^ !#-\[\]-~]")
 # DEL and C1, which JSON may leave as they are and a terminal may obey.
 _CONTROLS: Final = re.compile("[\x7f-\x9f]")
-# The userinfo of an authority, with or without a scheme before it (RFC 3986 §3.2.1).
-_USERINFO: Final = re.compile(r"((?:[A-Za-z][A-Za-z0-9+.-]*:)?//)?[^/?#]*@")
 # Not strftime's %b, which follows the locale.
 _MONTHS: Final = (
     *("Jan", "Feb", "Mar", "Apr", "May", "Jun"),
@@ -78,43 +75,9 @@ def _backslash(match: re.Match[str]) -> str:
     return "\\" + match[0] if match[0] in '"\\' else f"\\x{ord(match[0]):02x}"
 
 
-def _without_userinfo(text: str, *, refused: bool) -> str:
-    """A refused target follows no grammar: all up to its last "@" may be userinfo."""
-    if "@" not in text:
-        return text
-    if refused:
-        return text.rpartition("@")[2]
-    match = _USERINFO.match(text)
-    return (match[1] or "") + text[match.end() :] if match else text
-
-
-def _target(text: str, refused: bool) -> str:
-    """A request-target as one field: no userinfo, nothing that splits or ends a line."""
-    if _PLAIN.fullmatch(text):
-        return text
-    return _UNSAFE.sub(_percent, _without_userinfo(text, refused=refused)) or "-"
-
-
-class _Remembered(dict[_Key, str]):
-    """What comes again, made once. A dict, as an ``lru_cache`` takes twice the time of a line."""
-
-    def __init__(self, make: Callable[[_Key], str], most: int) -> None:
-        super().__init__()
-        self._make = make
-        self._most = most
-
-    def __missing__(self, key: _Key) -> str:
-        text = self._make(key)
-        if len(text) <= _LONGEST:
-            if len(self) >= self._most:
-                self.clear()
-            self[key] = text
-        return text
-
-
 def _escaped_field(text: str) -> str:
-    """A value as one unquoted field."""
-    return _UNSAFE.sub(_percent, text) or "-"
+    """A value as one unquoted field: nothing that splits or ends a line."""
+    return text if _SAFE.fullmatch(text) else _UNSAFE.sub(_percent, text) or "-"
 
 
 def _escaped_quoted(text: str) -> str:
@@ -122,8 +85,9 @@ def _escaped_quoted(text: str) -> str:
     return _UNSAFE_QUOTED.sub(_backslash, text) or "-"
 
 
-_field: Final = _Remembered(_escaped_field, 1024).__getitem__
-_quoted: Final = _Remembered(_escaped_quoted, 1024).__getitem__
+_fields: Final = Memo("fields of lines", _escaped_field, 2**18, longest=512, per_octet=5)
+_quotes: Final = Memo("quotes of lines", _escaped_quoted, 2**18, longest=512, per_octet=5)
+_field, _quoted = _fields.__getitem__, _quotes.__getitem__
 
 
 @lru_cache(maxsize=1024)
@@ -143,15 +107,24 @@ def _squid_what(r: What) -> str:
     """All that follows the client."""
     hierarchy = "HIER_NONE/-" if r.peer == "-" else f"HIER_DIRECT/{_field(r.peer)}"
     media_type = _field(r.content_type.partition(";")[0].rstrip())
-    target = _target(r.target, r.reason is Reason.BAD_REQUEST)
     return (
         f"{result(r.reason, r.status, r.aborted)}/{r.status:03d} {r.sent}"
-        f" {_field(r.method)} {target} - {hierarchy} {media_type} {r.reason}\n"
+        f" {_field(r.method)} {_escaped_field(r.target)} - {hierarchy} {media_type} {r.reason}\n"
     )
 
 
-_squid_times: Final = _Remembered(_squid_time, 1024)
-_squid_ready: Final = _Remembered(_squid_what, 8192)
+class _Ready(Bounded["What", str]):
+    """Lines of what was answered at once, by what they say: most of it comes again."""
+
+    def __missing__(self, what: What) -> str:
+        line = _squid_what(what)
+        if what.octets <= _WORTH_REMEMBERING:
+            self.keep(what, line)
+        return line
+
+
+_squid_times: Final = Memo("times of log lines", _squid_time, 2**18, longest=8)
+_squid_ready: Final = _Ready("log lines", 4 * 2**20, lambda what, line: what.octets + len(line))
 
 
 def squid(records: Iterable[ExchangeRecord]) -> str:
@@ -180,8 +153,7 @@ def combined(records: Iterable[ExchangeRecord]) -> str:
 
 def _combined(record: ExchangeRecord) -> str:
     r = record.what
-    target = _target(r.target, r.reason is Reason.BAD_REQUEST)
-    referer = _quoted(_without_userinfo(r.referer, refused=False))
+    target, referer = _escaped_field(r.target), _quoted(r.referer)
     return (
         f"{record.client} - - [{_common_time(int(record.start))}]"
         f' "{_field(r.method)} {target} HTTP/1.{r.minor}" {r.status} {r.sent}'
@@ -231,13 +203,12 @@ def json(records: Iterable[ExchangeRecord]) -> str:
 def _json(record: ExchangeRecord) -> str:
     second, millisecond = divmod(int(record.start * 1000), 1000)
     r = record.what
-    refused = r.reason is Reason.BAD_REQUEST
     line = _Line(
         time=f"{_second(second)}.{millisecond:03d}Z",
         elapsed_ms=round(record.elapsed * 1000, 3),
         client=record.client,
         method=r.method,
-        target=_without_userinfo(r.target, refused=refused),
+        target=r.target,
         version=f"HTTP/1.{r.minor}",
         status=r.status,
         sent=r.sent,
@@ -246,7 +217,7 @@ def _json(record: ExchangeRecord) -> str:
         content_type=_present(r.content_type),
         forward_status=r.forward_status or None,
         peer=_present(r.peer),
-        referer=_present(_without_userinfo(r.referer, refused=False)),
+        referer=_present(r.referer),
         user_agent=_present(r.user_agent),
         aborted=r.aborted,
         id=r.id or None,

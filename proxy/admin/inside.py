@@ -17,11 +17,11 @@ from proxy.admin import entries, views
 from proxy.admin.entries import Unclear
 from proxy.admin.metrics import Gauges, exposition
 from proxy.admin.purging import Purging
-from proxy.admin.recent import LONGEST
 from proxy.codings.registry import Coding
 from proxy.exchange import errors
 from proxy.exchange.answer import Flow, Inbound, Inline, release
 from proxy.exchange.forms import kept_key
+from proxy.exchange.record import LONGEST
 from proxy.exchange.tasks import spawn
 from proxy.policy.reasons import Reason
 from proxy.semantics import targets

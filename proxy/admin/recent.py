@@ -10,24 +10,20 @@ from __future__ import annotations
 import secrets
 import threading
 from bisect import bisect_left
-from collections import deque
 from collections.abc import Callable
-from itertools import takewhile
+from itertools import starmap, takewhile
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from msgspec.structs import replace
-
+from proxy.bounded import Ring
 from proxy.exchange.record import ExchangeRecord
 from proxy.policy.reasons import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from proxy.admin.batches import Batch
 
 HITS_KEPT: Final = 512
 OTHERS_KEPT: Final = 4096
-LONGEST: Final = 2048  # characters of all texts of a record; where there are more, of each
+OCTETS: Final = 3 * 2**20  # of the others; of hits a quarter
 
 Wanted = Callable[[ExchangeRecord], bool]
 
@@ -47,6 +43,10 @@ class Watched(NamedTuple):
     missed: int
 
 
+def _weight(recorded: Recorded) -> int:
+    return 200 + recorded.record.what.octets
+
+
 class Recent:
     """Takes batches on one thread; any thread may look.
 
@@ -55,8 +55,8 @@ class Recent:
 
     def __init__(self, token: str = "") -> None:
         self.token = token or secrets.token_hex(4)
-        self._hits: deque[Recorded] = deque(maxlen=HITS_KEPT)
-        self._others: deque[Recorded] = deque(maxlen=OTHERS_KEPT)
+        self._hits = Ring("recent hits", OCTETS // 4, _weight, HITS_KEPT)
+        self._others = Ring("recent exchanges", OCTETS, _weight, OTHERS_KEPT)
         self._count = 0
         # Held for a copy of the rings at most: some microseconds.
         self._lock = threading.Lock()
@@ -71,10 +71,10 @@ class Recent:
         )
         late = max(0, len(records) - HITS_KEPT)
         hits = [(n, r) for n, r in enumerate(records[late:], first + late) if r.what.reason is hit]
-        kept = _recorded(hits), _recorded(others[-OTHERS_KEPT:])
+        kept = list(starmap(Recorded, hits)), list(starmap(Recorded, others[-OTHERS_KEPT:]))
         with self._lock:
-            self._hits.extend(kept[0])
-            self._others.extend(kept[1])
+            self._hits.add(kept[0])
+            self._others.add(kept[1])
             self._count += len(records)
 
     def id(self, recorded: Recorded) -> str:
@@ -138,24 +138,3 @@ class Recent:
 
 
 _MOST_DIGITS: Final = 18
-
-
-def _recorded(numbered: Iterable[tuple[int, ExchangeRecord]]) -> list[Recorded]:
-    return [Recorded(number, _bounded(record)) for number, record in numbered]
-
-
-def _bounded(record: ExchangeRecord) -> ExchangeRecord:
-    """A head may be 64 KiB long, and that many would be remembered."""
-    w = record.what
-    length = len(w.target) + len(w.referer) + len(w.user_agent) + len(w.content_type)
-    if length + len(w.method) <= LONGEST:
-        return record
-    what = replace(
-        w,
-        method=w.method[:LONGEST],
-        target=w.target[:LONGEST],
-        content_type=w.content_type[:LONGEST],
-        referer=w.referer[:LONGEST],
-        user_agent=w.user_agent[:LONGEST],
-    )
-    return record._replace(what=what)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SLOTS: Final = 1000
 SHOWN: Final = 50
-LONGEST: Final = 1024  # characters of a name
+LONGEST: Final = 512  # characters of a name
 # A batch as long as this may be one of many: what is shown then waits for so many seconds.
 BUSY: Final = 256
 UNSEEN: Final = 0.25

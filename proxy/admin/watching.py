@@ -9,13 +9,19 @@ from typing import TYPE_CHECKING, Final
 from proxy.admin.recent import Recent
 from proxy.admin.statistics import Statistics
 from proxy.admin.top import Top
+from proxy.bounded import Bounded
+from proxy.exchange.record import LONGEST
 from proxy.policy.reasons import HITS
 
 if TYPE_CHECKING:
     from proxy.admin.accesslog import Consumer
     from proxy.admin.batches import Batch
 
-_MOST_KEYS: Final = 50_000  # whose uses wait until somebody takes them
+_OCTETS: Final = 3 * 2**20  # of keys whose uses wait until somebody takes them
+
+
+def _uses() -> Bounded[str, tuple[int, float]]:
+    return Bounded("uses", _OCTETS, lambda key, _: 150 + len(key))
 
 
 class Watching:
@@ -26,7 +32,7 @@ class Watching:
         self.statistics = Statistics(since)
         self.top = Top()
         self.recent = Recent(token)
-        self._uses: dict[str, tuple[int, float]] = {}
+        self._uses = _uses()
         self._lock = threading.Lock()
 
     @property
@@ -41,12 +47,15 @@ class Watching:
         with self._lock:
             uses = self._uses
             for what, count in (*batch.repeated.items(), *Counter(others).items()):
-                hits, _ = uses.get(what.target, (0, 0.0))
-                if hits or len(uses) < _MOST_KEYS:
-                    uses[what.target] = hits + count, now
+                key = what.target
+                hits, _ = uses.get(key, (0, 0.0))
+                if hits:
+                    uses[key] = hits + count, now
+                elif len(key) < LONGEST:  # what is longer may have been cut
+                    uses.keep(key, (count, now))
 
     def uses(self) -> dict[str, tuple[int, float]]:
         """Hits and last use (epoch seconds) by key, since this was last asked."""
         with self._lock:
-            taken, self._uses = self._uses, {}
-        return taken
+            taken, self._uses = self._uses, _uses()
+        return dict(taken)

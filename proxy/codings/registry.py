@@ -6,6 +6,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from proxy.bounded import Memo
 from proxy.semantics.grammar import list_members
 from proxy.semantics.negotiation import canonical
 
@@ -30,7 +31,6 @@ Chain = tuple[Coding, ...]
 # Nobody applies more in earnest, and each one more may stand for a thousand times the octets.
 MOST_CODINGS: Final = 2
 NAMES: Final[frozenset[str]] = frozenset(Coding)
-_WORTH_REMEMBERING: Final = 64  # octets
 
 
 def chain(fields: Fields) -> Chain | None:
@@ -38,7 +38,7 @@ def chain(fields: Fields) -> Chain | None:
     value = fields.get("content-encoding")
     if value is None:
         return ()
-    return _remembered(value) if len(value) <= _WORTH_REMEMBERING else _parsed(value)
+    return _chains[value]
 
 
 def _parsed(value: str) -> Chain | None:
@@ -49,7 +49,7 @@ def _parsed(value: str) -> Chain | None:
     return tuple(map(Coding, applied))
 
 
-_remembered: Final = lru_cache(maxsize=256)(_parsed)
+_chains: Final = Memo("chains of codings", _parsed, 2**16, longest=64)
 
 
 @lru_cache(maxsize=16)

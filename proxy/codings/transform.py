@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from proxy.bounded import Memo
 from proxy.codings.registry import NAMES, Chain, Coding, chain
 from proxy.codings.transformable import is_fixed, takes
 from proxy.semantics.globs import Glob
@@ -40,7 +41,7 @@ _OF_THE_OCTETS: Final = frozenset(
 )
 _OF_OCTETS_ON_THE_FLY: Final = _OF_THE_OCTETS | {"accept-ranges"}
 _TAG: Final = re.compile(r'(?:W/)?"([^"]*)"')
-_WORTH_REMEMBERING: Final = 256  # octets
+_LONGEST_TYPE: Final = 256  # octets
 _VALIDATED: Final = (("if-none-match", "If-None-Match"), ("if-match", "If-Match"))
 
 
@@ -180,7 +181,7 @@ def unmarked(fields: Fields) -> Fields:
         value = fields.get(name)
         if value is None or MARK not in value:
             continue
-        own = _remembered(value) if len(value) <= _WORTH_REMEMBERING else _unmarked(value)
+        own = _own[value]
         if own != value:
             fields = fields.replacing(spelling, own)
     return fields
@@ -205,13 +206,17 @@ def as_held(head: ResponseHead, asked: Fields) -> Fields:
 
 def _shrinks(fields: Fields, options: CodingOptions) -> bool:
     said = fields.get("content-type")
-    return said is not None and len(said) <= _WORTH_REMEMBERING and _matches(said, options.types)
+    return said is not None and len(said) <= _LONGEST_TYPE and _shrinking[said, options.types]
 
 
-@lru_cache(maxsize=256)
-def _matches(content_type: str, types: tuple[str, ...]) -> bool:
+def _matches(said: tuple[str, tuple[str, ...]]) -> bool:
+    content_type, types = said
     media_type = content_type.partition(";")[0].strip(" \t").lower()
     return any(glob.matches(media_type) for glob in _globs(types))
+
+
+# The types are those of the configuration, and no part of what is counted.
+_shrinking: Final = Memo("media types", _matches, 2**17, longest=2**14, per_octet=0, each=500)
 
 
 @lru_cache(maxsize=16)
@@ -264,7 +269,7 @@ def _unmarked(value: str) -> str:
     return _TAG.sub(_restored, value)
 
 
-_remembered: Final = lru_cache(maxsize=1024)(_unmarked)
+_own: Final = Memo("marked tags", _unmarked, 2**18, longest=256)
 
 
 def _restored(tag: re.Match[str]) -> str:

@@ -9,9 +9,9 @@ octets what they are; they go as they came to everybody, as they would without a
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from proxy.bounded import Memo
 from proxy.codings.registry import chain
 from proxy.policy import keys
 from proxy.policy.directives import parse_response_directives
@@ -122,7 +122,7 @@ def is_verbatim(request: Request, head: ResponseHead, offered: Fields | None) ->
             return True
     names = tuple(fields.names())
     # A server sends the same names each time; what is long or manifold is not worth remembering.
-    digested = _remembered if len(names) <= _USUAL else _has_digest
+    digested = _digested if len(names) <= _USUAL else _has_digest
     return digested(names) or (coded and _is_file(request, fields))
 
 
@@ -170,7 +170,9 @@ def _has_digest(names: tuple[str, ...]) -> bool:
     return any(len(name) <= _LONGEST and _DIGESTS.fullmatch(name) for name in names)
 
 
-_remembered: Final = lru_cache(maxsize=256)(_has_digest)
+_digested: Final = Memo(
+    "names of fields", _has_digest, 2**18, longest=1024, per_octet=15
+).__getitem__
 
 
 def _is_file(request: Request, fields: Fields) -> bool:

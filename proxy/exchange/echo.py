@@ -1,15 +1,16 @@
 """What came of a request when the origin was last asked, for when it says the same again: pure.
 
-An ``Echo`` remembers what the one policy decided. That depended on the request (an echo is kept
-with it; a reload makes new requests), on what is stored under its key (``found``), on the octets
-that came but for Date (``said``), and on time only until ``until``. Age and ttl are worked out
-anew each time; nothing else may enter.
+An ``Echo`` remembers what the one policy decided. That depended on the request (an echo is of that
+very object; a reload makes new requests), on what is stored under its key (``found``), on the
+octets that came but for Date (``said``), and on time only until ``until``. Age and ttl are worked
+out anew each time; nothing else may enter.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from proxy.bounded import Bounded
 from proxy.exchange.voice import Forwarded
 from proxy.policy import freshness, representation, revalidation
 from proxy.policy.reasons import Reason
@@ -37,6 +38,9 @@ _APART: Final = frozenset({"range", "if-range", "if-modified-since", "authorizat
 # Reasons that stand for as long as the origin says the same.
 _LASTING: Final = frozenset({Reason.NOT_STORED_NO_STORE, Reason.NOT_STORED_PRIVATE})
 _ALWAYS: Final = float("inf")
+_OCTETS: Final = 6 * 2**20  # of all that is remembered
+# What one takes, beside its octets.
+_EACH, _PER_OCTET, _PER_LINE = 3000, 4, 500
 
 
 class Echo(NamedTuple):
@@ -65,19 +69,40 @@ class Echo(NamedTuple):
     until: float = _ALWAYS
 
 
+def _weight(_: int, kept: tuple[Request, Echo]) -> int:
+    """What the heads of response and request take, which are there as octets and by name."""
+    request, (_, said, *_) = kept
+    head = len(said.before) + len(said.after) + len(kept[1].opening) + len(kept[1].closing)
+    lines = said.after.count(b"\n") + kept[1].opening.count(b"\n") + len(request.fields)
+    return _EACH + _PER_OCTET * head + _PER_LINE * lines + 2 * len(kept[1].key)
+
+
+# By the identity of the request, which is kept so that no other gets it.
+_kept: Final[Bounded[int, tuple[Request, Echo]]] = Bounded("echoes", _OCTETS, _weight)
+
+
+def once(request: Request) -> None:
+    """Nobody will meet this object again: nothing needs to be remembered of it."""
+    object.__setattr__(request, "_once", True)
+
+
 def remembered(request: Request) -> Echo | None:
     """What came of it the last time."""
-    return getattr(request, "_echo", None)
+    kept = _kept.get(id(request))
+    return None if kept is None else kept[1]
 
 
 def is_remembered(request: Request) -> bool:
     """Whether anything is."""
-    return getattr(request, "_echo", None) is not None
+    return id(request) in _kept
 
 
 def keep(request: Request, echo: Echo | None) -> None:
     """Remember it, instead of what was."""
-    object.__setattr__(request, "_echo", echo)
+    if echo is None:
+        _kept.drop(id(request))
+    else:
+        _kept.keep(id(request), (request, echo))
 
 
 def of_validation(
@@ -170,6 +195,8 @@ def head(echo: Echo, date: str, times: tuple[float, float], voice: Voice) -> byt
 
 def _expected(request: Request, asked: Asked, length: int) -> Said | None:
     if request.method != "GET" or not _APART.isdisjoint(request.fields.names()):
+        return None
+    if getattr(request, "_once", False):
         return None
     return said(asked.response.octets, asked.response.head.fields, length)
 

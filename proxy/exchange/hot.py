@@ -1,21 +1,21 @@
 """The short cut: a fresh response in memory is answered without a task and without an await.
 
 ``Hot.prepare`` asks the one policy, for a request that was parsed; what it decided is remembered
-by the exact bytes of the request head. ``Prepared.block`` says for how long: the decision depends
-on the request (its bytes are the key), on the stored responses under the key (their generation),
-on whether the form that the client likes best is kept (that of the form), on time
-(``made``..``until``), and on configuration and access (a reload makes a new ``Hot``; connections
-without access never ask, and heads that name what access denies never come here). Nothing else may
-enter a memoised decision.
+by its ``Place``: the exact bytes of the request head, and where they were heard. ``Prepared.block``
+says for how long: the decision depends on the request (its place is the key), on the stored
+responses under the key (their generation), on whether the form that the client likes best is kept
+(that of the form), on time (``made``..``until``), and on configuration and access (a reload makes a
+new ``Hot``; connections without access never ask, and heads that name what access denies never come
+here). Nothing else may enter a memoised decision.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
+from proxy.bounded import Bounded
 from proxy.codings.transformable import can_receive
 from proxy.exchange.record import What
 from proxy.policy import freshness, representation, reuse
@@ -34,9 +34,12 @@ if TYPE_CHECKING:
     from proxy.store.base import Cells, Found, Store
 
 ENTRIES: Final = 8192  # prepared answers kept
-OCTETS: Final = 32 * 2**20  # of heads and bodies that they hold on to, at most
+OCTETS: Final = 20 * 2**20  # of heads and bodies that they hold on to, at most
 HEAD: Final = 2048  # octets of a request head that is worth remembering
 JOINED: Final = 4096  # octets of body up to which head and body are sent as one block
+_EACH: Final = 1000  # octets of an answer beside its texts
+
+Place = tuple[bytes, bytes]  # where a head was heard, as the connection says, and its octets
 
 
 class Prepared:
@@ -45,7 +48,7 @@ class Prepared:
     __slots__ = (
         "_age", "_block", "_cells", "_due", "_form", "_fresh_until", "_generation", "_index",
         "_key", "_made", "_opening", "_since", "_size", "_store", "_until", "body", "follows",
-        "what",
+        "octets", "what",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0913 - it is a record of everything the answer depends on
@@ -85,6 +88,9 @@ class Prepared:
             referer=request.fields.get("referer") or "-",
             user_agent=request.fields.get("user-agent") or "-",
         )  # fmt: skip
+        # What is remembered keeps its body alive whatever the store does; joined it is there twice.
+        sizes = len(self._block), len(self._opening), len(body), len(key), self.what.octets
+        self.octets = _EACH + sum(sizes)
 
     def block(self, now: float) -> bytes | None:
         """The octets to send first (``follows`` is the rest, if any), None when not valid."""
@@ -124,8 +130,7 @@ class Hot:
     def __init__(
         self, store: Store, options: Options, forms: Forms, *, x_cache: bool = False
     ) -> None:
-        self.memo: OrderedDict[bytes, Prepared] = OrderedDict()
-        self._octets = 0
+        self.memo: Bounded[Place, Prepared] = Bounded("hot answers", OCTETS, _weight, ENTRIES)
         self.store = store
         self._options = options
         self._forms = forms
@@ -135,10 +140,12 @@ class Hot:
         """The primary cache key, by which to ask ``store`` for what is found."""
         return standing(request, self._options).key
 
-    def prepare(self, raw: bytes, request: Request, found: Found, now: float) -> Prepared | None:
-        """The answer to this request if a fresh one was found, remembered under ``raw``.
+    def prepare(
+        self, place: Place | None, request: Request, found: Found, now: float
+    ) -> Prepared | None:
+        """The answer to this request if a fresh one was found, remembered under ``place``.
 
-        Without ``raw`` it is for once: what has come from disk may never be asked for again.
+        Without one it is for once: what has come from disk may never be asked for again.
         """
         seen = standing(request, self._options)
         rule, key = seen.rule, seen.key
@@ -169,8 +176,8 @@ class Hot:
             terms=freshness.terms(stored, self._options, rule),
             form=view.decided_by,
         )
-        if 0 < len(raw) <= HEAD:
-            self._remember(raw, prepared)
+        if place is not None and len(place[1]) <= HEAD:
+            self.memo.keep(place, prepared)
         return prepared
 
     def _any_fresh(self, found: Found, rule: Rule | None, now: float) -> bool:
@@ -187,21 +194,6 @@ class Hot:
             lines.append(("Content-Length", str(shaped.length)))
         return render_response(shaped.status, representation.phrase(shaped, stored), lines)[:-2]
 
-    def _remember(self, raw: bytes, prepared: Prepared) -> None:
-        """What is remembered keeps its body alive whatever the store does: it is bounded too."""
-        self._forget(raw)
-        self.memo[raw] = prepared
-        self._octets += _weight(raw, prepared)
-        while len(self.memo) > ENTRIES or self._octets > OCTETS:
-            self._forget(next(iter(self.memo)))  # of a plain dict that would walk what has gone
 
-    def _forget(self, raw: bytes) -> None:
-        prepared = self.memo.pop(raw, None)
-        if prepared is not None:
-            self._octets -= _weight(raw, prepared)
-
-
-def _weight(raw: bytes, prepared: Prepared) -> int:
-    """Octets: a joined body is held twice, and a block's head is about as long as its request."""
-    size = len(prepared.body)
-    return 2 * HEAD + len(raw) + (2 * size if size <= JOINED else size)
+def _weight(place: Place, prepared: Prepared) -> int:
+    return len(place[0]) + len(place[1]) + prepared.octets

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import Final
 
+from proxy.bounded import Bounded
+
 KEYS: Final = 10_000
+OCTETS: Final = 2**20
 
 
 class Lately:
@@ -15,19 +17,17 @@ class Lately:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._until: OrderedDict[str, float] = OrderedDict()
+        # By hash: long keys take no more than others, and an error is a request more or less.
+        self._until: Bounded[int, float] = Bounded("lately", OCTETS, lambda *_: 60, KEYS)
 
     def note(self, key: str, now: float) -> None:
         """It holds from ``now`` (epoch seconds) on."""
-        self._until[key] = now + self._seconds
-        self._until.move_to_end(key)
-        if len(self._until) > KEYS:
-            self._until.popitem(last=False)
+        self._until.keep(hash(key), now + self._seconds)
 
     def holds(self, key: str, now: float) -> bool:
         """Whether it was noted, and not too long ago."""
-        return now < self._until.get(key, 0.0)
+        return now < self._until.get(hash(key), 0.0)
 
     def forget(self, key: str) -> None:
         """It no longer holds."""
-        self._until.pop(key, None)
+        self._until.drop(hash(key))

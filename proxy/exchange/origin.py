@@ -33,6 +33,7 @@ _VALIDATING: Final = frozenset({"if-none-match", "if-modified-since"})
 # What a request for a missing part replaces beside those. A validating request keeps it: what has
 # changed comes as the part that the client wants.
 _RANGE: Final = _VALIDATING | {"range", "if-range"}
+_WORTH_REMEMBERING: Final = 1024  # octets of preconditions
 _COUNTED: Final = frozenset({"TRACE", "OPTIONS"})  # RFC 9110 §7.6.2
 _UNASKED: Final = "The origin says 304 (Not Modified) to a request without preconditions."
 
@@ -223,7 +224,8 @@ def _validating(request: Request, fields: Fields, conditional: Fields) -> Fields
         return known[2]
     replaced = _RANGE if "range" in conditional else _VALIDATING
     asked = Fields((*fields.without(replaced).lines, *conditional.lines))
-    object.__setattr__(request, "_validating", (fields, conditional, asked))
+    if sum(len(value) for _, value in conditional) <= _WORTH_REMEMBERING:
+        object.__setattr__(request, "_validating", (fields, conditional, asked))
     return asked
 
 

@@ -51,7 +51,7 @@ class Awaited:
     def _answer(self, found: Found | None) -> None:
         connection, prepared = self._connection, None
         if found is not None:
-            prepared = self._door.hot.prepare(b"", self._request, found, time.time())
+            prepared = self._door.hot.prepare(None, self._request, found, time.time())
         if prepared is None or not connection.send_hot(prepared, self._started):
             connection.converse(self._heard, self._request)
         elif connection.phase is Phase.BUSY:  # else it was the last answer

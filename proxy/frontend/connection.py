@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, cast
 
 from proxy.access.addresses import is_local
@@ -46,8 +45,8 @@ class Connection(asyncio.Protocol):
     """Lives with the socket."""
 
     __slots__ = (
-        "_body", "_buffer", "_denied", "_door", "_full", "_local", "_memo", "_observe", "_prefix",
-        "_searched", "_waits", "client", "conversation", "counted_as", "half_closed", "inside",
+        "_body", "_buffer", "_denied", "_door", "_full", "_local", "_memo", "_observe", "_searched",
+        "_waits", "_where", "client", "conversation", "counted_as", "half_closed", "inside",
         "logins", "phase", "sender", "since", "transport",
     )  # fmt: skip
 
@@ -62,7 +61,7 @@ class Connection(asyncio.Protocol):
         self.client = self.counted_as = "-"
         self._local = False
         self._denied: Own | None = None
-        self._prefix = b""  # what else the answer to a head depends on
+        self._where = b""  # what else the answer to a head depends on
         self.logins: Logins | None = None  # what is remembered for others is not for this one
         # for the life of a CONNECT whose inside is HTTP
         self.inside: Origin | None = None
@@ -91,7 +90,7 @@ class Connection(asyncio.Protocol):
             self.client = str(peer[0])
             self.counted_as = client_of(self.client)
             self._local = is_local(self.client)
-            self._prefix = self._named()
+            self._where = self._named()
             number = transport.get_extra_info("socket").fileno()
             self._denied = door.denied(self.client, self.counted_as, number)
         door.connections.add(self)
@@ -181,7 +180,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self.phase is Phase.HEAD and not self._buffer:
-            prepared = self._memo.get(self._prefix + data)
+            prepared = self._memo.get((self._where, data))
             if prepared is not None and self._denied is None and self.send_hot(prepared):
                 return
         if self._body is not None and not self._body.complete:
@@ -223,7 +222,7 @@ class Connection(asyncio.Protocol):
             if rates is not None and (wait := rates.take(self.counted_as, time.monotonic())):
                 self._take(raw, too_many(wait))
                 continue
-            prepared = memo.get(self._prefix + raw)
+            prepared = memo.get((self._where, raw))
             if prepared is None or self._denied is not None or not self.send_hot(prepared):
                 self._take(raw)
         if self._full and self.phase is Phase.HEAD and not self.sender.paused:
@@ -239,7 +238,7 @@ class Connection(asyncio.Protocol):
     def _take(self, raw: bytes, refusal: Own | None = None) -> None:
         """One whole request head, which gets the ``refusal`` if there is one."""
         try:
-            heard = self._door.hearing.hear(raw, self.inside, self._prefix, local=self._local)
+            heard = self._door.hearing.hear(raw, self.inside, self._where, local=self._local)
         except BadMessage as error:
             self.refuse(self._denied or unreadable(error))
             return
@@ -268,11 +267,11 @@ class Connection(asyncio.Protocol):
     def _log_in(self, origin: Origin) -> None:
         if self.logins is None:
             self.logins = Logins()
-            self._prefix = self._named()
+            self._where = self._named()
         self.logins.begin(origin)
 
     def _named(self) -> bytes:
-        """What else the answer to a head depends on, in octets with which no head begins."""
+        """What else the answer to a head depends on."""
         start = b"" if self._local else _ELSEWHERE
         if self.logins is not None:
             start = b"\0" + start  # nothing is found
@@ -284,18 +283,18 @@ class Connection(asyncio.Protocol):
         # The origin has to be asked each time, or each answer is another one.
         if self._door.draining or is_remembered(request) or self._door.options.exchange_ids:
             return False
-        hot, named = self._door.hot, self._prefix + raw
+        hot, place = self._door.hot, (self._where, raw)
         store, key = hot.store, hot.key(request)
         found = store.peek(key)
         if found is None:
-            found, named = store.at_once(key), b""
+            found, place = store.at_once(key), None
         if found is None:
             awaited = Awaited(self, self._door, heard, request)
             if not awaited.begin(key):
                 return False
             self.phase, self.conversation = Phase.BUSY, awaited
             return True
-        prepared = hot.prepare(named, request, found, time.time())
+        prepared = hot.prepare(place, request, found, time.time())
         return prepared is not None and self.send_hot(prepared)
 
     def send_hot(self, prepared: Prepared, started: float | None = None) -> bool:
@@ -445,7 +444,7 @@ class Connection(asyncio.Protocol):
     def speak_http(self, inside: Origin) -> None:
         """Inside the CONNECT is plain HTTP: serve it like any other."""
         self.inside = inside
-        self._prefix = self._named()
+        self._where = self._named()
         self.conversation = None
         self.phase = Phase.HEAD
         self._go_on()
@@ -462,7 +461,7 @@ class Connection(asyncio.Protocol):
         return early
 
 
-_NO_MEMO: Final[OrderedDict[bytes, Prepared]] = OrderedDict()
+_NO_MEMO: Final[dict[Place, Prepared]] = {}
 _READING: Final = frozenset({"GET", "HEAD"})
-_ELSEWHERE: Final = b"\n"  # no head begins so: what is remembered is for local clients or others
+_ELSEWHERE: Final = b"\n"  # what is remembered is for local clients or others
 _UNREAD: Final = RequestHead("-", "-", 1, errors.own(400, Reason.BAD_REQUEST, "").head.fields)

@@ -1,22 +1,24 @@
 """What a request head says, remembered by its exact octets: clients repeat themselves.
 
 What is remembered depends on those octets, on the CONNECT that they came through, on whether the
-client is on this machine, and on the
-configuration, and on nothing else; a reload makes a new ``Hearing``. Only a head that comes a
-second time is worth it: many never do, and would only push the others out.
+client is on this machine, and on the configuration, and on nothing else; a reload makes a new
+``Hearing``. Only a head that comes a second time is worth it: many never do, and would only push
+the others out.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from proxy.bounded import Bounded
+from proxy.exchange.echo import once
 from proxy.frontend.reception import Exchanged, receive
 from proxy.wire.framing import NO_BODY, Sized, keeps_alive, request_framing
 from proxy.wire.heads import parse_request
 
 if TYPE_CHECKING:
     from proxy.access.rules import Rules
+    from proxy.exchange.hot import Place
     from proxy.frontend.reception import Reception
     from proxy.semantics.messages import RequestHead
     from proxy.semantics.targets import Origin
@@ -25,7 +27,10 @@ if TYPE_CHECKING:
 
 ENTRIES: Final = 2048
 SEEN: Final = 8192  # heads of which it is known that they came
-OCTETS: Final = 2048  # of a head that is worth remembering
+HEAD: Final = 2048  # octets of a head that is worth remembering
+OCTETS: Final = 8 * 2**20  # of all
+# What one takes when all was worked out about it, beside its octets.
+_EACH, _PER_OCTET, _PER_LINE = 1500, 4, 600
 _EMPTY: Final = Sized(0)  # some clients say so with every GET
 
 
@@ -44,18 +49,18 @@ class Hearing:
     def __init__(self, limits: Limits, rules: Rules) -> None:
         self._limits = limits
         self._rules = rules
-        self._known: OrderedDict[bytes, Heard] = OrderedDict()
+        self._known: Bounded[Place, Heard] = Bounded("requests", OCTETS, _weight, ENTRIES)
         self._seen: set[int] = set()  # hashes: an error here costs one entry
 
     def hear(
-        self, raw: bytes, inside: Origin | None, prefix: bytes, *, local: bool = False
+        self, raw: bytes, inside: Origin | None, where: bytes, *, local: bool = False
     ) -> Heard:
-        """One whole head; ``prefix`` stands for ``inside`` and ``local`` in what is remembered.
+        """One whole head; ``where`` stands for ``inside`` and ``local`` in what is remembered.
 
         Raises BadMessage.
         """
-        octets = prefix + raw
-        heard = self._known.get(octets)
+        place = where, raw
+        heard = self._known.get(place)
         if heard is not None:
             return heard
         head = parse_request(raw, self._limits)
@@ -64,17 +69,23 @@ class Hearing:
             framing = NO_BODY
         reception = receive(head, inside, self._rules, local=local)
         heard = Heard(head, framing, reception, keeps_alive(head.minor, head.fields))
-        if isinstance(reception, Exchanged) and len(raw) <= OCTETS:
-            self._remember(octets, heard)
+        if isinstance(reception, Exchanged):
+            if len(raw) <= HEAD and self._is_heard_again(place):
+                self._known.keep(place, heard)
+            else:
+                once(reception.request)
         return heard
 
-    def _remember(self, octets: bytes, heard: Heard) -> None:
-        seen, number = self._seen, hash(octets)
-        if number not in seen:
-            if len(seen) >= SEEN:
-                seen.clear()
-            seen.add(number)
-            return
-        self._known[octets] = heard
-        if len(self._known) > ENTRIES:
-            self._known.popitem(last=False)
+    def _is_heard_again(self, place: Place) -> bool:
+        seen, number = self._seen, hash(place)
+        if number in seen:
+            return True
+        if len(seen) >= SEEN:
+            seen.clear()
+        seen.add(number)
+        return False
+
+
+def _weight(place: Place, heard: Heard) -> int:
+    """Fields are there as they came, as they go on, and by name."""
+    return _EACH + len(place[0]) + _PER_OCTET * len(place[1]) + _PER_LINE * len(heard.head.fields)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from proxy.bounded import Memo
 from proxy.semantics.grammar import list_members
 
 if TYPE_CHECKING:
@@ -107,9 +107,6 @@ class ResponseDirectives:
 NO_REQUEST_DIRECTIVES: Final = RequestDirectives()
 
 
-_WORTH_REMEMBERING: Final = 256  # octets
-
-
 def delta_seconds(text: str) -> int | None:
     """§1.2.2: at most 2^31; None for what is no row of digits."""
     if not _DIGITS.fullmatch(text):
@@ -155,16 +152,17 @@ def parse_response_directives(fields: Fields, targeted: tuple[str, ...] = ()) ->
         if members:
             return _response_directives(members, targeted=True)
     lines = fields.all("cache-control")
-    size = len(lines[0]) if len(lines) == 1 else sum(map(len, lines))
-    if size > _WORTH_REMEMBERING:
-        return _response_directives(_directives(lines), targeted=False)
-    return _remembered(lines)
+    return _remembered[lines]
 
 
-@lru_cache(maxsize=1024)
-def _remembered(lines: tuple[str, ...]) -> ResponseDirectives:
-    """Origins say the same few things again and again."""
+def _of_lines(lines: tuple[str, ...]) -> ResponseDirectives:
     return _response_directives(_directives(lines), targeted=False)
+
+
+# Origins say the same few things again and again.
+_remembered: Final = Memo(
+    "response directives", _of_lines, 2**18, longest=256, each=800, per_octet=40
+)
 
 
 def _response_directives(found: Iterable[Directive], *, targeted: bool) -> ResponseDirectives:

@@ -10,6 +10,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from proxy.bounded import Memo
 from proxy.policy.reasons import Reason
 from proxy.semantics.grammar import is_token, list_members
 
@@ -151,11 +152,11 @@ def _selecting_value(name: str, fields: Fields) -> str | None:
         return None
     if name not in _GRAMMARS:
         return value.strip(" \t")
-    # Short ones repeat; what is long is as a rule one client's own and not worth remembering.
-    return _remembered(name, value) if len(value) <= 128 else _normalised(name, value)
+    return _remembered[name, value]
 
 
-def _normalised(name: str, value: str) -> str:
+def _normalised(named: tuple[str, str]) -> str:
+    name, value = named
     value = value.strip(" \t")
     if _GRAMMARS[name].fullmatch(value) is None:
         return value
@@ -169,7 +170,8 @@ def _normalised(name: str, value: str) -> str:
     return ",".join(m if weight == 1 else f"{m};q={weight:g}" for m, weight in weighted)
 
 
-_remembered: Final = lru_cache(maxsize=1024)(_normalised)
+# Short ones repeat; what is long is as a rule one client's own and not worth remembering.
+_remembered: Final = Memo("selecting values", _normalised, 2**18, longest=160)
 
 
 def _weighted(member: str) -> tuple[str, float]:

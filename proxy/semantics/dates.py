@@ -11,6 +11,8 @@ from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import Final
 
+from proxy.bounded import Memo
+
 _WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS: Final = (
     "Jan",
@@ -73,14 +75,16 @@ def format_date(seconds: float) -> str:
     return _format(int(seconds // 1))
 
 
-@lru_cache(maxsize=1024)
-def _imf_fixdate(text: str) -> float | None:
-    """Memoised: an origin's Date, and a file's Last-Modified, come again and again."""
+def _parsed(text: str) -> float | None:
     match = _IMF_FIXDATE.fullmatch(text)
     if not match:
         return None
     day, month, year, hour, minute, second = match.groups()
     return _seconds(int(year), month, day, (hour, minute, second))
+
+
+# An origin's Date, and a file's Last-Modified, come again and again.
+_imf_fixdate: Final = Memo("dates", _parsed, 2**18, longest=29).__getitem__
 
 
 def _rfc850(digits: int, month: str, day: str, clock: _Time, now: float | None) -> float | None:

@@ -7,9 +7,9 @@ framing: Content-Length and Transfer-Encoding belong to whoever sends the body.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from proxy.bounded import Memo
 from proxy.semantics import session_authentication
 from proxy.semantics.fields import Fields
 from proxy.semantics.grammar import list_members
@@ -82,7 +82,6 @@ _PROTOCOL: Final = re.compile(
 )
 _MAX_FORWARDS: Final = re.compile(r"[0-9]{1,9}")
 _NONE: Final[frozenset[str]] = frozenset()
-_WORTH_REMEMBERING: Final = 128  # octets
 _WEIGHT_ZERO: Final = re.compile(r"q=0(?:\.0{0,3})?", re.IGNORECASE)
 
 
@@ -132,10 +131,8 @@ def nominated(fields: Fields) -> frozenset[str]:
     lines = fields.all("connection")
     if not lines:
         return _NONE
-    # Nearly always keep-alive or close; what is long or manifold is not worth remembering.
-    if len(lines) == 1 and len(lines[0]) <= _WORTH_REMEMBERING:
-        return _remembered(lines)
-    return _nominated(lines)
+    # Nearly always keep-alive or close; what is manifold is not worth remembering.
+    return _nominations[lines] if len(lines) == 1 else _nominated(lines)
 
 
 def _nominated(lines: tuple[str, ...]) -> frozenset[str]:
@@ -144,7 +141,7 @@ def _nominated(lines: tuple[str, ...]) -> frozenset[str]:
     return frozenset(name for name in options if not _FOR_ALL_RECIPIENTS.fullmatch(name))
 
 
-_remembered: Final = lru_cache(maxsize=64)(_nominated)
+_nominations: Final = Memo("nominated fields", _nominated, 2**16, each=400, per_octet=40)
 
 
 def passed_through(fields: Fields, pseudonym: str) -> bool:

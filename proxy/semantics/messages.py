@@ -39,12 +39,12 @@ class _Considered:
     """Room for what others work out once per request: not fields, so neither compared nor copied.
 
     ``_validating`` are the fields as they go to the origin, the preconditions that it last went
-    with in place of its own, and both together; ``_standing`` is how the cache sees it, ``_echo``
-    what came of it when the origin was last asked.
+    with in place of its own, and both together; ``_standing`` is how the cache sees it. ``_once``:
+    it was not met before, and this object will not be met again.
     """
 
-    __slots__ = ("_echo", "_standing", "_validating")
-    _echo: object
+    __slots__ = ("_once", "_standing", "_validating")
+    _once: bool
     _validating: tuple[Fields, Fields, Fields]
     _standing: object
 

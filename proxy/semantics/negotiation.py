@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from proxy.bounded import Memo
 from proxy.semantics.grammar import list_members
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ _MEMBER: Final = re.compile(
     r"(?:[ \t]*+;[ \t]*+[qQ]=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?))?"
 )
 _LEAST: Final = 0.001
-_WORTH_REMEMBERING: Final = 128  # octets
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,7 @@ def accepted(fields: Fields) -> Accepted:
     value = fields.get("accept-encoding")
     if value is None:
         return _ANYTHING
-    return _remembered(value) if len(value) <= _WORTH_REMEMBERING else _parsed(value)
+    return _accepted[value]
 
 
 def _parsed(value: str) -> Accepted:
@@ -84,4 +83,4 @@ def _parsed(value: str) -> Accepted:
     return Accepted(weights, others or 0.0)
 
 
-_remembered: Final = lru_cache(maxsize=1024)(_parsed)
+_accepted: Final = Memo("accepted codings", _parsed, 2**18, each=600, per_octet=60)

@@ -6,9 +6,10 @@ Both are structured fields (RFC 9651): tokens and strings are ASCII, whatever go
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import Final, Literal
 from urllib.parse import quote
+
+from proxy.bounded import Memo
 
 IDENTITY: Final = "forecache"
 
@@ -61,10 +62,12 @@ def proxy_status(error: str, detail: str = "") -> str:
     return f"{text}; details={_string(detail)}" if detail else text
 
 
-@lru_cache(maxsize=256)
-def _token_or_string(text: str) -> str:
-    """Memoised: the same few words, none of them from a message."""
+def _parsed(text: str) -> str:
     return text if _TOKEN.fullmatch(text) else _string(text)
+
+
+# The same few words.
+_token_or_string: Final = Memo("words", _parsed, 2**16, per_octet=4).__getitem__
 
 
 def _string(text: str) -> str:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from functools import lru_cache
 from ipaddress import IPv6Address
 from typing import Final
 
 from msgspec import Struct
+
+from proxy.bounded import Memo
 
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
@@ -120,14 +121,21 @@ def resolve(origin: Origin, path: str) -> TargetURI:
     return TargetURI(origin, path)
 
 
-@lru_cache(maxsize=4096)
 def parse_origin(scheme: str, authority: str) -> Origin:
     """The origin named by ``host[:port]``, as in a URI or a Host field. Raises BadTarget.
 
     ``scheme`` is "http" or "https". Memoised: checking a host is dearer than all else in ``parse``.
     """
+    return _origins[scheme, authority]
+
+
+def _origin(named: tuple[str, str]) -> Origin:
+    scheme, authority = named
     host, port = _split(authority)
     return Origin(scheme, host, int(port) if port else DEFAULT_PORTS[scheme])
+
+
+_origins: Final = Memo("origins", _origin, 2**20, longest=300, each=500)
 
 
 def _authority_form(target: str) -> Authority:

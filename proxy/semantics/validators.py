@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from proxy.bounded import Memo
 from proxy.semantics.dates import parse_date
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 # RFC 9110 §8.8.3: etagc is visible ASCII but the quote, or obs-text; "W/" has that very case.
 _TAG: Final = r'(W/)?"([!#-~\x80-\xff]*+)"'
 _ENTITY_TAG: Final = re.compile(_TAG)
-_WORTH_REMEMBERING: Final = 128  # octets
 _LIST_OF_TAGS: Final = re.compile(rf"[ \t,]*+{_TAG}(?:[ \t]*+,[ \t,]*+{_TAG})*+[ \t,]*+")
 
 
@@ -44,7 +43,7 @@ class ETag:
 
 def parse_etag(text: str) -> ETag | None:
     """The one entity tag that ``text`` is, None if it is none (unquoted, a list, ``*``)."""
-    return _remembered(text) if len(text) <= _WORTH_REMEMBERING else _parsed(text)
+    return _tags[text]
 
 
 def _parsed(text: str) -> ETag | None:
@@ -53,7 +52,7 @@ def _parsed(text: str) -> ETag | None:
 
 
 # One validation reads the tag of what is stored and that of the answer several times.
-_remembered: Final = lru_cache(maxsize=1024)(_parsed)
+_tags: Final = Memo("entity tags", _parsed, 2**18)
 
 
 def parse_etags(text: str) -> tuple[ETag, ...] | None:

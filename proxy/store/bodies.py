@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections import OrderedDict
+from array import array
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -33,7 +33,7 @@ _WITHOUT_LOCK: Final = 5 * 1024
 
 _ID: Final = re.compile(r"[0-9a-z_-]{2,64}")
 _PIECE: Final = 1024 * 1024
-_MOST_VERIFIED: Final = 1 << 16
+_MOST_VERIFIED: Final = 1 << 16  # files, each in a place by the hash of its id
 # Linux reads from the page cache only, or refuses; elsewhere every read goes through a thread.
 NOWAIT: Final[int | None] = getattr(os, "RWF_NOWAIT", None)
 
@@ -172,11 +172,13 @@ class FileBody:
 class Verifier:
     """Opens body files; each is read through once, and again whenever it has changed since."""
 
-    __slots__ = ("_folder", "_verified")
+    __slots__ = ("_folder", "_ids", "_seen")
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._verified: OrderedDict[str, tuple[int, int, int]] = OrderedDict()
+        # Hashes: what takes the place of another is read once more.
+        self._ids = array("q", bytes(8 * _MOST_VERIFIED))
+        self._seen = array("q", bytes(8 * _MOST_VERIFIED))
 
     def open(self, stored: StoredResponse) -> Descriptor:
         """Blocks. Raises BodyLost when it is missing, cut, swapped or damaged."""
@@ -190,7 +192,7 @@ class Verifier:
         seen = _identity(os.fstat(file.number))
         if seen[0] != stored.length:
             raise BodyLost(f"{seen[0]} octets instead of {stored.length}")
-        if self._verified.get(stored.id) != seen:
+        if self._seen[hash(stored.id) % _MOST_VERIFIED] != hash((stored.id, seen)):
             if checksum_octets(_checksum_of_file(file)) != stored.checksum:
                 raise BodyLost("its checksum differs")
             self._remember(stored.id, seen)
@@ -198,7 +200,8 @@ class Verifier:
 
     def is_verified(self, stored: StoredResponse) -> bool:
         """Whether ``open`` will not have to read it, as far as is known without looking."""
-        return stored.id in self._verified
+        place = hash(stored.id)
+        return self._ids[place % _MOST_VERIFIED] == place
 
     def wrote(self, id_: str) -> None:
         """The file was just written by us, its checksum counted on the way."""
@@ -207,9 +210,9 @@ class Verifier:
             self._remember(id_, _identity(status))
 
     def _remember(self, id_: str, seen: tuple[int, int, int]) -> None:
-        self._verified[id_] = seen
-        if len(self._verified) > _MOST_VERIFIED:
-            self._verified.popitem(last=False)
+        place = hash(id_)
+        self._ids[place % _MOST_VERIFIED] = place
+        self._seen[place % _MOST_VERIFIED] = hash((id_, seen))
 
 
 def _identity(status: os.stat_result) -> tuple[int, int, int]:

@@ -14,11 +14,11 @@ it would stop the loop for a third of a second at a time.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from proxy.bounded import Bounded
 from proxy.store import records
 from proxy.store.base import Found
 
@@ -31,10 +31,12 @@ LARGEST_BODY: Final = 2**20
 MOST_VALUES: Final = 2048  # keys
 _PASSING: Final = 64  # bodies
 _READ: Final = 1 << 14  # keys of which it is known that they were read
-_PER_KEY: Final = 600  # octets that an entry takes beside its record and bodies
-# What the values of one octet of a record take once they have been used (fields indexed, terms
-# worked out): 3.2 kB for a record of 293 octets, 14 kB for one of 1235.
-_PER_RECORD_OCTET: Final = 11
+_PER_KEY: Final = 600  # octets that an entry takes beside its key, record and bodies
+_PER_VARIANT: Final = 300
+# What values take once they have been used: fields indexed, terms worked out (of a long line, what
+# it lists one by one). 2.5 kB for a record of 231 octets, 6.8 for one of 1107; 26 for each octet at
+# the worst.
+_EACH, _PER_LINE, _LONG, _PER_OCTET = 2000, 170, 512, 20
 
 
 class _Entry(msgspec.Struct, gc=False):
@@ -67,15 +69,15 @@ class MemoryTier:
         "_passing",
         "_read",
         "_values",
-        "_values_weight",
         "largest",
         "weight",
     )
 
     def __init__(self, budget: int) -> None:
         # An eighth is for the values.
-        self._values: OrderedDict[str, tuple[Found, int]] = OrderedDict()
-        self._values_weight = 0
+        self._values: Bounded[str, Found] = Bounded(
+            "values of records", budget // 8, _weight_of_value, MOST_VALUES
+        )
         self._budget = budget - budget // 8
         # Octets of a body that is worth keeping: none takes much of the whole.
         self.largest = min(LARGEST_BODY, max(SMALL_BODY, budget // 64))
@@ -91,33 +93,21 @@ class MemoryTier:
     def peek(self, key: str, generation: int) -> Found | None:
         """What is known of ``key`` if it was read in that generation."""
         value = self._values.get(key)
-        if value is not None and value[0].generation == generation:
-            return value[0]
+        if value is not None and value.generation == generation:
+            return value
         entry = self._entries.get(key)
         if entry is None or entry.generation != generation:
             return None
         found = Found(records.decode(key, entry.record), generation)
-        self._hold_value(key, found, _PER_RECORD_OCTET * len(entry.record))
+        self._values.keep(key, found)
         return found
-
-    def _hold_value(self, key: str, found: Found, weight: int) -> None:
-        self._drop_value(key)
-        self._values[key] = (found, weight)
-        self._values_weight += weight
-        while len(self._values) > MOST_VALUES or self._values_weight > self._budget // 8:
-            self._drop_value(next(iter(self._values)))
-
-    def _drop_value(self, key: str) -> None:
-        value = self._values.pop(key, None)
-        if value is not None:
-            self._values_weight -= value[1]
 
     def body(self, id_: str) -> bytes | None:
         return self._bodies.get(id_) or self._passing.get(id_)
 
     def take(self, key: str, found: Found, body: bytes, record: bytes) -> None:
         """What was read from disk: the only variant under ``key``."""
-        weight = _PER_KEY + len(record) + len(body)
+        weight = _PER_KEY + len(key) + len(record) + len(body)
         if self.weight + weight <= self._budget or self._is_read_again(key):
             self.keep(key, found, {found.variants[0].id: body}, record)
             return
@@ -143,7 +133,7 @@ class MemoryTier:
     def keep(self, key: str, found: Found, bodies: Mapping[str, bytes], record: bytes) -> None:
         """Hold ``found`` as the ``record`` that it is of, with these and its known bodies."""
         held: dict[str, bytes] = {}
-        weight = _PER_KEY + len(record)
+        weight = _PER_KEY + len(key) + len(record) + _PER_VARIANT * (len(found.variants) - 1)
         for stored in found.variants:
             body = bodies.get(stored.id)
             if body is None or len(body) > self.largest:
@@ -154,7 +144,7 @@ class MemoryTier:
         old = self._entries.pop(key, None)
         if old is not None:
             self._forget(old)
-            self._drop_value(key)
+            self._values.drop(key)
         if weight > self._budget:
             return
         if self.weight + weight > self._budget:
@@ -182,7 +172,7 @@ class MemoryTier:
         entry = self._entries.pop(key, None)
         if entry is not None:
             self._forget(entry)
-            self._drop_value(key)
+            self._values.drop(key)
 
     def clear(self) -> None:
         self._passing.clear()
@@ -226,3 +216,13 @@ class MemoryTier:
         if entry is not None:
             self._hand = entry
             self.drop(entry.key)
+
+
+def _weight_of_value(key: str, found: Found) -> int:
+    weight = len(key)
+    for stored in found.variants:
+        weight += _EACH
+        for name, value in (*stored.head.fields.lines, *stored.selecting):
+            size = len(value or "")
+            weight += _PER_LINE + len(name) + (size if size < _LONG else _PER_OCTET * size)
+    return weight

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
+from proxy.bounded import Memo
 from proxy.semantics import session_authentication
 from proxy.semantics.fields import NO_FIELDS
 from proxy.semantics.grammar import list_members
@@ -293,10 +293,12 @@ def allowed_idle(fields: Fields, configured: float) -> float:
     return configured if announced is None else min(configured, max(0.0, announced - 1.0))
 
 
-@lru_cache(256)
-def _announced(value: str) -> float | None:
+def _parsed(value: str) -> float | None:
     for member in list_members(value):
         name, _, seconds = member.partition("=")
         if name.strip().lower() == "timeout" and _TIMEOUT.fullmatch(seconds.strip()):
             return float(seconds)
     return None
+
+
+_announced: Final = Memo("timeouts of origins", _parsed, 2**16).__getitem__

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass, field
-from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote_to_bytes, urlsplit
+
+from proxy.bounded import Memo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -146,6 +147,9 @@ def _parse_name(text: str, port: int | None) -> Exempt:
     return Exempt(name, port=port, below=below)
 
 
+_OCTETS: Final = 2**20  # of the routes that are remembered
+
+
 class Routes:
     """The routes that the options ``parent`` and ``no_proxy`` make. Raises ValueError."""
 
@@ -155,7 +159,8 @@ class Routes:
         self._parent = parse_parent(parent) if parent else None
         self._exempt = parse_no_proxy(no_proxy)
         # One route object per origin: the pool finds its shelf by it on every request.
-        self.choose: Final = lru_cache(4096)(self._choose)
+        chosen = Memo("routes", self._choose, _OCTETS, each=400)
+        self.choose: Final = chosen.__getitem__
 
     def _choose(self, origin: Origin) -> Route:
         route = self.through(origin)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from proxy.bounded import Memo
 from proxy.semantics.grammar import is_token, list_members
 from proxy.wire.heads import BadMessage
 
@@ -95,12 +95,14 @@ def _transfer_coded(head: RequestHead) -> Chunked:
     raise BadMessage(400, "Transfer-Encoding is not exactly: chunked")
 
 
-@lru_cache(1024)
-def _sized(value: str) -> Sized:
+def _parsed(value: str) -> Sized:
     match = _LENGTH.fullmatch(value) if len(value) <= _LONGEST else None
     if match is None:
         raise BadMessage(400, "Content-Length is not one decimal number")
     return Sized(int(match[1]))
+
+
+_sized: Final = Memo("lengths", _parsed, 2**18, longest=20).__getitem__
 
 
 def response_framing(method: str, head: ResponseHead) -> Framing:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from proxy.bounded import Memo
 from proxy.semantics.fields import Fields
 from proxy.semantics.grammar import is_token
 from proxy.semantics.messages import RequestHead, ResponseHead
@@ -62,7 +62,6 @@ _NAME_AND_VALUE: Final = re.compile(rf"(?<=\n)({_T}++):[ \t]*+({_V}*+)(?<![ \t])
 _PROPER_LINE: Final = re.compile(r"([^:\r]++):[ \t]*+([^\r]*+)\r\n")
 _FIELD_LINE: Final = re.compile(rf"{_T}++:{_V}*+")
 _LOOSE_LINE: Final = re.compile(rf"{_T}++:{_LOOSE}*+")
-_WORTH_REMEMBERING: Final = 1024  # octets of a field section
 _START_OF_REQUEST: Final = re.compile(rf"(?:\r\n)?{_T}*+(?: |\r?\Z)".encode("latin-1"))
 _START_OF_RESPONSE: Final = re.compile(rb"HTTP/|(?:H(?:T(?:T(?:P)?)?)?)?\Z")
 _OPENING: Final = 64  # octets within which the first word ends
@@ -142,21 +141,26 @@ def parse_request(head: bytes | bytearray, limits: Limits) -> RequestHead:
     method, target, digit = match.groups()
     minor = int(digit)
     section = text[end - 2 :]
-    make = _remembered if len(section) <= _WORTH_REMEMBERING else _request_fields
-    fields = make(section, limits.fields)
+    fields = _remembered[section, limits.fields]
     if minor and "host" not in fields:
         raise BadMessage(400, "an HTTP/1.1 request needs a Host field")
     return RequestHead(method, target, minor, fields)
 
 
-def _request_fields(section: str, most: int) -> Fields:
+def _request_fields(read: tuple[str, int]) -> Fields:
+    section, most = read
     fields = Fields(_lines(section, 2, most))
     _check_host(fields)
     return fields
 
 
+def _weight(read: tuple[str, int], fields: Fields) -> int:
+    """As they came, as they go on, and by name."""
+    return 1000 + 3 * len(read[0]) + 600 * len(fields)
+
+
 # What a client says beside the target is the same with most of its requests.
-_remembered: Final = lru_cache(maxsize=2048)(_request_fields)
+_remembered: Final = Memo("field sections", _request_fields, 3 * 2**20, longest=1024, weigh=_weight)
 
 
 def parse_response(head: bytes | bytearray, limits: Limits) -> ResponseHead:
@@ -169,13 +173,16 @@ def parse_response(head: bytes | bytearray, limits: Limits) -> ResponseHead:
     return ResponseHead(status, reason, Fields(lines), minor)
 
 
-@lru_cache(64)
-def _status_line(line: str) -> tuple[int, str, int]:
-    """Status code, reason phrase, minor version: few lines come again and again."""
+def _read_status_line(line: str) -> tuple[int, str, int]:
+    """Status code, reason phrase, minor version."""
     match = _STATUS_LINE.fullmatch(line + "\r\n")
     if match is None:
         raise _status_line_fault(line)
     return int(match[2]), match[3] or "", int(match[1])
+
+
+# Few come again and again.
+_status_line: Final = Memo("status lines", _read_status_line, 2**16, each=200).__getitem__
 
 
 def parse_fields(section: bytes | bytearray, limits: Limits, *, origin: bool = False) -> Fields:

@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2] / "proxy"
 FLOORS = [
+    "bounded",
     "semantics",
     "policy access wire",
     "codings",

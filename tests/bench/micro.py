@@ -117,7 +117,7 @@ async def _hot(store: TieredStore) -> Times:
     hot = Hot(store, _OPTIONS, Forms(store, CodingOptions()))
     found = store.peek(_KEY)
     assert found is not None
-    prepared = hot.prepare(_REQUEST_HEAD, _REQUEST, found, NOW)
+    prepared = hot.prepare((b"", _REQUEST_HEAD), _REQUEST, found, NOW)
     assert prepared is not None
     return _repeated(lambda: prepared.block(NOW))
 
@@ -128,7 +128,7 @@ async def _prepare(store: TieredStore) -> Times:
     hot = Hot(store, _OPTIONS, Forms(store, CodingOptions()))
     found = store.peek(_KEY)
     assert found is not None
-    return _repeated(lambda: hot.prepare(_REQUEST_HEAD, _REQUEST, found, NOW))
+    return _repeated(lambda: hot.prepare((b"", _REQUEST_HEAD), _REQUEST, found, NOW))
 
 
 async def _peek(store: TieredStore) -> Times:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from proxy.exchange.answer import Body, Inbound
     from proxy.exchange.exchange import Exchange
-    from proxy.exchange.hot import Hot, Prepared
+    from proxy.exchange.hot import Hot, Place, Prepared
     from proxy.semantics.messages import Request, RequestHead
     from proxy.semantics.targets import Origin
     from proxy.upstream.base import Fetcher
@@ -204,7 +204,7 @@ class FakeHot:
     """Remembers by head what ``answers`` has for a URI; what ``comes`` has to be waited for."""
 
     def __init__(self) -> None:
-        self.memo: dict[bytes, Prepared] = {}
+        self.memo: dict[Place, Prepared] = {}
         self.answers: dict[str, FakePrepared] = {}
         self.asked = 0
         self.comes = False
@@ -224,14 +224,16 @@ class FakeHot:
         self.waiting.append(then)
         return True
 
-    def prepare(self, raw: bytes, request: Request, found: Found, now: float) -> Prepared | None:
+    def prepare(
+        self, place: Place | None, request: Request, found: Found, now: float
+    ) -> Prepared | None:
         self.asked += 1
         prepared = self.answers.get(str(request.uri))
         if prepared is None:
             return None
         answer = cast("Prepared", prepared)
-        if raw:
-            self.memo[raw] = answer
+        if place is not None:
+            self.memo[place] = answer
         return answer
 
 

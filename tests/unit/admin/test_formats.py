@@ -61,13 +61,14 @@ def test_squid_says_the_same_of_what_was_ready_again_and_again() -> None:
 
 
 def test_what_is_remembered_is_bounded() -> None:
-    longest = "http://a.example/" + "x" * 16_000
-    for n in range(20_000):
-        ready = replace(WHAT, reason=Reason.HIT, target=f"{longest if n % 2 else 'http://b'}/{n}")
-        assert f"/{n} - " in formats.squid([RECORD._replace(what=ready, elapsed=0.0)])
     remembered = formats._squid_ready
-    assert len(remembered) <= 8192
-    assert max(map(len, remembered.values())) <= 512
+    for n in range(20_000):
+        agent = "x" * (n % 3 * 1000)
+        ready = replace(WHAT, reason=Reason.HIT, target=f"http://b/{n}", user_agent=agent)
+        assert f"/{n} - " in formats.squid([RECORD._replace(what=ready, elapsed=0.0)])
+        assert remembered.octets <= remembered.most
+    held = sum(what.octets + len(line) for what, line in remembered.items())
+    assert remembered.most // 2 < held < remembered.most
 
 
 def test_combined() -> None:

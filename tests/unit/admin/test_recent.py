@@ -3,9 +3,8 @@
 import threading
 
 import pytest
-from msgspec.structs import replace
 
-from proxy.admin.recent import HITS_KEPT, LONGEST, OTHERS_KEPT, Recent
+from proxy.admin.recent import HITS_KEPT, OCTETS, OTHERS_KEPT, Recent
 from proxy.exchange.record import ExchangeRecord, What
 from proxy.policy.reasons import Reason
 from tests.support.watched import feed
@@ -94,17 +93,12 @@ def test_the_ring_is_bounded_in_number() -> None:
     assert len(recent.latest(10**6)) == OTHERS_KEPT
 
 
-def test_the_ring_is_bounded_in_text() -> None:
-    long = "x" * 60000
+def test_the_rings_are_bounded_in_octets() -> None:
     recent = Recent()
-    what = replace(record(long).what, user_agent=long, referer=long, method=long)
-    feed(recent.take, [record(long)._replace(what=what), record("y")])
-    short, cut = recent.latest(2)
-    assert short.record == record("y")
-    what = cut.record.what
-    texts = (what.target, what.user_agent, what.referer, what.method)
-    assert [len(text) for text in texts] == [LONGEST] * 4
-    assert what.status == 200
+    long = [record(f"{number}{'x' * 60_000}") for number in range(OTHERS_KEPT)]
+    feed(recent.take, [*long, *(record(one.what.target[:60_000], Reason.HIT) for one in long)])
+    texts = sum(len(kept.record.what.target) for kept in recent.latest(10**6))
+    assert OCTETS < texts < 2 * OCTETS
 
 
 def test_watching_goes_on_from_the_last_place() -> None:

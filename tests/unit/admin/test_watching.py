@@ -48,9 +48,16 @@ def test_a_use_is_an_answer_from_the_cache(reason: Reason) -> None:
 
 
 def test_clients_cannot_make_it_longer() -> None:
-    watched, most = Watching(NOW), watching._MOST_KEYS
-    watch(watched, *(record(f"http://a.example/{n}") for n in range(most + 10)))
-    watch(watched, record("http://a.example/0"))  # what has its place goes on to count
+    watched = Watching(NOW)
+    for first in range(0, 30_000, 1000):
+        watch(watched, *(record(f"http://a.example/{n}{'x' * 1000}") for n in range(first, first + 1000)))
+    watch(watched, record("http://a.example/0"), record(f"http://a.example/{29_999}{'x' * 1000}"))
     uses = watched.uses()
-    assert len(uses) == most
-    assert uses["http://a.example/0"] == (2, NOW)
+    assert 0 < sum(map(len, uses)) <= watching._OCTETS
+    assert uses[f"http://a.example/{29_999}{'x' * 1000}"] == (2, NOW)
+
+
+def test_what_may_have_been_cut_is_no_key() -> None:
+    watched = Watching(NOW)
+    watch(watched, record(f"http://a.example/{'x' * LONGEST}"))
+    assert watched.uses() == {}

@@ -39,7 +39,7 @@ def filled(body: bytes = b"hello", *lines: str, status: int = 200) -> FakeStore:
 def prepare(hot: Hot, raw: bytes, request: Request, now: float) -> Prepared | None:
     """Of what is in memory."""
     found = hot.store.peek(hot.key(request))
-    return None if found is None else hot.prepare(raw, request, found, now)
+    return None if found is None else hot.prepare((b"", raw), request, found, now)
 
 
 def prepared(store: FakeStore, *lines: str, method: str = "GET", later: float = 0.0) -> Prepared:
@@ -204,7 +204,7 @@ def remembered(bodies: list[tuple[bytes, int]]) -> list[bytes]:
     for raw, size in bodies:
         store.add(URL, FRESH, bytes(size))
         assert prepare(under_test, raw, get(), NOW) is not None
-    return list(under_test.memo)
+    return [raw for _, raw in under_test.memo]
 
 
 def test_entries_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,7 +214,17 @@ def test_entries_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_octets_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     # A prepared answer keeps its body alive, whatever memory the store is allowed.
-    monkeypatch.setattr(hot, "OCTETS", 100_000)
-    assert remembered([(b"a", 40_000), (b"b", 40_000), (b"c", 40_000)]) == [b"b", b"c"]
+    monkeypatch.setattr(hot, "OCTETS", 1_000_000)
+    heads = [bytes((number,)) for number in range(25)]
+    assert len(remembered([(raw, 50_000) for raw in heads])) == 19
+    assert remembered([(raw, 50_000) for raw in heads])[-1] == heads[-1]
     assert remembered([(b"a", 200_000)]) == []
-    assert remembered([(b"a", 40_000)] * 5 + [(b"b", 40_000)]) == [b"a", b"b"]
+    assert len(remembered([(b"a", 50_000)] * 50 + [(raw, 50_000) for raw in heads[:18]])) == 19
+
+
+def test_the_octets_of_a_response_head_are_counted() -> None:
+    store = filled(b"hello", "Cache-Control: max-age=60", "X: " + "x" * 20_000)
+    under_test = hot_of(store, Options())
+    for number in range(2000):
+        assert prepare(under_test, b"%d" % number, get(), NOW) is not None
+    assert len(under_test.memo) < hot.OCTETS / 40_000

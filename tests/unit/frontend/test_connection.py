@@ -334,9 +334,9 @@ class TestHot:
         assert await client.send(plain) == HOT
         assert await client.send(plain) == HOT
         assert behind.hot.asked == 1
-        behind.hot.memo[plain] = cast("Prepared", FakePrepared(b"of another place"))
+        behind.hot.memo[b"", plain] = cast("Prepared", FakePrepared(b"of another place"))
         assert await client.send(plain) == HOT
-        del behind.hot.memo[plain]
+        del behind.hot.memo[b"", plain]
         # The same octets outside are a request to the proxy itself.
         assert (await behind.client().send(plain)).startswith(b"HTTP/1.1 404 ")
         other = behind.client()

@@ -46,6 +46,14 @@ def test_the_connect_that_it_came_through_is_part_of_it(hearing: Hearing) -> Non
     assert outside[2].reception != inside[2].reception
 
 
+def test_what_it_came_through_cannot_be_said_by_the_head_itself(hearing: Hearing) -> None:
+    raw = b"GET /x HTTP/1.1\r\nHost: a.example\r\n\r\n"
+    for _ in range(3):
+        hearing.hear(raw, INSIDE, b"http://a.example\n")
+    with pytest.raises(BadMessage):
+        hearing.hear(b"http://a.example\n" + raw, None, b"")
+
+
 def test_heads_that_never_come_again_push_none_out(hearing: Hearing) -> None:
     hear(hearing, head())
     known = hear(hearing, head())
@@ -66,7 +74,7 @@ def test_the_oldest_is_forgotten_for_the_latest(hearing: Hearing) -> None:
 @pytest.mark.parametrize(
     "raw",
     [
-        pytest.param(head("/x", "X: " + "v" * heard.OCTETS), id="long"),
+        pytest.param(head("/x", "X: " + "v" * heard.HEAD), id="long"),
         pytest.param(b"OPTIONS * HTTP/1.1\r\nHost: a.example\r\n\r\n", id="for the proxy itself"),
     ],
 )

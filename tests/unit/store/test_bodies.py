@@ -129,7 +129,8 @@ def test_what_is_remembered_is_bounded(tmp_path: Path, monkeypatch: pytest.Monke
     all_three = [on_disk(tmp_path, name) for name in ("aa", "bb", "cc")]
     for stored in all_three:
         verifier.open(stored)
-    assert [verifier.is_verified(stored) for stored in all_three] == [False, True, True]
+        assert verifier.is_verified(stored)
+    assert sum(verifier.is_verified(stored) for stored in all_three) <= 2
 
 
 def test_a_link_is_not_followed(tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ def test_values_are_held_of_so_many_keys_and_for_so_many_octets() -> None:
     for number in range(100):
         keep(small, f"{number}", found(f"{number}"), {})
         assert small.peek(f"{number}", 2) == found(f"{number}")
-        assert 0 < small._values_weight <= 25_000
+        assert 0 < small._values.octets <= 25_000
 
 
 def test_values_leave_with_their_key() -> None:
@@ -159,4 +159,4 @@ def test_values_leave_with_their_key() -> None:
         assert memory.peek(KEY, 2) == what
     memory.drop(KEY)
     assert memory.peek(KEY, 2) is None
-    assert (memory._values_weight, len(memory._values)) == (0, 0)
+    assert (memory._values.octets, len(memory._values)) == (0, 0)
