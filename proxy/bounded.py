@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _Key = TypeVar("_Key", bound="Hashable")
 _Value = TypeVar("_Value")
 
-ENTRY: Final = 200  # octets of an entry beside its key and its value, which are objects
+ENTRY: Final = 150  # octets of an entry beside its key and its value, which are objects
 _MOST: Final = 1 << 16  # entries
 
 _numbers: Final = count()
@@ -78,6 +78,12 @@ class Bounded(OrderedDict[_Key, _Value], Generic[_Key, _Value]):
         with self._lock:
             self._drop(key)
 
+    def forget(self) -> None:
+        """Everything."""
+        with self._lock:
+            self.clear()
+            self.octets = 0
+
     def _drop(self, key: _Key) -> None:
         if key in self:
             self.octets -= ENTRY + self._weigh(key, self[key])
@@ -97,6 +103,11 @@ class Ring(deque[_Value]):
         self._entries = entries
         self._weigh = weigh
         _all[next(_numbers)] = self
+
+    def forget(self) -> None:
+        """Everything."""
+        self.clear()
+        self.octets = 0
 
     def add(self, values: Iterable[_Value]) -> None:
         """Each as the latest."""

@@ -140,7 +140,7 @@ def _barred(address: Address) -> tuple[Barred, ...]:
     return tuple(Barred(layer, kind) for layer in layers(address) if (kind := special(layer)))
 
 
-_judged: Final = Memo("barred addresses", _barred, 2**20, each=500)
+_judged: Final = Memo("barred addresses", _barred, 2**19, each=400)
 
 
 def barred(address: Address) -> tuple[Barred, ...]:

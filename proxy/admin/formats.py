@@ -124,7 +124,7 @@ class _Ready(Bounded["What", str]):
 
 
 _squid_times: Final = Memo("times of log lines", _squid_time, 2**18, longest=8)
-_squid_ready: Final = _Ready("log lines", 4 * 2**20, lambda what, line: what.octets + len(line))
+_squid_ready: Final = _Ready("log lines", 3 * 2**20, lambda what, line: what.octets + len(line))
 
 
 def squid(records: Iterable[ExchangeRecord]) -> str:

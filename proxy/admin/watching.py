@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from proxy.admin.accesslog import Consumer
     from proxy.admin.batches import Batch
 
-_OCTETS: Final = 3 * 2**20  # of keys whose uses wait until somebody takes them
+_OCTETS: Final = 2 * 2**20  # of keys whose uses wait until somebody takes them
 
 
 def _uses() -> Bounded[str, tuple[int, float]]:

@@ -171,7 +171,7 @@ def _has_digest(names: tuple[str, ...]) -> bool:
 
 
 _digested: Final = Memo(
-    "names of fields", _has_digest, 2**18, longest=1024, per_octet=15
+    "names of fields", _has_digest, 2**18, longest=1024, per_octet=8
 ).__getitem__
 
 

@@ -38,7 +38,7 @@ _APART: Final = frozenset({"range", "if-range", "if-modified-since", "authorizat
 # Reasons that stand for as long as the origin says the same.
 _LASTING: Final = frozenset({Reason.NOT_STORED_NO_STORE, Reason.NOT_STORED_PRIVATE})
 _ALWAYS: Final = float("inf")
-_OCTETS: Final = 6 * 2**20  # of all that is remembered
+_OCTETS: Final = 4 * 2**20  # of all that is remembered
 # What one takes, beside its octets.
 _EACH, _PER_OCTET, _PER_LINE = 3000, 4, 500
 

@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from proxy.store.base import Cells, Found, Store
 
 ENTRIES: Final = 8192  # prepared answers kept
-OCTETS: Final = 20 * 2**20  # of heads and bodies that they hold on to, at most
+OCTETS: Final = 16 * 2**20  # of heads and bodies that they hold on to, at most
 HEAD: Final = 2048  # octets of a request head that is worth remembering
 JOINED: Final = 4096  # octets of body up to which head and body are sent as one block
-_EACH: Final = 1000  # octets of an answer beside its texts
+_EACH: Final = 700  # octets of an answer beside its texts
 
 Place = tuple[bytes, bytes]  # where a head was heard, as the connection says, and its octets
 

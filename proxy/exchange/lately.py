@@ -7,7 +7,7 @@ from typing import Final
 from proxy.bounded import Bounded
 
 KEYS: Final = 10_000
-OCTETS: Final = 2**20
+OCTETS: Final = 3 * 2**18
 
 
 class Lately:

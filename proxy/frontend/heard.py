@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 ENTRIES: Final = 2048
 SEEN: Final = 8192  # heads of which it is known that they came
 HEAD: Final = 2048  # octets of a head that is worth remembering
-OCTETS: Final = 8 * 2**20  # of all
+OCTETS: Final = 6 * 2**20  # of all
 # What one takes when all was worked out about it, beside its octets.
-_EACH, _PER_OCTET, _PER_LINE = 1500, 4, 600
+_EACH, _PER_OCTET, _PER_LINE = 1200, 3, 350
 _EMPTY: Final = Sized(0)  # some clients say so with every GET
 
 

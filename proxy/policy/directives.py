@@ -161,7 +161,7 @@ def _of_lines(lines: tuple[str, ...]) -> ResponseDirectives:
 
 # Origins say the same few things again and again.
 _remembered: Final = Memo(
-    "response directives", _of_lines, 2**18, longest=256, each=800, per_octet=40
+    "response directives", _of_lines, 2**19, longest=256, each=300, per_octet=22
 )
 
 

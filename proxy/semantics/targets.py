@@ -135,7 +135,7 @@ def _origin(named: tuple[str, str]) -> Origin:
     return Origin(scheme, host, int(port) if port else DEFAULT_PORTS[scheme])
 
 
-_origins: Final = Memo("origins", _origin, 2**20, longest=300, each=500)
+_origins: Final = Memo("origins", _origin, 3 * 2**19, longest=300, each=500)
 
 
 def _authority_form(target: str) -> Authority:

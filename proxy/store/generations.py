@@ -37,7 +37,7 @@ SLOTS: Final = _SLOTS
 SIZE: Final = _HEADER + 2 * 8 * _SLOTS + _MARKS
 
 
-_OCTETS: Final = 3 * 2**20  # of keys whose sums are remembered
+_OCTETS: Final = 2 * 2**20  # of keys whose sums are remembered
 
 
 class Stamps(NamedTuple):

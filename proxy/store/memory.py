@@ -36,7 +36,7 @@ _PER_VARIANT: Final = 300
 # What values take once they have been used: fields indexed, terms worked out (of a long line, what
 # it lists one by one). 2.5 kB for a record of 231 octets, 6.8 for one of 1107; 26 for each octet at
 # the worst.
-_EACH, _PER_LINE, _LONG, _PER_OCTET = 2000, 170, 512, 20
+_EACH, _PER_LINE, _LONG, _PER_OCTET = 1500, 280, 512, 20
 
 
 class _Entry(msgspec.Struct, gc=False):

@@ -147,7 +147,7 @@ def _parse_name(text: str, port: int | None) -> Exempt:
     return Exempt(name, port=port, below=below)
 
 
-_OCTETS: Final = 2**20  # of the routes that are remembered
+_OCTETS: Final = 3 * 2**18  # of the routes that are remembered
 
 
 class Routes:
@@ -159,7 +159,7 @@ class Routes:
         self._parent = parse_parent(parent) if parent else None
         self._exempt = parse_no_proxy(no_proxy)
         # One route object per origin: the pool finds its shelf by it on every request.
-        chosen = Memo("routes", self._choose, _OCTETS, each=400)
+        chosen = Memo("routes", self._choose, _OCTETS, weigh=_weight)
         self.choose: Final = chosen.__getitem__
 
     def _choose(self, origin: Origin) -> Route:
@@ -179,3 +179,7 @@ class Routes:
         if any(exempt.covers(host, origin.port) for exempt in self._exempt):
             return None
         return self._parent
+
+
+def _weight(origin: Origin, _: Route) -> int:
+    return 300 + 3 * len(origin.host)
