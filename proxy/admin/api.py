@@ -14,6 +14,7 @@ from aiohttp import web
 from proxy import __version__
 from proxy.admin import views
 from proxy.admin.entries import NOT_STORED, Unclear, shape_of
+from proxy.admin.events import BEAT, Events
 from proxy.admin.metrics import CONTENT_TYPE
 from proxy.admin.openapi import describe
 from proxy.admin.purging import Missing
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
     from proxy.admin.inside import Inside
     from proxy.admin.upkeep import Upkeep
 
-_BEAT: Final = 1.0  # seconds between events
-_SAMPLE: Final = 100  # exchanges in each
 _MOST_SHOWN: Final = 1000
 _PATIENCE: Final = 30.0  # seconds for the body of an order
 _FILTERS: Final = ("host", "q", "prefix", "state", "type", "coding", "tag", "sort", "cursor")
@@ -54,6 +53,7 @@ class Api:
     def __init__(self, inside: Inside, upkeep: Upkeep) -> None:
         self._inside = inside
         self._upkeep = upkeep
+        self._events = Events(inside)
         self.routes = web.RouteTableDef()
         get, post = self.routes.get, self.routes.post
         get("/healthz")(self.health)
@@ -99,17 +99,14 @@ class Api:
 
     async def events(self, request: web.Request) -> web.StreamResponse:
         """Server-sent events: counters each second, and exchanges, a sample of them when busy."""
-        inside, everywhere = self._inside, self._inside.everywhere
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        _, places = await everywhere.after({}, _SAMPLE)
-        while not inside.draining():
-            exchanges, places = await everywhere.after(places, _SAMPLE)
-            lines = [_event("counters", await inside.counters())]
-            lines += [_event("exchange", views.exchange(each)) for each in exchanges]
+        block, number = await self._events.begin()
+        while not self._inside.draining():
             # Who does not read is left behind, and dropped by the keep-alive of his system.
-            await response.write(b"".join(lines))
-            await asyncio.sleep(_BEAT)
+            await response.write(block)
+            await asyncio.sleep(BEAT)
+            block, number = await self._events.after(number)
         return response
 
     async def exchanges(self, request: web.Request) -> web.StreamResponse:
@@ -253,10 +250,6 @@ class Api:
         """Give back what is of no use: a line of JSON now and then, the last says what it was."""
         order = await _order(request, TidyOrder)
         return await _streamed(request, self._upkeep.gc(dry_run=order.dry_run))
-
-
-def _event(name: str, value: object) -> bytes:
-    return b"event: %b\ndata: %b\n\n" % (name.encode(), encoded(value))
 
 
 async def _streamed(

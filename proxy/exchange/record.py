@@ -15,9 +15,10 @@ from msgspec.structs import force_setattr
 
 from proxy.policy.reasons import Reason
 
-LONGEST: Final = 4096  # octets of all texts of a record; where there are more, of each
+LONGEST: Final = 8192  # octets of a target
+_LONGEST_OTHER: Final = 2048
 _EACH: Final = 350  # octets of a record beside its texts
-_TEXTS: Final = ("method", "target", "content_type", "referer", "user_agent", "id")
+_OTHERS: Final = ("method", "content_type", "referer", "user_agent", "id")
 # An authority, with or without a scheme before it, or a path: what an "@" may come after.
 _BEFORE: Final = re.compile(
     r"(?:(?:[A-Za-z][A-Za-z0-9+.-]*:)?//)?(?:[^/?#@]*[^/?#@:][/?#]|(?<!/)/(?!/))"
@@ -35,7 +36,7 @@ class What(Struct, frozen=True, cache_hash=True, array_like=True, gc=False):
     ``forward_status`` is the origin's status, 0 if it was not asked; ``peer`` names who was asked.
     ``id`` is what the answer said that this exchange is called, "" if it did not. ``asked`` are the
     seconds from asking the origin to the head of its response, 0 if it was not asked for this one.
-    Texts are without userinfo (RFC 3986 §3.2.1), and not longer than ``LONGEST``.
+    Texts are without userinfo (RFC 3986 §3.2.1), and cut: a target to ``LONGEST``.
     """
 
     method: str
@@ -60,9 +61,10 @@ class What(Struct, frozen=True, cache_hash=True, array_like=True, gc=False):
         if "@" in self.referer:
             force_setattr(self, "referer", _without_userinfo(self.referer, refused=False))
         length = len(self.target) + len(self.referer) + len(self.user_agent)
-        if length + len(self.content_type) + len(self.method) > LONGEST:
-            for name in _TEXTS:
-                force_setattr(self, name, getattr(self, name)[:LONGEST])
+        if length + len(self.content_type) + len(self.method) > _LONGEST_OTHER:
+            force_setattr(self, "target", self.target[:LONGEST])
+            for name in _OTHERS:
+                force_setattr(self, name, getattr(self, name)[:_LONGEST_OTHER])
 
     @property
     def octets(self) -> int:

@@ -18,6 +18,7 @@ from proxy.access import addresses
 from proxy.access.rules import AccessOptions, Rules
 from proxy.admin import formats
 from proxy.admin.accesslog import BUFFERED, AccessLog, LogOptions
+from proxy.admin.events import _Block
 from proxy.admin.recent import Recorded
 from proxy.admin.top import Top
 from proxy.bounded import Memo, Memory
@@ -135,7 +136,7 @@ def value(number: int) -> Found:
 
 
 OF_THE_HOUSE: Final = {
-    "hot answers", "lately", "recent exchanges", "recent hits", "requests", "routes",
+    "events", "hot answers", "lately", "recent exchanges", "recent hits", "requests", "routes",
     "sums of keys", "uses", "values of records",
 }  # fmt: skip
 # By the name of a memory: the number-th key, which is as long as one can be that is remembered.
@@ -184,6 +185,7 @@ def filler(memory: Memory, house: House) -> Callable[[int], object]:
         "hot answers": lambda n: memory.keep((b"", head(n)), prepared(n)),  # type: ignore[union-attr]
         "recent hits": lambda n: memory.add([Recorded(n, record(n))]),  # type: ignore[union-attr]
         "recent exchanges": lambda n: memory.add([Recorded(n, record(n))]),  # type: ignore[union-attr]
+        "events": lambda n: memory.add([_Block(n, b"%d" % n * 50_000)]),  # type: ignore[union-attr]
         "uses": lambda n: memory.keep(f"{n:04000}", (n, float(n))),  # type: ignore[union-attr]
         "lately": lambda n: memory.keep(hash(f"{n:016000}"), n + 0.5),  # type: ignore[union-attr]
         "values of records": lambda n: memory.keep(f"{n:016000}", value(n)),  # type: ignore[union-attr]

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
+from proxy.admin import views
 from tests.support.admin import Admin
 from tests.support.origin import Origin, reply
 from tests.support.wire import request
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
     from tests.conftest import StartHouse
 
@@ -172,6 +176,32 @@ async def test_events_come_as_they_happen(admin: Admin, origin: Origin) -> None:
                 assert json.loads(line[6:])["target"] == origin.url("/a")
                 break
     assert b"counters" in names
+
+
+async def test_events_are_made_once_for_all_who_watch(
+    admin: Admin, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    origin.serve("/a", reply(200, FRESH, body=b"hello"))
+    made: list[object] = []
+    show = views.exchange
+    monkeypatch.setattr(views, "exchange", lambda named: made.append(named) or show(named))
+
+    async def watch(begun: asyncio.Event) -> dict[str, object]:
+        async with admin.session.get(f"{admin.url}/api/events") as answer:
+            async for line in answer.content:
+                begun.set()
+                if line.startswith(b"data: ") and b'"target"' in line:
+                    shown: dict[str, object] = json.loads(line[6:])
+                    return shown
+        raise AssertionError("it ended")
+
+    begun = [asyncio.Event() for _ in range(50)]
+    watching = [asyncio.create_task(watch(one)) for one in begun]
+    await asyncio.gather(*(one.wait() for one in begun))
+    await admin.house.get(origin.url("/a"))
+    seen = await asyncio.gather(*watching)
+    assert [one["target"] for one in seen] == [origin.url("/a")] * 50
+    assert len(made) == 1
 
 
 async def test_nobody_is_led_there_through_the_proxy(admin: Admin) -> None:

@@ -208,7 +208,7 @@ async def test_lines_in_the_log_are_whole(
     os.mkfifo(pipe)
     reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     workers = await Workers.start(start_process, 2, {"log": {"access": str(pipe)}})
-    path = "/" + 9000 * "a"
+    path = "/" + 8000 * "a"
     origin.serve(path, reply(200, FRESH))
     (one,), (two,) = await workers.wires()
     for wire in (one, two) * 20:
