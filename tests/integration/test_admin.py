@@ -8,6 +8,7 @@ import json
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
+import pytest
 
 from proxy.admin import views
 from tests.support.admin import Admin
@@ -17,9 +18,7 @@ from tests.support.wire import request
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
-
-    from tests.conftest import StartHouse
+    from tests.conftest import StartAdmin, StartHouse
 
 FRESH: Final = "Cache-Control: max-age=600"
 
@@ -202,6 +201,33 @@ async def test_events_are_made_once_for_all_who_watch(
     seen = await asyncio.gather(*watching)
     assert [one["target"] for one in seen] == [origin.url("/a")] * 50
     assert len(made) == 1
+
+
+@pytest.mark.parametrize("form", ["squid", "combined", "json"])
+async def test_34_userinfo_is_in_no_view(
+    form: str, start_admin: StartAdmin, origin: Origin, tmp_path: Path
+) -> None:
+    log = tmp_path / "access.log"
+    admin = await start_admin({"log": {"access": str(log), "format": form}})
+    origin.serve("/a", reply(200, FRESH, body=b"hello"))
+    secret = f"http://user:secret@{origin.authority}/a"
+    refused = [secret, secret.replace("//", "/"), secret.replace("//", "///"), secret[7:]]
+    for target in refused:
+        assert b" 400 " in await admin.house.raw(request("GET", target))
+    assert b" 400 " in await admin.house.raw(request("CONNECT", f"user:secret@{origin.authority}"))
+    for _ in range(2):
+        for referer in refused:
+            await admin.house.get(origin.url("/a"), f"Referer: {referer}")
+    count = 5 + 2 * 4
+    stats = await admin.counted(count)
+    latest = await admin.get("/api/exchanges")
+    assert len(latest["exchanges"]) == count
+    first = latest["exchanges"][0]
+    seen = [stats, latest, await admin.get(f"/api/exchanges/{first['id']}")]
+    while log.read_text().count("\n") < count:
+        await asyncio.sleep(0.02)
+    seen.append(log.read_text())
+    assert "secret" not in str(seen)
 
 
 async def test_nobody_is_led_there_through_the_proxy(admin: Admin) -> None:

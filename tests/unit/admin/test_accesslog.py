@@ -4,13 +4,15 @@ import os
 import stat
 import subprocess
 import sys
+import time
 import timeit
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from proxy.admin import accesslog
-from proxy.admin.accesslog import BUFFERED, AccessLog, LogOptions, open_log
+from proxy.admin.accesslog import BUFFERED, OCTETS, AccessLog, LogOptions, open_log
 from proxy.exchange.record import ExchangeRecord, What
 from proxy.policy.reasons import Reason
 
@@ -132,6 +134,53 @@ def test_a_reader_that_does_not_read_blocks_nobody(
     assert statuses("".join(lines)) == ["200"] * (total - refused)
     assert log.dropped == refused
     assert f"cannot keep up: {refused} records dropped" in caplog.text
+
+
+def test_37_what_waits_is_bounded_in_octets(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    log = AccessLog(LogOptions(access=str(path), format="combined"))
+    one, total = record(), 5000
+    for number in range(total):
+        agent = f"{number:02000}"
+        log.observe(one._replace(what=replace(one.what, user_agent=agent)))
+    refused = log.dropped
+    assert (total - refused) * 2000 < OCTETS
+    os.set_blocking(descriptor, True)
+    with os.fdopen(descriptor) as reader:
+        lines = [reader.readline() for _ in range(total - refused)]
+        log.close()
+        assert reader.read() == ""
+    assert all(line.endswith(" hit\n") for line in lines)
+    assert log.dropped == refused
+    assert f"cannot keep up: {refused} records dropped" in caplog.text
+
+
+def test_37_what_says_the_same_is_counted_once(tmp_path: Path) -> None:
+    log = AccessLog(LogOptions(access=str(tmp_path / "access.log")))
+    long = record()._replace(what=replace(record().what, user_agent="x" * 2000))
+    for _ in range(OCTETS // 2000 + 1000):
+        log.observe(long)
+    log.close()
+    assert log.dropped == 0
+
+
+def test_37_there_is_room_again_when_it_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    log = AccessLog(LogOptions(access=str(path)))
+    for turn in range(4):
+        for number in range(OCTETS // 4000):
+            agent = f"{turn}{number:02000}"
+            log.observe(record()._replace(what=replace(record().what, user_agent=agent)))
+        until = time.monotonic() + 10
+        while log._records and time.monotonic() < until:
+            time.sleep(0.01)
+    log.close()
+    assert log.dropped == 0
+    assert path.read_text().count("\n") == 4 * (OCTETS // 4000)
 
 
 def test_a_non_blocking_stdout_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
