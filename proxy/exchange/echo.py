@@ -71,10 +71,11 @@ class Echo(NamedTuple):
 
 def _weight(_: int, kept: tuple[Request, Echo]) -> int:
     """What the heads of response and request take, which are there as octets and by name."""
-    request, (_, said, *_) = kept
-    head = len(said.before) + len(said.after) + len(kept[1].opening) + len(kept[1].closing)
-    lines = said.after.count(b"\n") + kept[1].opening.count(b"\n") + len(request.fields)
-    return _EACH + _PER_OCTET * head + _PER_LINE * lines + 2 * len(kept[1].key)
+    request, echo = kept
+    before, after, _ = echo.said
+    head = len(before) + len(after) + len(echo.opening) + len(echo.closing)
+    lines = after.count(b"\n") + echo.opening.count(b"\n") + len(request.fields)
+    return _EACH + _PER_OCTET * head + _PER_LINE * lines + 2 * len(echo.key)
 
 
 # By the identity of the request, which is kept so that no other gets it.

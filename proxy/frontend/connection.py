@@ -30,7 +30,7 @@ from proxy.wire.framing import NoBody
 from proxy.wire.heads import BadMessage, check_partial, head_end
 
 if TYPE_CHECKING:
-    from proxy.exchange.hot import Prepared
+    from proxy.exchange.hot import Place, Prepared
     from proxy.frontend.door import Door
     from proxy.frontend.heard import Heard
     from proxy.semantics.messages import Request
@@ -283,11 +283,14 @@ class Connection(asyncio.Protocol):
         # The origin has to be asked each time, or each answer is another one.
         if self._door.draining or is_remembered(request) or self._door.options.exchange_ids:
             return False
-        hot, place = self._door.hot, (self._where, raw)
+        hot = self._door.hot
         store, key = hot.store, hot.key(request)
+        place: Place | None = None
         found = store.peek(key)
         if found is None:
-            found, place = store.at_once(key), None
+            found = store.at_once(key)
+        else:
+            place = self._where, raw
         if found is None:
             awaited = Awaited(self, self._door, heard, request)
             if not awaited.begin(key):

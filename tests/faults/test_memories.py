@@ -93,10 +93,11 @@ def prepared(number: int) -> Prepared:
 def heard(house: House) -> Callable[[int], None]:
     """Requests, with all that is worked out about them."""
     door = house.running.door
-    asking = door.exchange._asking  # type: ignore[attr-defined]
+    asking = door.exchange._asking
 
     def one(number: int) -> None:
         raw = head(number)
+        request: Request
         for _ in range(2):
             request = door.hearing.hear(raw, None, b"").reception.request  # type: ignore[union-attr]
         standing(request, Options())

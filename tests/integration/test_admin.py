@@ -13,11 +13,12 @@ import pytest
 from proxy.admin import views
 from tests.support.admin import Admin
 from tests.support.origin import Origin, reply
-from tests.support.wire import request
+from tests.support.wire import DEADLINE, request
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from proxy.admin.peers import Named
     from tests.conftest import StartAdmin, StartHouse
 
 FRESH: Final = "Cache-Control: max-age=600"
@@ -183,7 +184,12 @@ async def test_events_are_made_once_for_all_who_watch(
     origin.serve("/a", reply(200, FRESH, body=b"hello"))
     made: list[object] = []
     show = views.exchange
-    monkeypatch.setattr(views, "exchange", lambda named: made.append(named) or show(named))
+
+    def counted(named: Named) -> dict[str, object]:
+        made.append(named)
+        return show(named)
+
+    monkeypatch.setattr(views, "exchange", counted)
 
     async def watch(begun: asyncio.Event) -> dict[str, object]:
         async with admin.session.get(f"{admin.url}/api/events") as answer:
@@ -224,8 +230,9 @@ async def test_34_userinfo_is_in_no_view(
     assert len(latest["exchanges"]) == count
     first = latest["exchanges"][0]
     seen = [stats, latest, await admin.get(f"/api/exchanges/{first['id']}")]
-    while log.read_text().count("\n") < count:
-        await asyncio.sleep(0.02)
+    async with asyncio.timeout(DEADLINE):
+        while log.read_text().count("\n") < count:  # noqa: ASYNC110 - a thread writes it
+            await asyncio.sleep(0.02)
     seen.append(log.read_text())
     assert "secret" not in str(seen)
 

@@ -33,6 +33,13 @@ def test_what_comes_again_is_the_very_same(hearing: Hearing) -> None:
     assert third is second
 
 
+def test_nothing_needs_to_be_remembered_of_what_is_for_once(hearing: Hearing) -> None:
+    first, second = (hear(hearing, head()).reception for _ in range(2))
+    long = hear(hearing, head("/x", "X: " + "v" * heard.HEAD)).reception
+    marks = [getattr(each.request, "_once", False) for each in (first, second, long)]  # type: ignore[union-attr]
+    assert marks == [True, False, True]
+
+
 def test_one_octet_makes_another(hearing: Hearing) -> None:
     one = [hear(hearing, head()) for _ in range(3)]
     other = [hear(hearing, head("/x", "Accept: */*")) for _ in range(3)]
