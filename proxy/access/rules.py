@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +24,7 @@ from proxy.access.addresses import (
     parse_address,
     unmapped,
 )
+from proxy.bounded import Memo
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -35,8 +35,7 @@ _WORDS: Final = {"private": Special.PRIVATE, "loopback": Special.LOOPBACK}
 _LABEL: Final = r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?"
 _PORTS: Final = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 _ANY: Final = (1, 2**16 - 1)
-# Judged places that are remembered; a host has at most 253 octets.
-_PLACES: Final = 1024
+_OCTETS: Final = 2**19  # of judged places that are remembered
 _NAME: Final = re.compile(rf"(\*\.)?{_LABEL}(?:\.{_LABEL})*")
 
 
@@ -164,8 +163,16 @@ class Rules:
     """
 
     __slots__ = (
-        "_allow", "_clients", "_connect_ports", "_deny", "_http_ports", "_listening", "_options",
-        "_purgers", "place", "request",
+        "_allow",
+        "_clients",
+        "_connect_ports",
+        "_deny",
+        "_http_ports",
+        "_listening",
+        "_options",
+        "_places",
+        "_purgers",
+        "request",
     )  # fmt: skip
 
     def __init__(self, options: AccessOptions, listening: Collection[tuple[str, int]] = ()) -> None:
@@ -178,8 +185,9 @@ class Rules:
         self._deny = tuple((e, parse_destination(e)) for e in options.deny_destinations)
         self._listening = frozenset((parse_address(host), port) for host, port in listening)
         # Every head that is read asks one of them.
-        self.place: Final = lru_cache(_PLACES)(self._place)
-        self.request: Final = lru_cache(_PLACES)(self._request)
+        self._places = Memo("judged places", self._place, _OCTETS, longest=300, per_octet=6)
+        requests = Memo("judged origins", self._request, _OCTETS, weigh=_weight)
+        self.request: Final = requests.__getitem__
 
     def client(self, address: str) -> Verdict:
         """May the client at this address use the proxy? Asked once per connection."""
@@ -229,8 +237,12 @@ class Rules:
         subject = f"CONNECT to port {port}"
         return _port("connect_ports", subject, self._options.connect_ports, port)
 
-    def _place(self, host: str, port: int) -> Verdict:
+    def place(self, host: str, port: int) -> Verdict:
         """What can be said without resolving: by name, or by the address that the host is."""
+        return self._places[host, port]
+
+    def _place(self, named: tuple[str, int]) -> Verdict:
+        host, port = named
         try:
             parse_address(host)
         except ValueError:
@@ -310,3 +322,8 @@ def _built_in(host: str, address: Address, bars: list[Barred]) -> Denied:
         f"{_subject(host, address)} is denied by the built-in rule for {bars[0].kind} addresses"
         f" ({bars[0].address} is one); [access] allow_destinations = [{line}] would allow it.",
     )
+
+
+def _weight(origin: Origin, _: Verdict) -> int:
+    """Both speak of the host."""
+    return 400 + 8 * len(origin.host)

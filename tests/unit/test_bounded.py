@@ -51,7 +51,12 @@ def test_what_is_dropped_gives_its_room_back() -> None:
 
 def test_a_memo_makes_once() -> None:
     made: list[str] = []
-    memo = Memo("some", lambda key: made.append(key) or len(key), 10_000, longest=10)  # type: ignore[func-returns-value]
+
+    def make(key: str) -> int:
+        made.append(key)
+        return len(key)
+
+    memo = Memo("some", make, 10_000, longest=10)
     for key in ("a", "b" * 10, "c" * 11):
         assert [memo[key], memo[key]] == [len(key)] * 2
     assert made == ["a", "b" * 10, "c" * 11, "c" * 11]
