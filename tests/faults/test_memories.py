@@ -275,7 +275,7 @@ async def test_37_all_memories_together_are_bounded_by_octets(
     gc.collect()
     total, _ = tracemalloc.get_traced_memory()
     assert kept
-    print('TOTAL', total - idle, idle)
+    print("TOTAL", total - idle, idle)
     assert total - idle < MOST + 2 * 2**20, "and what is of the cache's own memory"
     assert set(names) == OF_THE_HOUSE | set(KEYS) | {"echoes", "log lines"}
     assert sum(memory.most for memory in memories) < MOST
