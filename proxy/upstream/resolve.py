@@ -17,6 +17,7 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from proxy.access.clients import Lines, Shares
+from proxy.bounded import Bounded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 Addresses = tuple[tuple[int, str], ...]
 
 _MAX_NAMES: Final = 4096
+_OCTETS: Final = 2**21  # of names and their addresses
 # Look-ups under way: by far the most of a busy page, and threads that a process can spare.
 _OF_ONE_CLIENT: Final = 16
 _IN_ALL: Final = 256
@@ -58,7 +60,9 @@ class Resolver:
     def __init__(self, ttl: float, lookup: Callable[[str], Addresses] = look_up) -> None:
         self._ttl = ttl
         self._lookup = lookup
-        self._known: dict[str, tuple[float, Addresses]] = {}
+        self._known: Bounded[str, tuple[float, Addresses]] = Bounded(
+            "names", _OCTETS, _weight, _MAX_NAMES
+        )
         self._asked: dict[str, _Asked] = {}
         self._shares = Shares(_IN_ALL, _OF_ONE_CLIENT)
         self._lines: Lines[_Turn] = Lines()
@@ -72,7 +76,7 @@ class Resolver:
 
     def forget(self, name: str) -> None:
         """What it resolves to was of no use: ask again next time."""
-        self._known.pop(name, None)
+        self._known.drop(name)
 
     async def resolve(self, name: str, client: str = "") -> Addresses:
         """At least one address, on behalf of ``client``. Raises socket.gaierror."""
@@ -140,10 +144,7 @@ class Resolver:
         self._begin()
 
     def _keep(self, name: str, found: Addresses) -> None:
-        self._known.pop(name, None)
-        self._known[name] = (asyncio.get_running_loop().time() + self._ttl, found)
-        if len(self._known) > _MAX_NAMES:
-            del self._known[next(iter(self._known))]
+        self._known.keep(name, (asyncio.get_running_loop().time() + self._ttl, found))
 
     def close(self) -> None:
         """Begin no more look-ups; those under way end by themselves."""
@@ -157,3 +158,7 @@ class _Turn:
 
     def __init__(self, asked: _Asked) -> None:
         self.asked = asked
+
+
+def _weight(name: str, known: tuple[float, Addresses]) -> int:
+    return 150 + len(name) + 200 * len(known[1])
