@@ -33,6 +33,7 @@ _WITHOUT_LOCK: Final = 5 * 1024
 
 _ID: Final = re.compile(r"[0-9a-z_-]{2,64}")
 _PIECE: Final = 1024 * 1024
+_THINNED: Final = 8 * 2**20
 _MOST_VERIFIED: Final = 1 << 16
 # Linux reads from the page cache only, or refuses; elsewhere every read goes through a thread.
 NOWAIT: Final[int | None] = getattr(os, "RWF_NOWAIT", None)
@@ -63,6 +64,27 @@ def body_files(folder: Path) -> Iterator[list[str]]:
     """The ids of the body files, one folder at a time."""
     for part in sorted(folder.iterdir()):
         yield [entry.name for entry in os.scandir(part)]
+
+
+def thin_out(folder: Path) -> int:
+    """Remove some body files, the oldest of a few folders: a disk that is full has to have room
+
+    before rows can be opened, and bodies that are missing are misses. The octets. Raises OSError.
+    """
+    found: list[tuple[float, int, str]] = []
+    for part in sorted(folder.iterdir()) if folder.is_dir() else []:
+        files = [entry for entry in os.scandir(part) if entry.is_file(follow_symlinks=False)]
+        statuses = [(entry.stat(follow_symlinks=False), entry.path) for entry in files]
+        found += [(s.st_mtime, s.st_blocks * 512, path) for s, path in statuses]
+        if sum(octets for _, octets, _ in found) >= 4 * _THINNED:
+            break
+    freed = 0
+    for _, octets, path in sorted(found):
+        if freed >= _THINNED:
+            break
+        os.unlink(path)  # noqa: PTH108
+        freed += octets
+    return freed
 
 
 def checksum(body: bytes, before: int = 0) -> int:
