@@ -208,18 +208,20 @@ class Folder:
                 with contextlib.suppress(OSError):
                     os.unlink(body_path(self.table.bodies, id_))  # noqa: PTH108
 
-    def free_ahead(self) -> bool:
+    def free_ahead(self, octets: int) -> bool:
         """Give the room back of what eviction would take next: whether there was any.
 
         On a disk that is full no row can be deleted before. A body that is missing is a miss.
         """
+        freed = 0
         rows = self.table.records_after(self.generations.hand, _AHEAD)
-        found = False
         for row in rows or self.table.records_after(0, _AHEAD):
             with contextlib.suppress(OSError, records.DamagedRecord):
-                for id_, _ in records.bodies(row.key, row.record):
-                    found |= self._free(id_)
-        return found
+                for id_, length in records.bodies(row.key, row.record):
+                    freed += length * self._free(id_)
+            if freed >= octets:
+                break
+        return freed > 0
 
     def _free(self, id_: str) -> bool:
         where = self.table.body(id_)

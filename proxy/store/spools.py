@@ -34,6 +34,7 @@ LARGEST_IN_MEMORY: Final = 256 * 1024
 
 SPOOL: Final = "spool"
 
+_TRIES: Final = 3  # as others may take the room
 _LOCK: Final = "lock"
 _MARK: Final = b"1"
 
@@ -187,16 +188,14 @@ class SpoolFile:
         octets = bytes(self._tail)
         if self._promised < self._written + len(octets):
             await self._ask_for_room(len(octets))
-        try:
-            await self._write(octets)
-        except OSError as error:
-            if not is_full(error):
-                raise self._rooms.disk_failed(error) from error
-            await self._rooms.relieve(self._written + len(octets), error)
+        for tries_left in reversed(range(_TRIES)):
             try:
                 await self._write(octets)
-            except OSError as again:
-                raise self._rooms.disk_failed(again) from again
+                break
+            except OSError as error:
+                if not (tries_left and is_full(error)):
+                    raise self._rooms.disk_failed(error) from error
+                await self._rooms.relieve(self._written + len(octets), error)
         self._written += len(octets)
         del self._tail[: len(octets)]
 

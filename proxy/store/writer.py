@@ -44,6 +44,9 @@ _GATHERING: Final = 0.005  # seconds; nobody waits for a Put with a client in ha
 _ENOUGH: Final = 63  # beside the first
 _WARN_EVERY: Final = 60.0
 _DOWN_FOR: Final = 5.0
+_LOG_ROOM: Final = 2**20  # octets
+_AHEAD: Final = 2**18  # octets: more than the log takes that tells of their rows
+_TRIES: Final = 3  # as bodies on their way in may take the room
 _WORTH: Final = 4  # what is larger than one part of so many is not worth all that would go
 
 
@@ -217,7 +220,7 @@ class Writer:
                 case GiveBack(octets=octets):
                     folder.give_back(octets)
                 case Relieve(octets=octets, error=error) if not self._relieve(octets):
-                    raise self.failed(error)
+                    raise error
                 case ReplaceDatabase(table=table, error=error) if table is folder.table:
                     self._replace_database(error)
                 case _:
@@ -306,7 +309,7 @@ class Writer:
             self._tell_full()
             with contextlib.suppress(*ERRORS):
                 folder.table.checkpoint()
-            target = before - 2 * octets
+            target = before - 2 * octets - min(_LOG_ROOM, before // 16)
             while content > target and self._evict_on_full_disk(target):
                 content = folder.content()
             with contextlib.suppress(*ERRORS):
@@ -322,11 +325,12 @@ class Writer:
             _LOG.warning("the disk is full before max_size is reached: evicting")
 
     def _evict_on_full_disk(self, target: int) -> bool:
-        try:
-            return self._evict(target, little=True)
-        except ERRORS as error:
-            if not is_full(error) or not self._folder.free_ahead():
-                raise
+        for _ in range(_TRIES):
+            try:
+                return self._evict(target, little=True)
+            except ERRORS as error:
+                if not is_full(error) or not self._folder.free_ahead(_AHEAD):
+                    raise
         return self._evict(target, little=True)
 
     def _evict(self, target: int, *, little: bool = False) -> bool:

@@ -1,6 +1,7 @@
 """A disk that says no: responses pass through unstored, what is stored is still served."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import random
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from proxy.store import writer
-from proxy.store.base import StoreFailed
+from proxy.store.base import BodyLost, StoreFailed
 from proxy.store.waiting import open_or_wait
 from tests.support.stores import KEY, bodies_of, opened, options, put, put_spooled, spool_files
 from tests.support.transport import until
@@ -62,7 +63,7 @@ async def test_a_full_disk(small_disk: Path, caplog: pytest.LogCaptureFixture) -
             for number in range(20):
                 for way in (put, put_spooled):
                     with pytest.raises(StoreFailed):
-                        await way(store, f"{KEY}/{number}", f"{number}00", os.urandom(3_900_000))
+                        await way(store, f"{KEY}/{number}", f"{number}00", os.urandom(15_000_000))
                 await fill_up(small_disk)
         assert len([line for line in caplog.messages if "storing has failed" in line]) == 1
         assert len([line for line in caplog.messages if "evicting" in line]) == 1
@@ -83,7 +84,7 @@ async def test_a_disk_that_is_full_before_max_size_makes_room(
     small_disk: Path, length: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Of 24 MiB, for a store that may take 64: it goes on storing, whatever it is full of."""
-    count = 60_000_000 // max(length, 6_000)
+    count = 48_000_000 // max(length, 8_000)
     way = put_spooled if length > 256 * 1024 else put
     async with opened(small_disk, memory=0) as store:
         for number in range(0, count, 8):
@@ -93,9 +94,10 @@ async def test_a_disk_that_is_full_before_max_size_makes_room(
             assert await bodies_of(store, f"{KEY}/{number}") == [body(number, length)]
         kept = 0
         for number in range(count):
-            found = await bodies_of(store, f"{KEY}/{number}")
-            assert found in ([], [body(number, length)])
-            kept += len(found)
+            with contextlib.suppress(BodyLost):
+                found = await bodies_of(store, f"{KEY}/{number}")
+                assert found in ([], [body(number, length)])
+                kept += len(found)
         assert kept * length > 4_000_000 or length < 2_000
         lost = [line for line in caplog.messages if "storing has failed" in line]
         assert lost == []
@@ -137,7 +139,7 @@ async def test_down_for_a_while_then_tried_again(
 LIMITED = """
 import asyncio, os, resource, signal, sys
 from pathlib import Path
-from proxy.store.base import StoreFailed
+from proxy.store.base import BodyLost, StoreFailed
 from proxy.store.waiting import open_or_wait
 from tests.support.stores import KEY, bodies_of, opened, put, put_spooled
 
