@@ -10,8 +10,10 @@ that is cut short ends the process.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
+import stat
 from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -28,8 +30,13 @@ if TYPE_CHECKING:
 # Up to here a body is a row of the database or part of a pack; above, a file of its own.
 LARGEST_INLINE: Final = 32 * 1024
 
+# Never through a symbolic link, and without waiting for who writes, if it is a pipe.
+TO_READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
 # zlib gives the interpreter's lock up for more; the loop then waits for the writer's turn to end.
 _WITHOUT_LOCK: Final = 5 * 1024
+
+_NO_FILE: Final = frozenset({errno.ELOOP, errno.ENXIO})
 
 _ID: Final = re.compile(r"[0-9a-z_-]{2,64}")
 _PIECE: Final = 1024 * 1024
@@ -125,9 +132,20 @@ class Descriptor:
 
 
 def open_file(folder: Path, id_: str) -> Descriptor:
-    """The file of a body. Blocks. Raises OSError, ValueError for what cannot name one."""
+    """The file of a body. Blocks. Raises OSError, ValueError for what cannot name one.
+
+    What is no file is not found.
+    """
     path = body_path(folder, check_id(id_))
-    return Descriptor(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW))
+    try:
+        file = Descriptor(os.open(path, TO_READ))
+    except OSError as error:
+        if error.errno in _NO_FILE:
+            raise FileNotFoundError(errno.ENOENT, error.strerror, path) from error
+        raise
+    if not stat.S_ISREG(os.fstat(file.number).st_mode):
+        raise FileNotFoundError(errno.ENOENT, "not a file", path)
+    return file
 
 
 async def read_at(file: Descriptor, size: int, offset: int, threads: Threads) -> bytes:

@@ -239,7 +239,7 @@ def _try_lock(folder: Path, mode: int = os.O_CREAT | os.O_RDWR) -> int | None:
     if mode & os.O_CREAT:
         folder.mkdir(mode=0o700, exist_ok=True)
         aside.require_files([folder / _LOCK])
-    lock = os.open(folder / _LOCK, mode | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    lock = os.open(folder / _LOCK, mode | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
