@@ -59,8 +59,9 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             await put(store, f"{KEY}/late", "late", b"late")
             await asyncio.to_thread(catalogue.catch_up, 1000)
             shutil.copytree(root / "made", root / "killed")
-        await asyncio.to_thread(catalogue.close)
+            await asyncio.to_thread(catalogue.close)
         leases.close()
+        assert not (root / "made" / "cache.db-wal").exists(), "all is in the database"
 
     asyncio.run(make())
     (root / "made").rename(root / "ended")
