@@ -211,14 +211,15 @@ class Generations:
     def mend(self) -> None:
         """Write what never changes as it was, where it is damaged."""
         plates = [self._map[place : place + 128] for place in _PLATES]
-        if plates == [self._plate] * len(plates) and self.epoch == self._words[_EPOCH] >> 16:
+        epoch = sealed.seal(self.epoch)
+        if epoch == self._words[_EPOCH] and plates == [self._plate] * len(plates):
             return
         _LOG.warning("%s is damaged: mended", self._path)
         if self._plate not in plates:
             self._distrust()
         for place in _PLATES:
             self._map[place : place + 128] = self._plate
-        self._words[_EPOCH] = self._epoch
+        self._words[_EPOCH] = epoch
 
     def _distrust(self) -> None:
         """Everything may have changed, may have been removed, and may be stored."""
