@@ -269,8 +269,8 @@ def _empty(folder: Path) -> None:
 
 
 def unlink(path: str) -> None:
-    """Remove the file if it is there. Blocks."""
-    with contextlib.suppress(FileNotFoundError):
+    """Remove the file, if it is there and can be: else the next start does. Blocks."""
+    with contextlib.suppress(OSError):
         os.unlink(path)  # noqa: PTH108 - a str path, as diskcache's are
 
 
@@ -291,6 +291,6 @@ def write_file(path: str, octets: bytes) -> None:
     """A new file with all of these octets, or none. Blocks. Raises OSError."""
     try:
         _write(_create(path), octets, 0, 0)
-    except OSError:
+    except BaseException:
         unlink(path)
         raise

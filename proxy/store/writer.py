@@ -117,7 +117,7 @@ class Writer:
                 self._commit(group)
             except Exception as error:  # noqa: BLE001 - whoever asked gets it
                 for job in group:
-                    self._refuse(job, error)
+                    self._handover.settle(job.future, None, self._refused(error))
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
                 self._handover.wake()
             self._committed = time.monotonic()

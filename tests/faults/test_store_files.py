@@ -323,7 +323,8 @@ def refuse(patch: pytest.MonkeyPatch, path: Path, number: int) -> None:
             error = sqlite3.OperationalError(text)
             error.sqlite_errorcode = code
             raise error
-        return connect(name, *arguments, **keywords)
+        made: sqlite3.Connection = connect(name, *arguments, **keywords)
+        return made
 
     patch.setattr(os, "open", opening)
     patch.setattr(sqlite3, "connect", connecting)

@@ -1,3 +1,4 @@
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,6 +57,48 @@ def test_removals_change_only_by_removing(pair: Pair) -> None:
     assert theirs.removals(KEY) == before
     ours.removing(KEY)
     assert theirs.removals(KEY) != before
+
+
+def alike() -> tuple[str, str]:
+    """Two that have 20 bits of a checksum in common."""
+    found: dict[int, str] = {}
+    for number in range(100_000):
+        key = f"http://attacker.example/{number}"
+        other = found.setdefault(zlib.crc32(key.encode()) & 0xFFFFF, key)
+        if other != key:
+            return key, other
+    raise AssertionError("there are some")
+
+
+def test_urls_that_were_chosen_to_meet_do_not(pair: Pair) -> None:
+    """Of a checksum anybody finds such in a moment, and a POST to one would keep the other out."""
+    ours, theirs = pair
+    key, other = alike()
+    before = theirs.removals(other), theirs.generation(other)
+    ours.removing(key)
+    ours.settled(key)
+    ours.touch(key)
+    ours.storing(key)
+    assert (theirs.removals(other), theirs.generation(other)) == before
+    assert not theirs.maybe_stored(other)
+
+
+def test_thousands_of_removals_are_not_one_of_another_key(pair: Pair) -> None:
+    ours, theirs = pair
+    before = theirs.removals(KEY)
+    for number in range(2000):
+        ours.removing(f"http://attacker.example/{number}")
+        assert theirs.removals(f"http://attacker.example/{number}") != 0
+    assert theirs.removals(KEY) == before
+    ours.removing(KEY)
+    assert theirs.removals(KEY) != before
+
+
+def test_no_folder_has_the_places_of_another(pair: Pair, tmp_path: Path) -> None:
+    ours, theirs = pair
+    third = Generations(tmp_path / "third", anything_stored=False)
+    assert ours.hashed(KEY) == theirs.hashed(KEY) != third.hashed(KEY)
+    third.close()
 
 
 def test_marks(pair: Pair) -> None:
