@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from proxy.policy.options import Options
@@ -37,6 +36,7 @@ from proxy.store.catalogue_rows import (
     decode_tags,
     describe,
     each,
+    fingerprint,
     slowly,
     storable,
     transaction,
@@ -178,7 +178,7 @@ class Follower:
         self._sql = connection
         self._folder = folder
         self._rows = Rows(connection, options or Options())
-        self._options = "" if options is None else _fingerprint(options)
+        self._options = "" if options is None else fingerprint(options)
         self._version: int | None = None  # of the index, as other connections write it
         self._state: dict[str, Any] = {}
         self._agreed = memoryview(b"")  # by slot, the stamp with which its rows agree
@@ -397,8 +397,3 @@ class Follower:
             self._use(*use)
         self._sql.executemany("DELETE FROM uses WHERE key = ?", [use[:1] for use in waiting])
         return len(waiting)
-
-
-def _fingerprint(options: Options) -> str:
-    """Of what freshness depends on."""
-    return sha256(repr((options.freshness, options.rules)).encode()).hexdigest()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import re
 import time
+from hashlib import sha256
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
@@ -329,6 +330,11 @@ def encode_tags(said: Sequence[str]) -> str:
 
 def decode_tags(text: str) -> tuple[str, ...]:
     return msgspec.json.decode(text, type=tuple[str, ...]) if text else ()
+
+
+def fingerprint(options: Options) -> str:
+    """Of what freshness depends on."""
+    return sha256(repr((options.freshness, options.rules)).encode()).hexdigest()
 
 
 def storable(text: str) -> str:
