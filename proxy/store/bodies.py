@@ -10,8 +10,10 @@ that is cut short ends the process.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
+import stat
 from array import array
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -28,11 +30,17 @@ if TYPE_CHECKING:
 # Up to here a body is a row of the database or part of a pack; above, a file of its own.
 LARGEST_INLINE: Final = 32 * 1024
 
+# Never through a symbolic link, and without waiting for who writes, if it is a pipe.
+TO_READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
 # zlib gives the interpreter's lock up for more; the loop then waits for the writer's turn to end.
 _WITHOUT_LOCK: Final = 5 * 1024
 
+_NO_FILE: Final = frozenset({errno.ELOOP, errno.ENXIO})
+
 _ID: Final = re.compile(r"[0-9a-z_-]{2,64}")
 _PIECE: Final = 1024 * 1024
+_THINNED: Final = 8 * 2**20
 _MOST_VERIFIED: Final = 1 << 16  # files, each in a place by the hash of its id
 # Linux reads from the page cache only, or refuses; elsewhere every read goes through a thread.
 NOWAIT: Final[int | None] = getattr(os, "RWF_NOWAIT", None)
@@ -63,6 +71,27 @@ def body_files(folder: Path) -> Iterator[list[str]]:
     """The ids of the body files, one folder at a time."""
     for part in sorted(folder.iterdir()):
         yield [entry.name for entry in os.scandir(part)]
+
+
+def thin_out(folder: Path) -> int:
+    """Remove some body files, the oldest of a few folders: a disk that is full has to have room
+
+    before rows can be opened, and bodies that are missing are misses. The octets. Raises OSError.
+    """
+    found: list[tuple[float, int, str]] = []
+    for part in sorted(folder.iterdir()) if folder.is_dir() else []:
+        files = [entry for entry in os.scandir(part) if entry.is_file(follow_symlinks=False)]
+        statuses = [(entry.stat(follow_symlinks=False), entry.path) for entry in files]
+        found += [(s.st_mtime, s.st_blocks * 512, path) for s, path in statuses]
+        if sum(octets for _, octets, _ in found) >= 4 * _THINNED:
+            break
+    freed = 0
+    for _, octets, path in sorted(found):
+        if freed >= _THINNED:
+            break
+        os.unlink(path)  # noqa: PTH108
+        freed += octets
+    return freed
 
 
 def checksum(body: bytes, before: int = 0) -> int:
@@ -103,9 +132,20 @@ class Descriptor:
 
 
 def open_file(folder: Path, id_: str) -> Descriptor:
-    """The file of a body. Blocks. Raises OSError, ValueError for what cannot name one."""
+    """The file of a body. Blocks. Raises OSError, ValueError for what cannot name one.
+
+    What is no file is not found.
+    """
     path = body_path(folder, check_id(id_))
-    return Descriptor(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW))
+    try:
+        file = Descriptor(os.open(path, TO_READ))
+    except OSError as error:
+        if error.errno in _NO_FILE:
+            raise FileNotFoundError(errno.ENOENT, error.strerror, path) from error
+        raise
+    if not stat.S_ISREG(os.fstat(file.number).st_mode):
+        raise FileNotFoundError(errno.ENOENT, "not a file", path)
+    return file
 
 
 async def read_at(file: Descriptor, size: int, offset: int, threads: Threads) -> bytes:

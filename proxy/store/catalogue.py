@@ -14,6 +14,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
+import msgspec
+
+from proxy.store import aside
 from proxy.store.base import StoreFailed
 from proxy.store.beside import read_only
 from proxy.store.catalogue_following import Follower
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
     from proxy.store.catalogue_queries import Query, Selector
 
 _BUSY_SECONDS: Final = 10
+# What is made of rows in which bits are flipped.
+_UNREADABLE: Final = (KeyError, TypeError, OverflowError, msgspec.MsgspecError)
 
 _T = TypeVar("_T")
 _On = TypeVar("_On")
@@ -140,14 +145,14 @@ class _Desk(Generic[_On]):
         with self._lock:
             try:
                 return self._try(work)
-            except sqlite3.Error as error:
-                if not is_damage(error):
+            except (sqlite3.Error, *_UNREADABLE) as error:
+                if isinstance(error, sqlite3.Error) and not is_damage(error):
                     raise StoreFailed(f"the index of the cache: {error}") from error
             # If it is the store that is damaged, that shows now: the index is new.
             try:
                 _remove(self._index)
                 return self._try(work)
-            except sqlite3.Error as error:
+            except (sqlite3.Error, OSError) as error:
                 raise StoreFailed(f"the index of the cache: {error}") from error
 
     def _try(self, work: Callable[[_On], _T]) -> _T:
@@ -183,6 +188,7 @@ class _Desk(Generic[_On]):
 def _connect(folder: Path, index: Path) -> sqlite3.Connection:
     if not (folder / DATABASE).exists():
         raise StoreFailed(f"there is no cache in {folder}")
+    aside.require_files(_files(index))
     with contextlib.suppress(FileExistsError):
         os.close(os.open(index, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     connection = sqlite3.connect(
@@ -235,5 +241,9 @@ def _inodes(*files: Path) -> tuple[int, ...]:
 
 
 def _remove(index: Path) -> None:
-    for suffix in ("", "-wal", "-shm"):
-        index.with_name(index.name + suffix).unlink(missing_ok=True)
+    for path in _files(index):
+        aside.remove(path)
+
+
+def _files(index: Path) -> list[Path]:
+    return [index.with_name(index.name + suffix) for suffix in ("", "-wal", "-shm")]

@@ -9,28 +9,34 @@ from __future__ import annotations
 
 import contextlib
 import time
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from proxy.policy.options import Options
 from proxy.store import generations
 from proxy.store.catalogue_rows import (
     AFTER,
+    COUNT,
     IDS,
     INDEXES,
     KEPT,
+    LAST,
+    LAST_IN_PLACE,
     LEAVING,
+    MOVED,
     PARENTS,
     SIZES,
-    STAMP,
+    SLOTS_AT_ONCE,
     TAGGED,
     THESE,
     UNSETTLED,
+    USE,
+    WAIT,
     Described,
     Source,
     decode_tags,
     describe,
     each,
+    fingerprint,
     slowly,
     storable,
     transaction,
@@ -48,29 +54,10 @@ _STEP: Final = 500  # records: some 15 ms
 _PAUSE: Final = 0.0005
 # So many new records, and the indexes are dropped and made again when all rows are there.
 _MANY: Final = 20_000
-_SLOTS_AT_ONCE: Final = 32
 _MOST_WAITING: Final = 100_000
 _COUNT_EVERY: Final = 2.0
 _FREE_PAGES: Final = 2048
 _SLOTS_IN_A_PIECE: Final = 512
-
-_LAST: Final = """
-    SELECT c.rowid, hex(c.key) || ' ' || hex(coalesce(substr(c.value, 1, 5), ''))
-    FROM store.Cache c"""
-_LAST_IN_PLACE: Final = (
-    "SELECT e.id FROM entries e CROSS JOIN store.Cache c ON c.rowid = e.id "  # noqa: S608
-    f"WHERE e.id <= ? AND {STAMP} IS e.stamp ORDER BY e.id DESC LIMIT 1"
-)
-_MOVED: Final = (
-    f"SELECT e.id FROM {{}} e LEFT JOIN store.Cache c ON c.rowid = e.id "  # noqa: S608
-    f"WHERE e.slot IN ({', '.join('?' * _SLOTS_AT_ONCE)}) "
-    f"AND (c.rowid IS NULL OR {STAMP} IS NOT e.stamp)"
-)
-_COUNT: Final = "SELECT count(*) FROM store.Cache WHERE key >= 'm' AND key < 'n'"
-_USE: Final = "UPDATE entries SET hits = hits + ?, used = max(used, ?) WHERE key = ?"
-_WAIT: Final = """
-    INSERT INTO uses VALUES (?, ?, ?)
-    ON CONFLICT (key) DO UPDATE SET hits = hits + excluded.hits, used = max(used, excluded.used)"""
 
 _UNUSED: Final = (0, 0.0)
 _NO_STAMPS: Final = generations.Stamps(0, 0, memoryview(bytes(8 * generations.SLOTS)).cast("Q"))
@@ -93,6 +80,7 @@ class Rows:
         self.has_keys = False  # whether there is an index by key
         self.count = 0  # of entries
         self.touched: set[str] = set()  # keys whose kept forms have changed
+        self.hashed = generations.Hash(b"")  # with the secret of the store
 
     def after(self, rowid: int, limit: int) -> list[Found]:
         """What the records say that came after that one."""
@@ -101,7 +89,8 @@ class Rows:
     def _describe(self, row: tuple[Any, ...]) -> Found:
         rowid, key, stamp, record = row
         # Not by SQLite, for which a text ends at its first NUL.
-        return describe(Source(rowid, key[1:], stamp, record), self._options)
+        slot = generations.slot_of(self.hashed(key[1:]))
+        return describe(Source(rowid, key[1:], stamp, record, slot), self._options)
 
     def renew(self, ids: Sequence[int]) -> None:
         """Read these records again; those that are gone leave the index."""
@@ -189,7 +178,7 @@ class Follower:
         self._sql = connection
         self._folder = folder
         self._rows = Rows(connection, options or Options())
-        self._options = "" if options is None else _fingerprint(options)
+        self._options = "" if options is None else fingerprint(options)
         self._version: int | None = None  # of the index, as other connections write it
         self._state: dict[str, Any] = {}
         self._agreed = memoryview(b"")  # by slot, the stamp with which its rows agree
@@ -227,10 +216,10 @@ class Follower:
                 key = storable(said)
                 if not self._use(key, hits, used) and waiting < _MOST_WAITING:
                     waiting += 1
-                    self._sql.execute(_WAIT, (key, hits, used))
+                    self._sql.execute(WAIT, (key, hits, used))
 
     def _use(self, key: str, hits: int, used: float) -> bool:
-        return self._rows.has_keys and self._sql.execute(_USE, (hits, used, key)).rowcount > 0
+        return self._rows.has_keys and self._sql.execute(USE, (hits, used, key)).rowcount > 0
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -265,11 +254,16 @@ class Follower:
     def _orient(self) -> None:
         """Whether the index is of this store, and from where it is to be brought up."""
         # Before any row is read: what changes from now on has another stamp the next time.
-        self._stamps = generations.read(self._folder / "generations") or _NO_STAMPS
+        path = self._folder / "generations"
+        self._stamps = generations.read(path) or _NO_STAMPS
+        self._rows.hashed = generations.Hash(generations.secret(path))
         self._slots, self._read_all = None, False
         birth, epoch, _ = self._stamps
         file = (self._folder / DATABASE).stat().st_ino
+        slots = self._rows.hashed("") >> 1  # of 63 bits: tells one secret from another
         is_same = birth == self._state.get("birth")
+        if slots != self._state.get("slots"):
+            self._place_anew()
         if file != self._state.get("file") or (is_same and epoch != self._state["epoch"]):
             self._begin_anew("entries", "tags", "others")
             self._agree(range(generations.SLOTS))
@@ -280,9 +274,19 @@ class Follower:
             self._begin_anew("tags")
             self._set(options=self._options)
         self._first = False
-        self._set(file=file, birth=birth, epoch=epoch)
+        self._set(file=file, slots=slots, birth=birth, epoch=epoch)
         self._find_last()
         self._weigh()
+
+    def _place_anew(self) -> None:
+        """The slots of all rows: they were found with another secret."""
+        self._drop_indexes()
+        hashed = self._rows.hashed
+        self._sql.create_function("slot_of", 1, lambda key: generations.slot_of(hashed(key)))
+        for table in ("entries", "others"):
+            self._sql.execute(f"UPDATE {table} SET slot = slot_of(key)")  # noqa: S608
+        self._sql.execute("DELETE FROM slots")
+        self._load()
 
     def _begin_anew(self, *tables: str) -> None:
         """Read every record, for the first time or under other options."""
@@ -300,10 +304,10 @@ class Follower:
     def _find_last(self) -> None:
         """The last row seen that is in its place: what came since has a greater rowid."""
         last = self._state["last"]
-        row = self._sql.execute(f"{_LAST} WHERE c.rowid = ?", (last,)).fetchone()
+        row = self._sql.execute(f"{LAST} WHERE c.rowid = ?", (last,)).fetchone()
         if last and row != (last, self._state["mark"]):
-            before = self._one(_LAST_IN_PLACE, last) or 0
-            row = self._sql.execute(f"{_LAST} WHERE c.rowid = ?", (before,)).fetchone()
+            before = self._one(LAST_IN_PLACE, last) or 0
+            row = self._sql.execute(f"{LAST} WHERE c.rowid = ?", (before,)).fetchone()
             self._set(last=before, mark=row[1] if row else "")
 
     def _shrink(self) -> None:
@@ -320,7 +324,7 @@ class Follower:
             self._records = self._rows.count
         elif time.monotonic() - self._counted > _COUNT_EVERY:
             self._counted = time.monotonic()
-            self._records = self._one(_COUNT)
+            self._records = self._one(COUNT)
             if self._rows.has_keys and self._left() > _MANY + self._rows.count // 4:
                 self._drop_indexes()
 
@@ -339,7 +343,7 @@ class Follower:
         self._read_all = len(found) < limit
         where = "ORDER BY c.rowid DESC LIMIT 1" if self._read_all else "WHERE c.rowid = ?"
         last = () if self._read_all else (found[-1].source.id,)
-        row = self._sql.execute(f"{_LAST} {where}", last).fetchone()
+        row = self._sql.execute(f"{LAST} {where}", last).fetchone()
         rowid, mark = row or (0, "")
         self._set(last=rowid, mark=mark)
         return len(found)
@@ -357,7 +361,7 @@ class Follower:
             differing = self._differing()
             self._slots = [slot for slot in differing if not self._stamps.changed[slot] & 1]
             self._compare_rows([slot for slot in differing if self._stamps.changed[slot] & 1])
-        at_once = max(_SLOTS_AT_ONCE, limit * generations.SLOTS // (self._rows.count + 1))
+        at_once = max(SLOTS_AT_ONCE, limit * generations.SLOTS // (self._rows.count + 1))
         few, self._slots = self._slots[:at_once], self._slots[at_once:]
         self._compare_rows(few)
         self._agree(few)
@@ -372,11 +376,11 @@ class Follower:
         return found
 
     def _compare_rows(self, slots: Sequence[int]) -> None:
-        for start in range(0, len(slots), _SLOTS_AT_ONCE):
-            few = list(slots[start : start + _SLOTS_AT_ONCE])
-            few += [-1] * (_SLOTS_AT_ONCE - len(few))
+        for start in range(0, len(slots), SLOTS_AT_ONCE):
+            few = list(slots[start : start + SLOTS_AT_ONCE])
+            few += [-1] * (SLOTS_AT_ONCE - len(few))
             for table in ("entries", "others"):
-                moved = self._sql.execute(_MOVED.format(table), few).fetchall()
+                moved = self._sql.execute(MOVED.format(table), few).fetchall()
                 self._rows.renew([id_ for (id_,) in moved])
 
     def _agree(self, slots: Iterable[int]) -> None:
@@ -393,8 +397,3 @@ class Follower:
             self._use(*use)
         self._sql.executemany("DELETE FROM uses WHERE key = ?", [use[:1] for use in waiting])
         return len(waiting)
-
-
-def _fingerprint(options: Options) -> str:
-    """Of what freshness depends on."""
-    return sha256(repr((options.freshness, options.rules)).encode()).hexdigest()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import re
 import time
+from hashlib import sha256
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
@@ -20,7 +21,6 @@ from proxy.semantics.targets import Absolute, BadTarget, parse
 from proxy.store import records
 from proxy.store.base import FORMS
 from proxy.store.crc import crc32
-from proxy.store.generations import slot_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -73,6 +73,7 @@ _AUTHORITY: Final = re.compile(r"https?://((\[[^/?#\]]*\]|[^/?#:]*)(?::[0-9]*)?)
 _BETWEEN_BREATHS: Final = 32  # rows: half a millisecond
 _BREATH: Final = 0.00005
 _IN_A_STATEMENT: Final = 64
+SLOTS_AT_ONCE: Final = 32
 _MARKS: Final = ", ".join("?" * _IN_A_STATEMENT)
 
 _SOURCE: Final = (
@@ -93,6 +94,23 @@ KEPT: Final = "SELECT body, octets FROM others WHERE parent IN ({})"
 UNSETTLED: Final = "SELECT id, body FROM others WHERE parent IS NULL LIMIT ?"
 TAGGED: Final = "SELECT key, tag FROM store.Cache WHERE key IN ({}) AND raw = 1"
 IDS: Final = "SELECT id FROM entries WHERE key IN ({})"
+LAST: Final = """
+    SELECT c.rowid, hex(c.key) || ' ' || hex(coalesce(substr(c.value, 1, 5), ''))
+    FROM store.Cache c"""
+LAST_IN_PLACE: Final = (
+    "SELECT e.id FROM entries e CROSS JOIN store.Cache c ON c.rowid = e.id "  # noqa: S608
+    f"WHERE e.id <= ? AND {STAMP} IS e.stamp ORDER BY e.id DESC LIMIT 1"
+)
+MOVED: Final = (
+    f"SELECT e.id FROM {{}} e LEFT JOIN store.Cache c ON c.rowid = e.id "  # noqa: S608
+    f"WHERE e.slot IN ({', '.join('?' * SLOTS_AT_ONCE)}) "
+    f"AND (c.rowid IS NULL OR {STAMP} IS NOT e.stamp)"
+)
+COUNT: Final = "SELECT count(*) FROM store.Cache WHERE key >= 'm' AND key < 'n'"
+USE: Final = "UPDATE entries SET hits = hits + ?, used = max(used, ?) WHERE key = ?"
+WAIT: Final = """
+    INSERT INTO uses VALUES (?, ?, ?)
+    ON CONFLICT (key) DO UPDATE SET hits = hits + excluded.hits, used = max(used, excluded.used)"""
 
 _T = TypeVar("_T")
 
@@ -144,10 +162,7 @@ class Source(NamedTuple):
     key: str
     stamp: bytes | None
     record: bytes | None
-
-    @property
-    def slot(self) -> int:
-        return slot_of(self.key)
+    slot: int
 
 
 class Described(NamedTuple):
@@ -315,6 +330,11 @@ def encode_tags(said: Sequence[str]) -> str:
 
 def decode_tags(text: str) -> tuple[str, ...]:
     return msgspec.json.decode(text, type=tuple[str, ...]) if text else ()
+
+
+def fingerprint(options: Options) -> str:
+    """Of what freshness depends on."""
+    return sha256(repr((options.freshness, options.rules)).encode()).hexdigest()
 
 
 def storable(text: str) -> str:

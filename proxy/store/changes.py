@@ -15,6 +15,7 @@ from proxy.store.operations import (
     RemoveLeftBehind,
     RemoveNameless,
     RemoveOrphans,
+    Settle,
     Update,
 )
 from proxy.store.packs import Place
@@ -49,17 +50,21 @@ class Changes:
                 return self._put(operation)
             case Update(key=key, changed=changed):
                 return self._update(key, changed)
-            case Remove(key=key, ids=ids, on_purpose=on_purpose):
-                if on_purpose:
-                    self._generations.removing(key)
-                    return self._remove(key, ids)
-                removed = self._remove(key, ids)
-                self.damaged += removed
-                return removed
+            case Remove():
+                return self._removed(operation)
             case Note(noted=noted):
                 self._note(noted)
+            case Settle(unsettled=key, stamp=stamp):
+                if self._generations.generation(key) == stamp:
+                    self._generations.settled(key)
             case RemoveDamaged(key=key, rowid=rowid):
                 return self._remove_damaged(key, rowid)
+            case _:
+                self._tidy(operation)
+        return None
+
+    def _tidy(self, operation: Operation) -> None:
+        match operation:
             case RemoveNameless(ids=ids):
                 self._folder.remove_nameless(ids)
             case RemoveOrphans(ids=ids):
@@ -68,7 +73,6 @@ class Changes:
                 self._folder.remove_left_behind()
             case _:
                 pass  # room was made, or the database replaced, before the transaction
-        return None
 
     def _variants(self, key: str) -> tuple[StoredResponse, ...]:
         """What is stored; a damaged record is removed with its bodies."""
@@ -115,6 +119,14 @@ class Changes:
             return None
         by_id = {stored.id: stored for stored in changed}
         return self._write(key, records.newest_first([by_id.get(s.id, s) for s in before]))
+
+    def _removed(self, remove: Remove) -> int:
+        if remove.on_purpose:
+            self._generations.removing(remove.key)
+            return self._remove(remove.key, remove.ids)
+        removed = self._remove(remove.key, remove.ids)
+        self.damaged += removed
+        return removed
 
     def _remove(self, key: str, ids: frozenset[str] | None) -> int:
         before = self._variants(key)

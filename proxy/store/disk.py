@@ -13,6 +13,7 @@ the columns named here, a unique index on key and raw, and triggers that keep co
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 from typing import TYPE_CHECKING, Any, Final
@@ -20,17 +21,17 @@ from typing import TYPE_CHECKING, Any, Final
 import diskcache
 from diskcache.core import MODE_RAW
 
-from proxy.store import packs
+from proxy.store import aside, mapped, packs
 from proxy.store.packs import Place
 from proxy.store.rawdisk import BODIES, RawDisk, SpooledBody
-from proxy.store.reading import MODE_PACKED, PAGE, Reading, eights, lenient, place_of
+from proxy.store.reading import MODE_PACKED, PAGE, Reading, Unreadable, eights, lenient, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 DATABASE: Final = "cache.db"
-DAMAGED: Final = "cache.db.damaged"
+DAMAGED: Final = DATABASE + aside.SUFFIX
 INDEX: Final = "index.db"  # of the catalogue
 SCHEMA: Final = 1
 
@@ -59,6 +60,16 @@ _DELETE_ROWS: Final = "DELETE FROM Cache WHERE rowid IN (?, ?, ?, ?, ?, ?, ?, ?)
 ERRORS: Final = (sqlite3.Error, diskcache.Timeout, OSError)
 
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+# What diskcache makes of settings in which bits are flipped.
+_UNREADABLE: Final = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
 _FOREIGN: Final = ("no such ", "table Cache has no ", "ON CONFLICT ")
 _BUSY_SECONDS: Final = 10
 _SETTINGS: Final = {
@@ -103,11 +114,17 @@ class Table(Reading):
             self._cache = diskcache.Cache(
                 str(folder), timeout=_BUSY_SECONDS, disk=RawDisk, **settings
             )
-        except (AttributeError, TypeError, ValueError) as error:  # of what a flipped bit has made
+        except _UNREADABLE as error:
             raise UnknownSchema("the settings in it cannot be read") from error
+        self._identity = mapped.identity(database)
         self._disk: RawDisk = self._cache.disk
         self._rows: dict[str, tuple[str, str | None, bytes | str, int, int]] = {}
         self._holes: dict[str, list[Place]] = {}
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether another database is in its place by now. Blocks."""
+        return mapped.identity(self._folder / DATABASE) != self._identity
 
     def _sql(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
         connection = self._cache._con
@@ -128,10 +145,19 @@ class Table(Reading):
             self._rows.clear()
             self._holes.clear()
             self._disk.undo()
+            self._break_off()
             raise
         self._disk.finish()
         while self._holes:
             packs.punch(self.bodies, *self._holes.popitem())
+
+    def _break_off(self) -> None:
+        """diskcache leaves a transaction open whose commit failed."""
+        try:
+            if self._cache._con.in_transaction:
+                self._cache._con.execute("ROLLBACK")
+        except sqlite3.Error:
+            self.leave()
 
     def write_record(self, key: str, record: bytes) -> None:
         self._write("m" + key, None, record)
@@ -209,6 +235,13 @@ class Table(Reading):
         if places is not None:
             self._holes[pack] = places
 
+    def recount(self) -> None:
+        """What bodies take beside the rows, by the rows; reads the whole table."""
+        self._sql(
+            "UPDATE Settings SET value = (SELECT coalesce(sum(size), 0) FROM Cache)"
+            " WHERE key = 'size'"
+        )
+
     def vacuum(self, octets: int) -> None:
         """Give free pages back to the file system; outside of transactions."""
         # ``execute`` would free one page only: the pragma answers no columns, so it stops there.
@@ -232,7 +265,18 @@ def is_damage(error: BaseException | None) -> bool:
         code = getattr(error, "sqlite_errorcode", None)
         if code is not None and code & 0xFF in _DAMAGE:
             return True
-        if isinstance(error, UnknownSchema) or _is_foreign(error):
+        if isinstance(error, (UnknownSchema, Unreadable)) or _is_foreign(error):
+            return True
+        error = error.__context__
+    return False
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether it says that the disk is full, or the quota."""
+    while error is not None:
+        if (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF == sqlite3.SQLITE_FULL:
+            return True
+        if isinstance(error, OSError) and error.errno in _FULL:
             return True
         error = error.__context__
     return False
@@ -261,6 +305,5 @@ def _check_schema(database: Path) -> None:
 def move_aside(folder: Path) -> None:
     """The database becomes ``DAMAGED``, in the place of an older such."""
     for suffix in ("-wal", "-shm"):
-        (folder / (DATABASE + suffix)).unlink(missing_ok=True)
-    with contextlib.suppress(FileNotFoundError):
-        (folder / DATABASE).replace(folder / DAMAGED)
+        aside.remove(folder / (DATABASE + suffix))
+    aside.move(folder / DATABASE)

@@ -26,7 +26,8 @@ class Leases:
 
     def __init__(self, path: Path) -> None:
         """Raises OSError."""
-        self._file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        mode = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._file = os.open(path, mode, 0o600)
 
     def take(self, name: str) -> int | None:
         """The place to give back; None: another process has it. Never waits."""

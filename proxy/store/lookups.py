@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from proxy.store import packs, records
 from proxy.store.base import BodyLost, Found
 from proxy.store.bodies import LARGEST_INLINE, is_whole
-from proxy.store.generations import NOT_KEPT
+from proxy.store.generations import NOT_KEPT, is_settled
 from proxy.store.operations import Noted
 from proxy.store.pack_reads import PackReads
 from proxy.store.packs import Place
@@ -59,7 +59,7 @@ class Lookups:
         self._sought = None
         generation = self._generations.generation(key)
         span = self._directory.find(key)
-        if span is None or generation & 1:
+        if span is None or not is_settled(generation):
             return None
         octets = self._packs.at_once(span)
         if octets is not None:
@@ -139,13 +139,13 @@ class Lookups:
             body = table.body(stored.id)
             if isinstance(body, Place):
                 entry = packs.read_entry(table.bodies, body)
-                if entry is not None and entry.record == record and not generation & 1:
+                if entry is not None and entry.record == record and is_settled(generation):
                     noted = Noted(key, generation, body)
                 body = None if entry is None else entry.body
             if body is not None and is_whole(stored, body):
                 bodies[stored.id] = body
-        # Odd: a change is under way, and what was read may be what it changes.
-        found = Found(variants, NOT_KEPT if generation & 1 else generation)
+        # If a change is under way, what was read may be what it changes.
+        found = Found(variants, generation if is_settled(generation) else NOT_KEPT)
         return Rows(found, bodies, record, noted)
 
     def inline(self, stored: StoredResponse) -> bytes:

@@ -98,6 +98,24 @@ class Note(_Roomless):
 
 
 @dataclass(slots=True)
+class Settle(_Roomless):
+    """The stamp of ``unsettled`` says that a change is under way; within a transaction none is."""
+
+    unsettled: str
+    stamp: int
+    key: None = None
+
+
+@dataclass(slots=True)
+class Relieve(_Roomless):
+    """The disk was full before the limit was reached, and so many octets had to be written."""
+
+    octets: int
+    error: OSError
+    key: None = None
+
+
+@dataclass(slots=True)
 class MakeRoom(_Roomless):
     """Only what has been promised to fills; touches no key."""
 
@@ -155,4 +173,4 @@ class ReplaceDatabase(_Roomless):
 Tidying = (
     Remove | RemoveDamaged | RemoveNameless | RemoveOrphans | RemoveLeftBehind | MakeRoom | GiveBack
 )
-Operation = Put | Update | Note | ReplaceDatabase | Tidying
+Operation = Put | Update | Note | Settle | Relieve | ReplaceDatabase | Tidying

@@ -16,12 +16,13 @@ import fcntl
 import os
 import re
 import secrets
+import stat
 import sys
 from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 import msgspec
 
-from proxy.store.bodies import body_path, open_file, rename
+from proxy.store.bodies import TO_READ, body_path, open_file, rename
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Sequence
@@ -219,11 +220,13 @@ def unnamed(
     if the pack is empty. What follows a damaged id is one body of no id. Blocks.
     """
     try:
-        file = os.open(body_path(folder, name), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return None
+        file = os.open(body_path(folder, name), TO_READ)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP):
+            return None
+        raise
     try:
-        if not _lock(file):
+        if not stat.S_ISREG(os.fstat(file).st_mode) or not _lock(file):
             return None
         size = os.fstat(file).st_size
         start = _next_octets(file, 0)

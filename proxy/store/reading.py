@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -28,6 +29,10 @@ _COUNT_RECORDS: Final = f"SELECT COUNT(*) FROM Cache WHERE {_RECORDS}"  # noqa: 
 _COUNT_BODIES: Final = f"SELECT COUNT(*) FROM Cache WHERE {_BODIES}"  # noqa: S608
 _SELECT: Final = "SELECT mode, value FROM Cache WHERE key = ? AND raw = 1"
 _SELECT_PACKED: Final = f"SELECT mode, value FROM Cache WHERE {_EIGHT} AND mode = {MODE_PACKED}"  # noqa: S608
+
+
+class Unreadable(sqlite3.DatabaseError):
+    """Something in the database is not what this program writes there."""
 
 
 class Usage(NamedTuple):
@@ -181,7 +186,10 @@ class Reading(ABC):
         """4 us; inside a transaction with its own changes."""
         ((pages,),) = self._sql("PRAGMA page_count")
         ((free,),) = self._sql("PRAGMA freelist_count")
-        ((files,),) = self._sql("SELECT value FROM Settings WHERE key = 'size'")
+        rows = self._sql("SELECT value FROM Settings WHERE key = 'size'")
+        files = rows[0][0] if rows else None
+        if type(files) is not int or free > pages:
+            raise Unreadable("its size cannot be read")
         return Usage((pages - free) * PAGE, free * PAGE, files)
 
     def journal(self) -> int:

@@ -16,8 +16,10 @@ import os
 import threading
 from typing import TYPE_CHECKING, Final, Protocol
 
+from proxy.store import aside
 from proxy.store.base import StoreFailed, TooLarge
 from proxy.store.bodies import Descriptor, checksum, read_at
+from proxy.store.disk import is_full
 from proxy.store.generations import MOST_PROCESSES
 from proxy.store.rawdisk import SpooledBody
 
@@ -32,6 +34,7 @@ LARGEST_IN_MEMORY: Final = 256 * 1024
 
 SPOOL: Final = "spool"
 
+_TRIES: Final = 3  # as others may take the room
 _LOCK: Final = "lock"
 _MARK: Final = b"1"
 
@@ -71,7 +74,10 @@ class SpoolFolder:
         self.alone = True
         for number in range(MOST_PROCESSES):
             folder = self._root / str(number)
-            if number == self._number or not folder.exists():
+            if number == self._number:
+                continue
+            if not folder.exists():
+                self._generations.set_in_flight(number, 0)
                 continue
             if (lock := _try_lock(folder)) is None:
                 self.alone = False
@@ -108,6 +114,9 @@ class Rooms(Protocol):
 
     def make_room(self) -> Awaitable[None]:
         """Until what was promised fits. Raises StoreFailed."""
+
+    def relieve(self, octets: int, error: OSError) -> Awaitable[None]:
+        """The disk was full for a body of so many: until there may be room. Raises StoreFailed."""
 
     def disk_failed(self, error: OSError) -> StoreFailed:
         """Takes note of a failed write."""
@@ -179,15 +188,22 @@ class SpoolFile:
         octets = bytes(self._tail)
         if self._promised < self._written + len(octets):
             await self._ask_for_room(len(octets))
-        try:
-            if self._file is None:
-                self._path = self._folder.new_path()
-                self._file = await self._threads.run(self._create, self._path)
-            self.crc = await self._threads.run(_write, self._file, octets, self._written, self.crc)
-        except OSError as error:
-            raise self._rooms.disk_failed(error) from error
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                await self._write(octets)
+                break
+            except OSError as error:
+                if not (tries_left and is_full(error)):
+                    raise self._rooms.disk_failed(error) from error
+                await self._rooms.relieve(self._written + len(octets), error)
         self._written += len(octets)
         del self._tail[: len(octets)]
+
+    async def _write(self, octets: bytes) -> None:
+        if self._file is None:
+            self._path = self._folder.new_path()
+            self._file = await self._threads.run(self._create, self._path)
+        self.crc = await self._threads.run(_write, self._file, octets, self._written, self.crc)
 
     def _create(self, path: str) -> Descriptor:
         file = _create(path)
@@ -222,7 +238,8 @@ class Limits:
 def _try_lock(folder: Path, mode: int = os.O_CREAT | os.O_RDWR) -> int | None:
     if mode & os.O_CREAT:
         folder.mkdir(mode=0o700, exist_ok=True)
-    lock = os.open(folder / _LOCK, mode | os.O_CLOEXEC, 0o600)
+        aside.require_files([folder / _LOCK])
+    lock = os.open(folder / _LOCK, mode | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -246,14 +263,14 @@ def left_behind(root: Path) -> Iterator[int]:
 
 
 def _empty(folder: Path) -> None:
-    for entry in list(os.scandir(folder)):
-        if entry.name != _LOCK:
-            unlink(entry.path)
+    for path in list(folder.iterdir()):
+        if path.name != _LOCK:
+            aside.remove(path)
 
 
 def unlink(path: str) -> None:
-    """Remove the file if it is there. Blocks."""
-    with contextlib.suppress(FileNotFoundError):
+    """Remove the file, if it is there and can be: else the next start does. Blocks."""
+    with contextlib.suppress(OSError):
         os.unlink(path)  # noqa: PTH108 - a str path, as diskcache's are
 
 
@@ -274,6 +291,6 @@ def write_file(path: str, octets: bytes) -> None:
     """A new file with all of these octets, or none. Blocks. Raises OSError."""
     try:
         _write(_create(path), octets, 0, 0)
-    except OSError:
+    except BaseException:
         unlink(path)
         raise

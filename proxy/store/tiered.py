@@ -25,7 +25,7 @@ from proxy.store.bodies import (
 )
 from proxy.store.disk import ERRORS, Table, is_damage
 from proxy.store.folder import Folder
-from proxy.store.generations import NOT_KEPT
+from proxy.store.generations import NOT_KEPT, is_settled
 from proxy.store.lookups import Lookups
 from proxy.store.memory import MemoryTier
 from proxy.store.operations import (
@@ -33,9 +33,11 @@ from proxy.store.operations import (
     MakeRoom,
     Note,
     Put,
+    Relieve,
     Remove,
     RemoveOrphans,
     ReplaceDatabase,
+    Settle,
     Update,
 )
 from proxy.store.rawdisk import SpooledBody
@@ -88,6 +90,7 @@ class TieredStore:
         self._noted: list[Noted] = []
         self._condemned: set[str] = set()
         self._tasks: set[asyncio.Task[object]] = set()
+        self._settling = False
         self._writer.start()
         if folder.spools.search_due:
             self._start(self.remove_orphans())
@@ -173,7 +176,20 @@ class TieredStore:
             return Found((), NOT_KEPT)
         if rows.noted is not None:
             self._note(rows.noted)
+        if rows.found.generation == NOT_KEPT:
+            self._settle(key)
         return rows.found
+
+    def _settle(self, key: str) -> None:
+        """Whoever began a change there may have been killed; one at a time, as most have not."""
+        stamp = self._generations.generation(key)
+        if not self._settling and not is_settled(stamp):
+            self._settling = True
+            self._start(self._settle_now(Settle(key, stamp)))
+
+    async def _settle_now(self, operation: Settle) -> None:
+        await self._submit_quietly(operation)
+        self._settling = False
 
     def _note(self, noted: Noted) -> None:
         """A transaction for many; what comes while it has not begun may be read once more."""
@@ -307,7 +323,7 @@ class TieredStore:
                     break
                 self._condemned.discard(key)
 
-    async def _submit_quietly(self, operation: Remove | ReplaceDatabase | Note) -> object:
+    async def _submit_quietly(self, operation: Remove | ReplaceDatabase | Note | Settle) -> object:
         """If the disk refuses, what is damaged or not noted will be met again."""
         try:
             return await self._writer.submit(operation)
@@ -320,6 +336,10 @@ class TieredStore:
     async def make_room(self) -> None:
         """For what was promised to spool files. Raises StoreFailed."""
         await self._writer.submit(MakeRoom())
+
+    async def relieve(self, octets: int, error: OSError) -> None:
+        """The disk is full before ``max_size`` is reached. Raises StoreFailed."""
+        await self._writer.submit(Relieve(octets, error))
 
     async def tidy(self, operation: Tidying) -> Any:
         """Take out what is damaged or of no use. Raises StoreFailed."""

@@ -9,6 +9,7 @@ eviction, in transactions of bounded length.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -20,8 +21,8 @@ from proxy.store import eviction, records
 from proxy.store.base import FORMS, StoreFailed
 from proxy.store.bodies import LARGEST_INLINE
 from proxy.store.changes import Changes
-from proxy.store.disk import ERRORS, is_damage
-from proxy.store.operations import Committed, GiveBack, Put, Remove, ReplaceDatabase
+from proxy.store.disk import ERRORS, is_damage, is_full
+from proxy.store.operations import Committed, GiveBack, Put, Relieve, Remove, ReplaceDatabase
 from proxy.store.packs import SMALLEST, Entry
 from proxy.store.rawdisk import SpooledBody
 from proxy.store.spools import unlink, write_file
@@ -43,6 +44,10 @@ _GATHERING: Final = 0.005  # seconds; nobody waits for a Put with a client in ha
 _ENOUGH: Final = 63  # beside the first
 _WARN_EVERY: Final = 60.0
 _DOWN_FOR: Final = 5.0
+_LOG_ROOM: Final = 2**20  # octets
+_AHEAD: Final = 2**18  # octets: more than the log takes that tells of their rows
+_TRIES: Final = 3  # as bodies on their way in may take the room
+_WORTH: Final = 4  # what is larger than one part of so many is not worth all that would go
 
 
 @dataclass(slots=True)
@@ -63,7 +68,7 @@ class Writer:
         self._hurry = threading.Event()
         self._committed = -_GATHERING
         self._down_until = 0.0
-        self._warned = -_WARN_EVERY
+        self._warned = self._told_full = -_WARN_EVERY
         self._checked = self._replaced = -_WARN_EVERY
         self.keys = folder.keys_at_start
         self.evictions = {"unused": 0, "form": 0, "damaged": 0}
@@ -74,7 +79,7 @@ class Writer:
         self._thread.start()
 
     def submit(self, operation: Operation) -> asyncio.Future[Any]:
-        """Answered when committed. The future's error is StoreFailed (or ValueError for a Put)."""
+        """Answered when committed. The future's error is StoreFailed, whatever went wrong."""
         future = self._handover.loop.create_future()
         self._jobs.put(_Job(operation, future))
         if type(operation) is not Put or self._jobs.qsize() >= _ENOUGH:
@@ -88,11 +93,16 @@ class Writer:
 
     def failed(self, error: BaseException) -> StoreFailed:
         """The disk said no: no storing for a while, one warning a minute."""
+        self._down_until = time.monotonic() + _DOWN_FOR
+        return self._refused(error)
+
+    def _refused(self, error: BaseException) -> StoreFailed:
         now = time.monotonic()
-        self._down_until = now + _DOWN_FOR
         if now - self._warned >= _WARN_EVERY:
             self._warned = now
-            _LOG.warning("storing has failed, responses pass through unstored: %s", _cause(error))
+            unforeseen = None if isinstance(error, (*ERRORS, MemoryError)) else error
+            text = "storing has failed, responses pass through unstored: %s"
+            _LOG.warning(text, _cause(error), exc_info=unforeseen)
         return StoreFailed(_cause(error))
 
     def join(self) -> None:
@@ -107,8 +117,9 @@ class Writer:
                 self._commit(group)
             except Exception as error:  # noqa: BLE001 - whoever asked gets it
                 for job in group:
-                    self._handover.settle(job.future, None, error)
-            self._handover.wake()
+                    self._handover.settle(job.future, None, self._refused(error))
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+                self._handover.wake()
             self._committed = time.monotonic()
         self._folder.table.leave()
 
@@ -136,16 +147,19 @@ class Writer:
             self._hurry.wait(_GATHERING)
         self._hurry.clear()
 
-    def _commit(self, group: list[_Job]) -> None:
+    def _commit(self, group: list[_Job], *, relieved: bool = False) -> None:
         try:
             generations = self._transact(group)
-        except (*ERRORS, ValueError, StoreFailed) as error:
+        except Exception as error:  # noqa: BLE001 - whoever asked gets it
             damaged = is_damage(error) and self._replace_database(error)
+            if is_full(error) and not relieved and self._relieve(_needed(group)):
+                self._commit(group, relieved=True)
+                return
             if len(group) == 1 and not damaged:
                 self._refuse(group[0], error)
                 return
             for job in group:
-                self._commit([job])
+                self._commit([job], relieved=relieved)
             return
         for job in group:
             self._finish(job, generations)
@@ -157,7 +171,7 @@ class Writer:
         self._replaced = time.monotonic()
         try:
             self._folder.replace_database(error)
-        except ERRORS as worse:
+        except Exception as worse:  # noqa: BLE001 - tried again later
             self.failed(worse)
             return False
         self.evictions["damaged"] += self.keys
@@ -178,8 +192,10 @@ class Writer:
 
     def _refuse(self, job: _Job, error: Exception) -> None:
         self._discard(job.operation)
-        if isinstance(error, ERRORS):
+        if isinstance(error, (*ERRORS, MemoryError)):
             error = self.failed(error)
+        elif not isinstance(error, StoreFailed):
+            error = self._refused(error)  # of what was asked: nobody else has to pay for it
         self._handover.settle(job.future, None, error)
 
     def _discard(self, operation: Operation) -> None:
@@ -193,7 +209,8 @@ class Writer:
     def _transact(self, group: list[_Job]) -> dict[str, int]:
         """Returns the new generation of each key."""
         folder = self._folder
-        folder.follow()
+        if folder.follow():
+            self.keys = folder.keys_at_start
         for job in group:
             match job.operation:
                 case Put(body=bytes() as body) as put if len(body) > LARGEST_INLINE:
@@ -202,6 +219,8 @@ class Writer:
                     put.body = SpooledBody(path, len(body), promised=0)
                 case GiveBack(octets=octets):
                     folder.give_back(octets)
+                case Relieve(octets=octets, error=error) if not self._relieve(octets):
+                    raise error
                 case ReplaceDatabase(table=table, error=error) if table is folder.table:
                     self._replace_database(error)
                 case _:
@@ -224,19 +243,29 @@ class Writer:
                     pass
         if packs is None or not found:
             return []
-        pack(packs, found)
+        try:
+            pack(packs, found)
+        except OSError as error:
+            if not is_full(error):
+                packs.close()  # another file may do better
+            raise
         return found
 
     def _unpack(self, packed: list[tuple[Put, bytes]]) -> None:
         for put, body in packed:
             put.body = body
         if packed and self._folder.packs is not None:
-            self._folder.packs.undo()
+            try:
+                self._folder.packs.undo()
+            except OSError:
+                self._folder.packs.close()
 
     def _apply(self, group: list[_Job]) -> dict[str, int]:
         folder = self._folder
         self._make_room(group)
         keys = {job.operation.key for job in group if job.operation.key is not None}
+        for key in keys:
+            folder.generations.hashed(key)  # one that has none fails before any is changing
         changes = Changes(folder)
         try:
             with folder.table.transaction():
@@ -257,7 +286,7 @@ class Writer:
     def _make_room(self, group: list[_Job]) -> None:
         """Raises StoreFailed when nothing is left to evict and something still does not fit."""
         inline = sum(job.operation.in_rows for job in group)
-        needed = inline + sum(job.operation.in_files for job in group)
+        needed = _needed(group)
         over = self._measure(inline, needed)
         while over > 0:
             some_left = self._evict(self._folder.limit - self._folder.margin - needed)
@@ -267,14 +296,53 @@ class Writer:
                     return
                 raise StoreFailed("no room: all of it is taken by bodies on their way in")
 
-    def _evict(self, target: int) -> bool:
+    def _relieve(self, octets: int) -> bool:
+        """The disk is full before the limit is reached: whether something has left for so much.
+
+        Little by little, as each transaction has to be written down on that disk, too.
+        """
+        folder = self._folder
+        try:
+            before = content = folder.content()
+            if self.is_down or octets > before // _WORTH:
+                return False
+            self._tell_full()
+            with contextlib.suppress(*ERRORS):
+                folder.table.checkpoint()
+            target = before - 2 * octets - min(_LOG_ROOM, before // 16)
+            while content > target and self._evict_on_full_disk(target):
+                content = folder.content()
+            with contextlib.suppress(*ERRORS):
+                folder.give_back(folder.table.usage().free)
+        except ERRORS:
+            return False
+        return content < before
+
+    def _tell_full(self) -> None:
+        now = time.monotonic()
+        if now - self._told_full >= _WARN_EVERY:
+            self._told_full = now
+            _LOG.warning("the disk is full before max_size is reached: evicting")
+
+    def _evict_on_full_disk(self, target: int) -> bool:
+        for _ in range(_TRIES):
+            try:
+                return self._evict(target, little=True)
+            except ERRORS as error:
+                if not is_full(error) or not self._folder.free_ahead(_AHEAD):
+                    raise
+        return self._evict(target, little=True)
+
+    def _evict(self, target: int, *, little: bool = False) -> bool:
         """One transaction of it; whether anything is left to evict."""
         folder = self._folder
         evicted: list[str] | None = None
         try:
             with folder.table.transaction():
                 evicted = eviction.evict(
-                    folder.table, folder.generations, lambda: folder.content() <= target
+                    folder.table,
+                    folder.generations,
+                    lambda: little or folder.content() <= target,
                 )
                 for key in evicted or ():
                     folder.changing(key)
@@ -306,6 +374,11 @@ class Writer:
             self._checked = time.monotonic()
             folder.table.checkpoint()
         return content + needed - folder.limit
+
+
+def _needed(group: Sequence[_Job]) -> int:
+    """Octets, in rows and in files."""
+    return sum(job.operation.in_rows + job.operation.in_files for job in group)
 
 
 def pack(packs: Packs, bodies: Sequence[tuple[Put, bytes]]) -> None:

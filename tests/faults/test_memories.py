@@ -142,9 +142,8 @@ def addressed(number: int) -> Addresses:
 
 
 OF_THE_HOUSE: Final = {
-    "events", "hot answers", "judged origins", "judged places", "lately", "names",
-    "recent exchanges", "recent hits", "requests", "routes", "sums of keys", "uses",
-    "values of records",
+    "events", "hashes of keys", "hot answers", "judged origins", "judged places", "lately",
+    "names", "recent exchanges", "recent hits", "requests", "routes", "uses", "values of records",
 }  # fmt: skip
 # By the name of a memory: the number-th key, which is as long as one can be that is remembered.
 KEYS: Final[dict[str, Callable[[int], Any]]] = {
@@ -174,7 +173,7 @@ KEYS: Final[dict[str, Callable[[int], Any]]] = {
     "status lines": lambda n: f"HTTP/1.1 200 {n:06}{'a' * 108}",
     "lengths": lambda n: f"{n + 10**14:015}",
     "timeouts of origins": lambda n: f"timeout={n:0120}",
-    "sums of keys": lambda n: f"{n:0512}",
+    "hashes of keys": lambda n: f"{n:0512}",
 }  # fmt: skip
 
 

@@ -1,7 +1,10 @@
 """A disk that says no: responses pass through unstored, what is stored is still served."""
 
+import asyncio
+import contextlib
 import logging
 import os
+import random
 import subprocess
 import sys
 import time
@@ -11,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from proxy.store import writer
-from proxy.store.base import StoreFailed
+from proxy.store.base import BodyLost, StoreFailed
 from proxy.store.waiting import open_or_wait
 from tests.support.stores import KEY, bodies_of, opened, options, put, put_spooled, spool_files
 from tests.support.transport import until
@@ -50,22 +53,57 @@ async def fill_up(folder: Path) -> None:
 
 @pytest.mark.usefixtures("forgiving")
 async def test_a_full_disk(small_disk: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What is too large for the room that there could be: unstored, and little leaves for it."""
     async with opened(small_disk, memory=0) as store:
+        for number in range(4):
+            await put_spooled(store, f"{KEY}/large{number}", f"b{number}", b"B" * 1_000_000)
         await put(store, KEY, "a", b"A")
-        await put_spooled(store, f"{KEY}/large", "b", b"B" * 1_000_000)
         await fill_up(small_disk)
         with caplog.at_level(logging.WARNING):
             for number in range(20):
                 for way in (put, put_spooled):
                     with pytest.raises(StoreFailed):
-                        await way(store, f"{KEY}/{number}", f"{number}00", os.urandom(2_000_000))
+                        await way(store, f"{KEY}/{number}", f"{number}00", os.urandom(15_000_000))
+                await fill_up(small_disk)
         assert len([line for line in caplog.messages if "storing has failed" in line]) == 1
+        assert len([line for line in caplog.messages if "evicting" in line]) == 1
         assert await bodies_of(store, KEY) == [b"A"]
-        assert await bodies_of(store, f"{KEY}/large") == [b"B" * 1_000_000]
         await until(lambda: not spool_files(small_disk))  # a thread removes them
         (small_disk / "filler").unlink()
         await put(store, f"{KEY}/2", "c", b"C" * 2_000_000)
         assert await bodies_of(store, f"{KEY}/2") == [b"C" * 2_000_000]
+
+
+def body(number: int, length: int) -> bytes:
+    return random.Random(number).randbytes(length)
+
+
+@pytest.mark.usefixtures("forgiving")
+@pytest.mark.parametrize("length", [300, 1_000, 10_000, 100_000, 400_000])
+async def test_a_disk_that_is_full_before_max_size_makes_room(
+    small_disk: Path, length: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of 24 MiB, for a store that may take 64: it goes on storing, whatever it is full of."""
+    count = 48_000_000 // max(length, 8_000)
+    way = put_spooled if length > 256 * 1024 else put
+    async with opened(small_disk, memory=0) as store:
+        for number in range(0, count, 8):
+            names = [(n, f"{n:06}") for n in range(number, number + 8)]
+            puts = (way(store, f"{KEY}/{n}", name, body(n, length)) for n, name in names)
+            await asyncio.gather(*puts)
+            assert await bodies_of(store, f"{KEY}/{number}") == [body(number, length)]
+        kept = 0
+        for number in range(count):
+            with contextlib.suppress(BodyLost):
+                found = await bodies_of(store, f"{KEY}/{number}")
+                assert found in ([], [body(number, length)])
+                kept += len(found)
+        assert kept * length > 4_000_000 or length < 2_000
+        lost = [line for line in caplog.messages if "storing has failed" in line]
+        assert lost == []
+    async with opened(small_disk) as store:
+        await put(store, KEY, "a", b"A")
+        assert await bodies_of(store, KEY) == [b"A"]
 
 
 @pytest.mark.usefixtures("forgiving")
@@ -101,7 +139,7 @@ async def test_down_for_a_while_then_tried_again(
 LIMITED = """
 import asyncio, os, resource, signal, sys
 from pathlib import Path
-from proxy.store.base import StoreFailed
+from proxy.store.base import BodyLost, StoreFailed
 from proxy.store.waiting import open_or_wait
 from tests.support.stores import KEY, bodies_of, opened, put, put_spooled
 

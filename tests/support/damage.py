@@ -59,6 +59,18 @@ def flip(octets: bytes, position: int = 30) -> bytes:
     return bytes(changed)
 
 
+def zero_root(folder: Path, name: str) -> None:
+    """The first page of that table or index, in the database itself."""
+    with sqlite3.connect(folder / DATABASE) as connection:
+        ((page,),) = connection.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = ?", (name,)
+        )
+    connection.close()
+    with (folder / DATABASE).open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(bytes(4096))
+
+
 def _set(folder: Path, row: str, octets: bytes) -> None:
     sql(folder, "UPDATE Cache SET value = ? WHERE key = ?", octets, row)
 

@@ -30,7 +30,7 @@ def said(*lines: str, key: str = KEY, changes: dict[str, float] | None = None) -
     times = (values["request_time"], values["response_time"])
     status, invalid = int(values["status"]), "invalid" in values
     stored = StoredResponse("body-a", (), resp(status, *lines), *times, 9, b"1234", invalid=invalid)
-    return describe(Source(1, key, b"", records.encode(key, (stored,))), OPTIONS)
+    return describe(Source(1, key, b"", records.encode(key, (stored,)), 0), OPTIONS)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_values_that_no_response_has_are_damage(changes: dict[str, float]) -> No
     ids=["none", "empty", "checksum", "another key", "nothing stored"],
 )
 def test_damaged_records(record: bytes | None) -> None:
-    assert isinstance(describe(Source(1, KEY, b"", record), OPTIONS), Damaged)
+    assert isinstance(describe(Source(1, KEY, b"", record, 0), OPTIONS), Damaged)
 
 
 def test_a_form_names_the_body_it_is_of() -> None:

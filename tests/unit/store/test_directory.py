@@ -3,15 +3,16 @@ import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
-from zlib import crc32
 
 import pytest
 
 from proxy.store import directory, mapped
 from proxy.store.directory import Directory, Span, size_for
+from proxy.store.generations import Hash
 from proxy.store.packs import BLOCK, Place, name_of
 from tests.support.stores import KEY
 
+HASH = Hash(b"secret")
 WORDS = 1024  # of the smallest
 SMALLEST = size_for(0)
 
@@ -19,8 +20,8 @@ SMALLEST = size_for(0)
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[tuple[Directory, Directory]]:
     """As two processes have it; the other has another idea of its size."""
-    ours = Directory(tmp_path / "directory", 0)
-    theirs = Directory(tmp_path / "directory", 2**40)
+    ours = Directory(tmp_path / "directory", 0, HASH)
+    theirs = Directory(tmp_path / "directory", 2**40, HASH)
     yield ours, theirs
     ours.close()
     theirs.close()
@@ -39,11 +40,11 @@ def span(number: int) -> Span:
 
 
 def tag_of(key: str) -> int:
-    return crc32(key.encode()) >> 20
+    return HASH(key) >> 32 & 0xFFF
 
 
 def group_of(key: str) -> int:
-    return (crc32(key.encode()) & WORDS - 1) // 4
+    return (HASH(key) & WORDS - 1) // 4
 
 
 def keys() -> Iterator[str]:
@@ -184,7 +185,7 @@ def test_nothing_is_found_when_all_is_forgotten(
     tmp_path: Path, piece: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(directory, "_PIECE", piece)
-    opened = Directory(tmp_path / "directory", 2**25)
+    opened = Directory(tmp_path / "directory", 2**25, HASH)
     opened.seal = 7
     for number, key in enumerate(itertools.islice(keys(), 20_000)):
         opened.put(key, place(number % 10_000))
@@ -196,12 +197,12 @@ def test_nothing_is_found_when_all_is_forgotten(
 
 
 def test_words_and_seal_stay(tmp_path: Path) -> None:
-    opened = Directory(tmp_path / "directory", 0)
+    opened = Directory(tmp_path / "directory", 0, HASH)
     assert opened.seal == 0
     opened.put(KEY, place(3))
     opened.seal = 2**32 - 1
     opened.close()
-    again = Directory(tmp_path / "directory", 0)
+    again = Directory(tmp_path / "directory", 0, HASH)
     assert (again.seal, again.find(KEY)) == (2**32 - 1, span(3))
     again.close()
 
@@ -211,7 +212,7 @@ def test_a_wrong_file_is_made_anew(
     tmp_path: Path, damage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "directory"
-    opened = Directory(path, 0)
+    opened = Directory(path, 0, HASH)
     opened.put(KEY, place(1))
     opened.close()
     match damage:
@@ -227,7 +228,7 @@ def test_a_wrong_file_is_made_anew(
             os.truncate(path, SMALLEST + BLOCK)
         case _:
             monkeypatch.setattr(mapped, "_BOOT_ID", tmp_path / "no boot id")
-    opened = Directory(path, 2**24)
+    opened = Directory(path, 2**24, HASH)
     assert opened.find(KEY) is None
     status = path.stat()
     assert status.st_size == opened.size == size_for(2**24)
@@ -238,9 +239,9 @@ def test_a_wrong_file_is_made_anew(
 
 @pytest.mark.parametrize("max_size", [0, 1, 2**24, 2**50])
 def test_one_of_another_size_is_adopted(tmp_path: Path, max_size: int) -> None:
-    first = Directory(tmp_path / "directory", 2**22)
+    first = Directory(tmp_path / "directory", 2**22, HASH)
     first.put(KEY, place(1))
-    second = Directory(tmp_path / "directory", max_size)
+    second = Directory(tmp_path / "directory", max_size, HASH)
     assert second.size == first.size
     assert second.find(KEY) == span(1)
     first.close()

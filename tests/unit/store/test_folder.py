@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.store import disk, folder
+from proxy.store import aside, disk, folder
 from proxy.store.folder import Folder, UnsafeFolder
 from proxy.store.generations import Generations
 from proxy.store.packs import Entry, Place, name_of
@@ -69,7 +69,7 @@ def test_a_database_moved_aside_goes_when_it_is_large_or_old(
     size = 20 * 2**20 if why == "large" else 100
     (tmp_path / disk.DAMAGED).write_bytes(b"x" * size)
     if why == "old":
-        monkeypatch.setattr(folder, "_KEEP_DAMAGED", -1.0)
+        monkeypatch.setattr(aside, "_KEEP", -1.0)
     opened = Folder(options(tmp_path))
     assert not (tmp_path / disk.DAMAGED).exists()
     end(opened)

@@ -1,3 +1,4 @@
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -5,7 +6,7 @@ import pytest
 
 from proxy.bounded import memories
 from proxy.store import generations
-from proxy.store.generations import Generations
+from proxy.store.generations import Generations, is_settled
 from tests.support.stores import KEY
 
 OTHER = "http://b.example/other"
@@ -59,6 +60,48 @@ def test_removals_change_only_by_removing(pair: Pair) -> None:
     assert theirs.removals(KEY) != before
 
 
+def alike() -> tuple[str, str]:
+    """Two that have 20 bits of a checksum in common."""
+    found: dict[int, str] = {}
+    for number in range(100_000):
+        key = f"http://attacker.example/{number}"
+        other = found.setdefault(zlib.crc32(key.encode()) & 0xFFFFF, key)
+        if other != key:
+            return key, other
+    raise AssertionError("there are some")
+
+
+def test_urls_that_were_chosen_to_meet_do_not(pair: Pair) -> None:
+    """Of a checksum anybody finds such in a moment, and a POST to one would keep the other out."""
+    ours, theirs = pair
+    key, other = alike()
+    before = theirs.removals(other), theirs.generation(other)
+    ours.removing(key)
+    ours.settled(key)
+    ours.touch(key)
+    ours.storing(key)
+    assert (theirs.removals(other), theirs.generation(other)) == before
+    assert not theirs.maybe_stored(other)
+
+
+def test_thousands_of_removals_are_not_one_of_another_key(pair: Pair) -> None:
+    ours, theirs = pair
+    before = theirs.removals(KEY)
+    for number in range(2000):
+        ours.removing(f"http://attacker.example/{number}")
+        assert theirs.removals(f"http://attacker.example/{number}") != 0
+    assert theirs.removals(KEY) == before
+    ours.removing(KEY)
+    assert theirs.removals(KEY) != before
+
+
+def test_no_folder_has_the_places_of_another(pair: Pair, tmp_path: Path) -> None:
+    ours, theirs = pair
+    third = Generations(tmp_path / "third", anything_stored=False)
+    assert ours.hashed(KEY) == theirs.hashed(KEY) != third.hashed(KEY)
+    third.close()
+
+
 def test_marks(pair: Pair) -> None:
     ours, theirs = pair
     assert not theirs.maybe_stored(KEY)
@@ -108,7 +151,7 @@ def test_a_wrong_file_is_recreated_and_knows_nothing(tmp_path: Path, damage: byt
         path.write_bytes(damage)
     opened = Generations(path, anything_stored=True)
     assert opened.maybe_stored(KEY)
-    assert opened.generation(KEY) == 0
+    assert is_settled(opened.generation(KEY))
     assert path.stat().st_size == generations.SIZE
     assert path.stat().st_mode & 0o777 == 0o600
     opened.close()
@@ -119,12 +162,12 @@ def test_the_file_takes_all_its_blocks_at_once(pair: Pair, tmp_path: Path) -> No
 
 
 def test_what_is_remembered_of_keys_is_bounded(pair: Pair) -> None:
-    sums = next(memory for memory in reversed(memories()) if memory.name == "sums of keys")
+    hashes = next(memory for memory in reversed(memories()) if memory.name == "hashes of keys")
     ours = pair[1]
     ours.changing(KEY)
     for number in range(30_000):
         ours.generation(f"http://a.example/{number}{'x' * (number % 2) * 16_000}")
-    assert 0 < sums.octets <= sums.most
+    assert 0 < hashes.octets <= hashes.most
     assert ours.generation(KEY) & 1
 
 
@@ -137,10 +180,10 @@ def test_whoever_only_looks_sees_the_same_stamps(tmp_path: Path, pair: Pair) -> 
     after = generations.read(path)
     assert before is not None
     assert after is not None
-    assert after.changed[generations.slot_of(KEY)] == ours.generation(KEY)
+    assert after.changed[generations.slot_of(ours.hashed(KEY))] == ours.generation(KEY)
     assert after.epoch == ours.epoch != before.epoch
     differing = [slot for slot in range(generations.SLOTS) if before[2][slot] != after[2][slot]]
-    assert differing == [generations.slot_of(KEY)]
+    assert differing == [generations.slot_of(ours.hashed(KEY))]
     assert before.birth == after.birth > 0
 
 

@@ -24,12 +24,19 @@ class FakeRooms:
     def __init__(self) -> None:
         self.asked = asyncio.Event()
         self.refuse = False
+        self.relief = False
+        self.relieved: list[int] = []
         self.failures: list[OSError] = []
 
     async def make_room(self) -> None:
         self.asked.set()
         if self.refuse:
             raise StoreFailed("no room")
+
+    async def relieve(self, octets: int, error: OSError) -> None:
+        self.relieved.append(octets)
+        if not self.relief:
+            raise StoreFailed(str(error))
 
     def disk_failed(self, error: OSError) -> StoreFailed:
         self.failures.append(error)
@@ -171,7 +178,9 @@ async def test_all_fills_together_leave_room_for_what_is_stored(place: Place) ->
     spools[1].abandon()
 
 
-async def test_a_failed_write_is_reported_and_undone(place: Place) -> None:
+@pytest.mark.parametrize("relief", [True, False])
+async def test_a_failed_write_is_reported_and_undone(place: Place, relief: bool) -> None:
+    place.rooms.relief = relief
     spool = place.spool()
     await spool.append(b"a" * 400_000)
     assert spool._file is not None
@@ -180,7 +189,8 @@ async def test_a_failed_write_is_reported_and_undone(place: Place) -> None:
     os.close(unwritable)
     with pytest.raises(StoreFailed):
         await spool.append(b"b" * 400_000)
-    assert [error.errno for error in place.rooms.failures] == [errno.ENOSPC]
+    assert place.rooms.relieved == [800_000] * (1 + relief)
+    assert [error.errno for error in place.rooms.failures] == [errno.ENOSPC] * relief
     assert spool.length == 400_000
     spool.abandon()
     assert (await place.files(), place.generations.in_flight()) == (["lock"], 0)

@@ -1,24 +1,29 @@
+import errno
 import logging
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from proxy.store import waiting
+from proxy.store import tiered, waiting
 from proxy.store.base import BodyLost, Store, StoreFailed
-from proxy.store.folder import UnsafeFolder
+from proxy.store.folder import Folder, UnsafeFolder
 from proxy.store.tiered import TieredStore
 from proxy.store.waiting import WaitingStore, open_or_wait
 from tests.support.stores import KEY, options, response
 
 
-def obstruct(folder: Path) -> None:
-    """A folder stands where the database should: SQLite cannot open it."""
-    (folder / "cache.db" / "obstacle").mkdir(parents=True)
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """The disk fails whoever opens a folder, until this is undone."""
 
+    def fail(_: object) -> Folder:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-def clear(folder: Path) -> None:
-    (folder / "cache.db" / "obstacle").rmdir()
-    (folder / "cache.db").rmdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(tiered, "Folder", fail)
+        yield patch
 
 
 async def test_the_store_itself_when_it_can_be_opened(tmp_path: Path) -> None:
@@ -38,10 +43,10 @@ async def test_an_unsafe_folder_is_refused_for_good(unsafe: Path) -> None:
         await open_or_wait(options(unsafe))
 
 
+@pytest.mark.usefixtures("failing")
 async def test_empty_and_refusing_while_it_waits(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    obstruct(tmp_path)
     with caplog.at_level(logging.WARNING):
         opened = await open_or_wait(options(tmp_path))
     assert len(caplog.messages) == 1
@@ -65,12 +70,13 @@ async def test_empty_and_refusing_while_it_waits(
     await opened.close()
 
 
-async def test_it_becomes_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    obstruct(tmp_path)
+async def test_it_becomes_the_store(
+    tmp_path: Path, failing: pytest.MonkeyPatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(waiting, "_TRY_AGAIN", 0.0)
     store = await open_or_wait(options(tmp_path))
     assert isinstance(store, WaitingStore)
-    clear(tmp_path)
+    failing.undo()
     await store._waiting
     store.reserve(1)
     await store.put(KEY, response("a"), b"A", store.removals(KEY))
