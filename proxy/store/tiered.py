@@ -205,7 +205,7 @@ class TieredStore:
         table = self._folder.table
         try:
             if stored.length <= LARGEST_INLINE:
-                octets = await self._readers.run(self._lookups.inline, stored)
+                octets = await self._lookups.twice(self._lookups.inline, stored)
             elif stored.length <= self._memory.largest:
                 octets = await self._readers.run(self._small_file, stored)
             else:

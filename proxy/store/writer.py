@@ -147,10 +147,15 @@ class Writer:
             self._hurry.wait(_GATHERING)
         self._hurry.clear()
 
-    def _commit(self, group: list[_Job], *, relieved: bool = False) -> None:
+    def _commit(
+        self, group: list[_Job], *, relieved: bool = False, again: bool = False
+    ) -> None:
         try:
             generations = self._transact(group)
         except Exception as error:  # noqa: BLE001 - whoever asked gets it
+            if is_damage(error) and not again:  # as SQLite also calls what could not be read once
+                self._commit(group, relieved=relieved, again=True)
+                return
             damaged = is_damage(error) and self._replace_database(error)
             if is_full(error) and not relieved and self._relieve(_needed(group)):
                 self._commit(group, relieved=True)

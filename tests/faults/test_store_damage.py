@@ -140,6 +140,20 @@ async def test_a_file_changed_between_two_uses(tmp_path: Path) -> None:
         assert (await store.lookup(KEY)).variants == ()
 
 
+async def test_what_a_flipped_bit_hides_is_removed_all_the_same(tmp_path: Path) -> None:
+    """The mark that says that there may be something: it comes back with another key's."""
+    async with opened(tmp_path) as store:
+        await put(store, KEY, "a", b"A")
+        marks = store._generations.marks
+        (mark,) = (number for number, octet in enumerate(marks.tobytes()) if octet)
+        marks[mark] = 0
+        store._memory.clear()
+        assert (await store.lookup(KEY)).variants == ()
+        await store.remove(KEY)
+        marks[mark] = 1
+        assert (await store.lookup(KEY)).variants == ()
+
+
 async def test_flipped_bits_anywhere_in_the_database(tmp_path: Path) -> None:
     """Whatever they hit: right octets, a miss, or an empty cache, and it goes on storing."""
     chance = random.Random(1)
