@@ -9,6 +9,7 @@ written, a part at a time, so that the folder stays within its size while fills 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import itertools
@@ -35,6 +36,9 @@ LARGEST_IN_MEMORY: Final = 256 * 1024
 SPOOL: Final = "spool"
 
 _TRIES: Final = 3  # as others may take the room
+# Seconds that a fill, and whoever reads along, waits for room: a process that is stopped inside a
+# transaction keeps all others from making any.
+_PATIENCE: Final = 2.0
 _LOCK: Final = "lock"
 _MARK: Final = b"1"
 
@@ -217,7 +221,11 @@ class SpoolFile:
             raise StoreFailed("other bodies on their way in have taken the room")
         self._promised += part
         self._folder.promise(part)
-        await self._rooms.make_room()
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await self._rooms.make_room()
+        except TimeoutError:
+            raise StoreFailed("it takes too long to make room") from None
 
     def _give_back(self) -> None:
         self._folder.promise(-self._promised)
