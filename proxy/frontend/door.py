@@ -160,7 +160,8 @@ class Door:
         ahead = now - time.monotonic()
         step, self._ahead = ahead - self._ahead, ahead
         if abs(step) >= SWEEP:
-            for one in (*self.connections, *self.tunnels):
+            everybody: list[Connection | Tunnel] = [*self.connections, *self.tunnels]
+            for one in everybody:
                 one.since = min(one.since + max(step, 0.0), now)
 
     def drain(self) -> None:

@@ -33,8 +33,6 @@ FRESH: Final = "Cache-Control: max-age=3600"
 LARGE: Final = bytes(range(256)) * 4000
 
 
-
-
 @pytest.fixture
 def set_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """By so many seconds from what it really is."""
@@ -91,9 +89,7 @@ async def test_what_is_stored_when_the_clock_is_set(
 
 
 @pytest.mark.parametrize("ahead", [-YEARS, -MINUTES, MINUTES, YEARS])
-async def test_an_origin_whose_clock_is_wrong(
-    house: House, origin: Origin, ahead: float
-) -> None:
+async def test_an_origin_whose_clock_is_wrong(house: House, origin: Origin, ahead: float) -> None:
     """RFC 9111 §4.2.3: Age is never negative."""
     origin.serve("/a", reply(200, FRESH, f"Date: {http_date(ahead)}", body=b"hello"))
     await asked(house, origin, "/a")

@@ -19,7 +19,7 @@ from tests.support.stores import KEY, bodies_of, opened, put
 from tests.support.wire import DEADLINE, Cut
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from proxy.store.tiered import TieredStore
@@ -40,11 +40,11 @@ def body(size: int, number: int) -> bytes:
 
 
 @pytest.fixture
-def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Disk]:
+def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
     """That of the first house; once it has said no it is asked again at once."""
     monkeypatch.setattr(writer, "_DOWN_FOR", 0.0)
     with failing(tmp_path / "house0" / "cache") as found:
-        yield found  # type: ignore[misc]
+        yield found
 
 
 async def answered(house: House, url: str, whole: bytes, *fields: str) -> bool:

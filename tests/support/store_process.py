@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import multiprocessing
+import os
 import signal
 import threading
 import time
@@ -22,8 +23,8 @@ from proxy.store.base import BodyLost, StoreFailed, TooLarge
 from proxy.store.catalogue import Catalogue
 from proxy.store.catalogue_queries import Glob, Host, Prefix
 from tests.support.failing import WRITING, failing
-from tests.support.storing import body_of
 from tests.support.stores import options, response
+from tests.support.storing import body_of
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
@@ -87,13 +88,10 @@ class StoreProcess:
 
     def answer(self, number: int) -> Any:
         """Waits for it. A ``Refused`` is one, too."""
-        T=time.monotonic()
         until = time.monotonic() + PATIENCE
         while number not in self._answers:
             assert self._pipe.poll(max(0.0, until - time.monotonic())), "it does not answer"
             self._receive()
-        if time.monotonic()-T>1.5:
-            import sys; sys.__stdout__.write(f"SLOW {number} {self._answers[number]} {time.monotonic()-T}\n"); sys.__stdout__.flush()
         return self._answers.pop(number)
 
     def _receive(self) -> None:
@@ -132,8 +130,6 @@ class StoreProcess:
         self._signal(signal.SIGCONT)
 
     def _signal(self, number: signal.Signals) -> None:
-        import os  # noqa: PLC0415
-
         assert self._process.pid is not None
         os.kill(self._process.pid, number)
 
@@ -345,7 +341,7 @@ class _Server:
 
     async def settled(self) -> bool:
         """When nothing that was refused is still to be removed."""
-        while self._store._condemned:
+        while self._store._condemned:  # noqa: ASYNC110 - nobody says so
             await asyncio.sleep(0.02)
         return True
 

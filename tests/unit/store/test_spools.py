@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.store import bodies
+from proxy.store import bodies, spools
 from proxy.store.base import StoreFailed, TooLarge
 from proxy.store.generations import MOST_PROCESSES, Generations
 from proxy.store.rawdisk import SpooledBody
@@ -19,17 +19,19 @@ LIMITS = Limits(largest=8 * MIB, max_size=16 * MIB)
 
 
 class FakeRooms:
-    """Grants room until ``refuse`` is set."""
+    """Grants room until ``refuse`` is set, and never says anything if ``never``."""
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
-        self.refuse = False
+        self.refuse = self.never = False
         self.relief = False
         self.relieved: list[int] = []
         self.failures: list[OSError] = []
 
     async def make_room(self) -> None:
         self.asked.set()
+        if self.never:
+            await asyncio.Event().wait()
         if self.refuse:
             raise StoreFailed("no room")
 
@@ -165,6 +167,21 @@ async def test_no_room_refuses_the_chunk_and_keeps_the_rest(place: Place) -> Non
     assert await spool.read_at(0, 10**6) == CHUNK
     spool.abandon()
     assert place.generations.in_flight() == 0
+
+
+async def test_room_that_does_not_come_refuses_the_chunk(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who reads along does not wait for a process that keeps the database."""
+    monkeypatch.setattr(spools, "_PATIENCE", 0.0)
+    place.rooms.never = True
+    spool = place.spool()
+    await spool.append(CHUNK * 4)
+    with pytest.raises(StoreFailed, match="too long"):
+        await spool.append(CHUNK)
+    assert await spool.read_at(0, MIB) == CHUNK * 4
+    spool.abandon()
+    assert place.folder.promised == 0
 
 
 async def test_all_fills_together_leave_room_for_what_is_stored(place: Place) -> None:
