@@ -109,7 +109,9 @@ class StoreProcess:
         return self.answer(self.order(name, *args))
 
     def kill(self) -> None:
-        """At once, whatever it is doing."""
+        """At once, whatever it is doing; it may have been closed."""
+        if self._pipe.closed:
+            return
         self._process.kill()
         self._process.join(PATIENCE)
         while self._pipe.poll():

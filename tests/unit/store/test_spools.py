@@ -132,6 +132,23 @@ async def test_abandoned_while_a_write_is_under_way(place: Place) -> None:
     assert place.generations.in_flight() == 0
 
 
+async def test_abandoned_on_a_disk_that_fails(
+    place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody waits for it, and the next start removes it."""
+
+    def failing(path: str) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+
+    spool = place.spool()
+    await spool.append(CHUNK * 5)
+    monkeypatch.setattr(os, "unlink", failing)
+    spool.abandon()
+    assert len(await place.files()) == 2
+    assert not caplog.messages
+    monkeypatch.undo()
+
+
 async def test_after_adoption_abandoning_does_nothing(place: Place, tmp_path: Path) -> None:
     spool = place.spool()
     await spool.append(b"x" * MIB)
