@@ -31,13 +31,15 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from tests.support import ruins
 from tests.support.failing import ERRORS, FOR_EVER
-from tests.support.store_process import Refused, Seen, StoreProcess
+from tests.support.store_model import Model, Slot, Version
+from tests.support.store_process import Refused, StoreProcess
 from tests.support.stores import SMALLEST
 
 SECONDS: Final = float(os.environ.get("FORECACHE_MODEL_SECONDS", "30"))
 # One run of hypothesis; each has a seed of its own.
-EXAMPLES: Final = 40
+EXAMPLES: Final = 20
 STEPS: Final = 40
 # What hypothesis may add for making a failure small.
 SHRINKING: Final = 330
@@ -55,88 +57,12 @@ PURGES: Final = (
     ("glob", "http://a.example/*", KEYS[:2]),
     ("glob", "http://*.example/**/z", (KEYS[2], KEYS[5])),
 )
-# Files by kind, since the names of some are made up.
-KINDS: Final = (
-    "cache.db", "cache.db-wal", "cache.db-shm", "generations", "directory", "index.db",
-    "pack", "body", "leases", "lock",
-)  # fmt: skip
-# What is lost with these is what was done last.
-LOGS: Final = ("cache.db-wal", "cache.db-shm")
 WAYS: Final = ("fast", "whole", "part")
 
 keys = st.sampled_from(KEYS)
 varies = st.sampled_from(("", "", "a", "b"))
 whom = st.integers(0, 1)
 sizes = st.sampled_from(SIZES)
-
-Slot = tuple[str, str]  # key, and variant
-Version = tuple[str, float]  # id, and response time
-
-
-class Model:
-    """What may be handed out, and what has to be."""
-
-    def __init__(self) -> None:
-        self.may: defaultdict[Slot, set[Version]] = defaultdict(set)
-        self.ever: defaultdict[Slot, set[Version]] = defaultdict(set)
-        self.must: set[Slot] = set()
-        self.hurt = False  # anything may be lost
-        self.rewound = False  # and what was done last undone
-        self._clock = 0
-        self._written: dict[str, Slot] = {}
-
-    def new(self, slot: Slot, size: int) -> Version:
-        """One that was never put before."""
-        self._clock += 1
-        version = (f"{self._clock}-{size}", float(self._clock))
-        self.ever[slot].add((f"body-{version[0]}", version[1]))
-        return version
-
-    def tick(self) -> float:
-        self._clock += 1
-        return float(self._clock)
-
-    def put(self, slot: Slot, version: Version, answer: object) -> None:
-        """``answer`` None: nobody knows what came of it."""
-        stored = (f"body-{version[0]}", version[1])
-        if answer is True:
-            self.may[slot] = {stored}
-            self.must.add(slot)
-            return
-        self.may[slot].add(stored)
-        self.must.discard(slot)
-
-    def remove(self, key: str, done: bool, id_: str | None = None) -> None:
-        for slot in [slot for slot in self.may if slot[0] == key]:
-            gone = {one for one in self.may[slot] if id_ in (None, one[0])}
-            if done:
-                self.may[slot] -= gone
-            if gone:
-                self.must.discard(slot)
-
-    def update(self, key: str, ids: list[str], now: float, done: bool) -> None:
-        for slot in [slot for slot in self.may if slot[0] == key]:
-            changed = {(id_, now) for id_, _ in self.may[slot] if id_ in ids}
-            self.ever[slot] |= changed
-            if done:
-                self.may[slot] = {one for one in self.may[slot] if one[0] not in ids}
-            self.may[slot] |= changed
-
-    def lose(self) -> None:
-        """Any of it may be gone."""
-        self.must.clear()
-        self.hurt = True
-
-    def check(self, key: str, seen: list[Seen]) -> None:
-        for one in seen:
-            assert one.state != "wrong", one
-            allowed = (self.ever if self.rewound else self.may)[key, one.vary]
-            assert (one.id, one.time) in allowed, (one, allowed)
-            assert self.hurt or one.state == "right", one
-        there = {(key, one.vary) for one in seen}
-        assert len(there) == len(seen), seen
-        missing = {slot for slot in self.must if slot[0] == key} - there
-        assert not missing, (missing, seen)
 
 
 class Stores(RuleBasedStateMachine):
@@ -375,7 +301,7 @@ class Stores(RuleBasedStateMachine):
             self.start()
 
     @rule(
-        kind=st.sampled_from(KINDS),
+        kind=st.sampled_from(ruins.KINDS),
         number=st.integers(0, 3),
         at=st.integers(0, 2**22),
         head=st.booleans(),
@@ -386,21 +312,16 @@ class Stores(RuleBasedStateMachine):
         """A bit, anywhere in any file."""
         if idle:
             self.close_all()
-        path = self.file(kind, number)
-        if path is not None and (size := path.stat().st_size):
+        path = ruins.file(self.folder, kind, number)
+        if path is not None:
             self.damaged(kind)
-            offset = at % min(size, 512 if head else size)
-            with path.open("r+b") as file:
-                file.seek(offset)
-                (octet,) = file.read(1)
-                file.seek(offset)
-                file.write(bytes((octet ^ 1 << bit,)))
+            ruins.flip(path, at, bit, head=head)
         self.ensure_open()
 
     @rule(
-        kind=st.sampled_from(KINDS),
+        kind=st.sampled_from(ruins.KINDS),
         number=st.integers(0, 3),
-        how=st.sampled_from(("cut", "zero", "delete", "empty")),
+        how=st.sampled_from(ruins.WAYS),
         at=st.integers(0, 2**22),
         idle=st.booleans(),
     )
@@ -408,37 +329,24 @@ class Stores(RuleBasedStateMachine):
         """What processes share as memory only while there are none: a cut map ends a process."""
         if idle or kind not in ("pack", "body"):
             self.close_all()
-        path = self.file(kind, number)
-        if path is not None and (size := path.stat().st_size):
+        path = ruins.file(self.folder, kind, number)
+        if path is not None:
             self.damaged(kind)
-            match how:
-                case "cut":
-                    os.truncate(path, at % size)
-                case "zero":
-                    with path.open("r+b") as file:
-                        file.seek(at % size // 4096 * 4096)
-                        file.write(bytes(min(4096, size)))
-                case "delete":
-                    path.unlink()
-                case _:
-                    path.write_bytes(b"")
+            ruins.ruin(path, how, at)
         self.ensure_open()
 
     @rule(
-        kinds=st.tuples(st.sampled_from(KINDS), st.sampled_from(KINDS)),
+        kinds=st.tuples(st.sampled_from(ruins.KINDS), st.sampled_from(ruins.KINDS)),
         numbers=st.tuples(st.integers(0, 3), st.integers(0, 3)),
     )
     def swap(self, kinds: tuple[str, str], numbers: tuple[int, int]) -> None:
         if not {"pack", "body"}.issuperset(kinds):
             self.close_all()
-        one, two = (self.file(*each) for each in zip(kinds, numbers, strict=True))
+        one, two = map(ruins.file, (self.folder,) * 2, kinds, numbers)
         if one is not None and two is not None and one != two:
             for kind in kinds:
                 self.damaged(kind)
-            between = self.root / "between"
-            one.rename(between)
-            two.rename(one)
-            between.rename(two)
+            ruins.swap(one, two, self.root / "between")
         self.ensure_open()
 
     def close_all(self) -> None:
@@ -454,18 +362,8 @@ class Stores(RuleBasedStateMachine):
 
     def damaged(self, kind: str) -> None:
         self.model.lose()
-        if kind in LOGS:
+        if kind in ruins.LOGS:
             self.model.rewound = True
-
-    def file(self, kind: str, number: int) -> Path | None:
-        if kind in ("pack", "body"):
-            packs = kind == "pack"
-            files = [path for path in (self.folder / "bodies").rglob("*") if path.is_file()]
-            found = [path for path in files if path.name.startswith("pack-") == packs]
-            found.sort(key=lambda path: path.stat().st_mtime_ns)
-        else:
-            found = [path for path in [self.folder / kind] if path.exists()]
-        return found[number % len(found)] if found else None
 
     @rule(
         who=whom,
