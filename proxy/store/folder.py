@@ -277,6 +277,14 @@ class Folder:
             if not is_damage(error):
                 raise
             self._move_aside(error)
+        for again in (True, False):  # SQLite also calls damage what could not be read this once
+            try:
+                return self._try_table()
+            except ERRORS as error:
+                if not is_damage(error):
+                    raise
+                if not again:
+                    self._move_aside(error)
         return self._try_table()
 
     def _try_table(self) -> Table:
@@ -288,6 +296,7 @@ class Folder:
         except BaseException:
             table.leave()
             raise
+        table.usage()
         return table
 
     def _move_aside(self, error: BaseException) -> None:

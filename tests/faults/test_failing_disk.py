@@ -13,9 +13,10 @@ from proxy.exchange.keeping import PUMP
 from proxy.store import writer
 from proxy.store.base import BodyLost, StoreFailed
 from proxy.store.operations import GiveBack
+from proxy.store.waiting import open_or_wait
 from tests.support.failing import ERRORS, FOR_EVER, WRITING, failing
 from tests.support.origin import Origin, reply
-from tests.support.stores import KEY, bodies_of, opened, put
+from tests.support.stores import KEY, bodies_of, opened, options, put
 from tests.support.wire import DEADLINE, Cut
 
 if TYPE_CHECKING:
@@ -191,3 +192,26 @@ async def test_while_everything_fails(
         await answered(house, origin.url(f"/new/{name}"), body(size, 2))
         assert await answered(house, origin.url(f"/new/{name}"), body(size, 2))
     assert quiet_log(caplog) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("error", "step"), [("EIO", 1), ("EROFS", 5), ("EMFILE", 5)])
+async def test_while_it_is_opened(tmp_path: Path, disk: Disk, error: str, step: int) -> None:
+    """Whichever operation fails there is a store or one that waits; nothing is lost for good."""
+    folder = tmp_path / "house0" / "cache"
+    async with opened(folder) as store:
+        await put(store, KEY, "a", b"A" * 10_000)
+        await put(store, f"{KEY}/file", "b", b"B" * 100_000)
+    quiet = 0
+    for number in count(1, step):
+        disk.fail(number, ERRORS[error], times=1)
+        store = await open_or_wait(options(folder))
+        disk.mend()
+        await store.close()
+        async with opened(folder) as whole:
+            assert (await whole.lookup(KEY)).variants, disk.told
+            assert (await whole.lookup(f"{KEY}/file")).variants, disk.told
+        quiet = 0 if disk.told else quiet + 1
+        if quiet == QUIET or number == MOST:
+            break
