@@ -147,9 +147,7 @@ class Writer:
             self._hurry.wait(_GATHERING)
         self._hurry.clear()
 
-    def _commit(
-        self, group: list[_Job], *, relieved: bool = False, again: bool = False
-    ) -> None:
+    def _commit(self, group: list[_Job], *, relieved: bool = False, again: bool = False) -> None:
         try:
             generations = self._transact(group)
         except Exception as error:  # noqa: BLE001 - whoever asked gets it

@@ -206,9 +206,9 @@ async def test_while_it_is_opened(tmp_path: Path, disk: Disk, error: str, step: 
     quiet = 0
     for number in count(1, step):
         disk.fail(number, ERRORS[error], times=1)
-        store = await open_or_wait(options(folder))
+        found = await open_or_wait(options(folder))
         disk.mend()
-        await store.close()
+        await found.close()
         async with opened(folder) as whole:
             assert (await whole.lookup(KEY)).variants, disk.told
             assert (await whole.lookup(f"{KEY}/file")).variants, disk.told
