@@ -25,8 +25,8 @@ class Lately:
         self._until.keep(hash(key), now + self._seconds)
 
     def holds(self, key: str, now: float) -> bool:
-        """Whether it was noted, and not too long ago."""
-        return now < self._until.get(hash(key), 0.0)
+        """Whether it was noted, and not too long ago; nor later than now, by a clock set back."""
+        return now < self._until.get(hash(key), 0.0) <= now + self._seconds
 
     def forget(self, key: str) -> None:
         """It no longer holds."""

@@ -83,6 +83,7 @@ class Door:
         self.stored: Stored = _nothing_stored
         self.draining = False
         self._timer: asyncio.TimerHandle | None = None
+        self._ahead = time.time() - time.monotonic()  # by how much the wall clock was, last time
 
     def denied(self, address: str, client: str, number: int = 0) -> Own | None:
         """The only answer that one more connection from this address gets; None: any.
@@ -148,10 +149,20 @@ class Door:
     def _sweep(self) -> None:
         self.watch()
         now = time.time()
+        self._follow_the_clock(now)
         for connection in list(self.connections):
             connection.sweep(now)
         for tunnel in list(self.tunnels):
             tunnel.sweep(now, self.options.limits.tunnel_idle_timeout)
+
+    def _follow_the_clock(self, now: float) -> None:
+        """Nobody has waited longer, or is still to begin, because the wall clock was set."""
+        ahead = now - time.monotonic()
+        step, self._ahead = ahead - self._ahead, ahead
+        if abs(step) >= SWEEP:
+            everybody: list[Connection | Tunnel] = [*self.connections, *self.tunnels]
+            for one in everybody:
+                one.since = min(one.since + max(step, 0.0), now)
 
     def drain(self) -> None:
         """No more requests: idle connections end now, the others after their answer."""

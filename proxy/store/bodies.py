@@ -41,6 +41,8 @@ _NO_FILE: Final = frozenset({errno.ELOOP, errno.ENXIO})
 _ID: Final = re.compile(r"[0-9a-z_-]{2,64}")
 _PIECE: Final = 1024 * 1024
 _THINNED: Final = 8 * 2**20
+# Of opening and reading: that the body itself is gone, or cannot be read at its place.
+_LOST: Final = frozenset({errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EIO})
 _MOST_VERIFIED: Final = 1 << 16  # files, each in a place by the hash of its id
 # Linux reads from the page cache only, or refuses; elsewhere every read goes through a thread.
 NOWAIT: Final[int | None] = getattr(os, "RWF_NOWAIT", None)
@@ -221,11 +223,14 @@ class Verifier:
         self._seen = array("q", bytes(8 * _MOST_VERIFIED))
 
     def open(self, stored: StoredResponse) -> Descriptor:
-        """Blocks. Raises BodyLost when it is missing, cut, swapped or damaged."""
+        """Blocks. Raises BodyLost when it is missing, cut, swapped or damaged, else OSError."""
         try:
             return self._open(stored)
         except OSError as error:
-            raise BodyLost(str(error)) from error
+            # Not where there are too many open files, or no memory: it is still stored.
+            if error.errno in _LOST:
+                raise BodyLost(str(error)) from error
+            raise
 
     def _open(self, stored: StoredResponse) -> Descriptor:
         file = open_file(self._folder, stored.id)

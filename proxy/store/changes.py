@@ -79,8 +79,7 @@ class Changes:
         known = self._now.get(key)
         if known is not None:
             return known
-        # Most keys are new: their marks spare a search of the index.
-        record = self._table.record(key) if self._generations.maybe_stored(key) else None
+        record = self._table.record(key)
         if record is None:
             return ()
         try:
@@ -98,7 +97,8 @@ class Changes:
             if type(put.body) is Place:
                 self._table.free(put.body)
             return None
-        before = self._variants(key)
+        # Most keys are new: their marks spare a search of the index. Whoever removes searches.
+        before = self._variants(key) if self._generations.maybe_stored(key) else ()
         after = records.with_variant(before, stored)
         if before:
             self._delete_bodies(before, after)

@@ -58,6 +58,7 @@ _DELETE_ROWS: Final = "DELETE FROM Cache WHERE rowid IN (?, ?, ?, ?, ?, ?, ?, ?)
 
 # Errors of diskcache and SQLite that say nothing of the one operation that met them.
 ERRORS: Final = (sqlite3.Error, diskcache.Timeout, OSError)
+Kept = diskcache.Timeout  # no transaction could begin: as a rule others keep the database
 
 _DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})

@@ -271,12 +271,14 @@ class Folder:
         return crc32(database, self.generations.seal) if database else 0
 
     def _open_table(self) -> Table:
-        try:
-            return self._try_table()
-        except ERRORS as error:
-            if not is_damage(error):
-                raise
-            self._move_aside(error)
+        for again in (True, False):  # SQLite also calls damage what could not be read this once
+            try:
+                return self._try_table()
+            except ERRORS as error:
+                if not is_damage(error):
+                    raise
+                if not again:
+                    self._move_aside(error)
         return self._try_table()
 
     def _try_table(self) -> Table:

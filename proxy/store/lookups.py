@@ -7,11 +7,12 @@ diskcache ever runs on the loop.
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from proxy.store import packs, records
 from proxy.store.base import BodyLost, Found
 from proxy.store.bodies import LARGEST_INLINE, is_whole
+from proxy.store.disk import ERRORS, is_damage
 from proxy.store.generations import NOT_KEPT, is_settled
 from proxy.store.operations import Noted
 from proxy.store.pack_reads import PackReads
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from proxy.store.threads import Handover
 
 _READERS: Final = 3
+
+_T = TypeVar("_T")
+_What = TypeVar("_What")
 
 
 class Rows(NamedTuple):
@@ -114,10 +118,22 @@ class Lookups:
 
     async def in_rows(self, key: str) -> Rows:
         """Raises disk.ERRORS, DamagedRecord."""
-        rows = await self.threads.run(self._read, key)
+        rows = await self.twice(self._read, key)
         if rows.found.variants and rows.found.generation == self._generations.generation(key):
             self._memory.keep(key, rows.found, rows.bodies, rows.record)
         return rows
+
+    async def twice(self, read: Callable[[_What], _T], what: _What) -> _T:
+        """In a reader thread. What looks like damage may be a page that could not be read once:
+
+        SQLite calls them the same. Raises disk.ERRORS.
+        """
+        try:
+            return await self.threads.run(read, what)
+        except ERRORS as error:
+            if not is_damage(error):
+                raise
+        return await self.threads.run(read, what)
 
     def _read(self, key: str) -> Rows:
         """In a reader thread."""

@@ -9,6 +9,7 @@ written, a part at a time, so that the folder stays within its size while fills 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import itertools
@@ -35,6 +36,9 @@ LARGEST_IN_MEMORY: Final = 256 * 1024
 SPOOL: Final = "spool"
 
 _TRIES: Final = 3  # as others may take the room
+# Seconds that a fill, and whoever reads along, waits for room: a process that is stopped inside a
+# transaction keeps all others from making any.
+_PATIENCE: Final = 2.0
 _LOCK: Final = "lock"
 _MARK: Final = b"1"
 
@@ -57,15 +61,17 @@ class SpoolFolder:
         self._root = root
         self._number, self._lock = self._claim()
         self._folder = root / str(self._number)
-        self.empty_left_behind()
+        with _given_up(self._lock):
+            self.empty_left_behind()
 
     def _claim(self) -> tuple[int, int]:
         for number in range(MOST_PROCESSES):
             folder = self._root / str(number)
             if (lock := _try_lock(folder)) is not None:
-                self._empty(number, lock)
-                os.pwrite(lock, _MARK, 0)
-                os.fsync(lock)
+                with _given_up(lock):
+                    self._empty(number, lock)
+                    os.pwrite(lock, _MARK, 0)
+                    os.fsync(lock)
                 return number, lock
         raise BlockingIOError(f"{MOST_PROCESSES} processes share this folder already")
 
@@ -82,8 +88,9 @@ class SpoolFolder:
             if (lock := _try_lock(folder)) is None:
                 self.alone = False
                 continue
-            self._empty(number, lock)
-            os.ftruncate(lock, 0)  # our own mark stands for it
+            with _given_up(lock):
+                self._empty(number, lock)
+                os.ftruncate(lock, 0)  # our own mark stands for it
             os.close(lock)
 
     def _empty(self, number: int, lock: int) -> None:
@@ -102,11 +109,13 @@ class SpoolFolder:
             self._generations.set_in_flight(self._number, self.promised)
 
     def close(self) -> None:
-        _empty(self._folder)
-        self.promise(-self.promised)
-        if not self.search_due:
-            os.ftruncate(self._lock, 0)
-        os.close(self._lock)
+        try:
+            _empty(self._folder)
+            self.promise(-self.promised)
+            if not self.search_due:
+                os.ftruncate(self._lock, 0)
+        finally:
+            os.close(self._lock)
 
 
 class Rooms(Protocol):
@@ -217,7 +226,11 @@ class SpoolFile:
             raise StoreFailed("other bodies on their way in have taken the room")
         self._promised += part
         self._folder.promise(part)
-        await self._rooms.make_room()
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await self._rooms.make_room()
+        except TimeoutError:
+            raise StoreFailed("it takes too long to make room") from None
 
     def _give_back(self) -> None:
         self._folder.promise(-self._promised)
@@ -240,12 +253,23 @@ def _try_lock(folder: Path, mode: int = os.O_CREAT | os.O_RDWR) -> int | None:
         folder.mkdir(mode=0o700, exist_ok=True)
         aside.require_files([folder / _LOCK])
     lock = os.open(folder / _LOCK, mode | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        return None
+    with _given_up(lock):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            return None
     return lock
+
+
+@contextlib.contextmanager
+def _given_up(lock: int) -> Iterator[None]:
+    """If what is done with it fails: else nobody in this process could ever claim it again."""
+    try:
+        yield
+    except BaseException:
+        os.close(lock)
+        raise
 
 
 def left_behind(root: Path) -> Iterator[int]:

@@ -58,6 +58,7 @@ _LOG: Final = logging.getLogger(__name__)
 _SPOOLERS: Final = 2
 _NOTED_AT_ONCE: Final = 128
 _RETRY_REMOVAL: Final = 5.0
+_PATIENCE: Final = 2.0  # seconds that whoever removes waits for the disk
 _CHECKED_AT_ONCE: Final = 2**20
 
 
@@ -205,7 +206,7 @@ class TieredStore:
         table = self._folder.table
         try:
             if stored.length <= LARGEST_INLINE:
-                octets = await self._readers.run(self._lookups.inline, stored)
+                octets = await self._lookups.twice(self._lookups.inline, stored)
             elif stored.length <= self._memory.largest:
                 octets = await self._readers.run(self._small_file, stored)
             else:
@@ -304,8 +305,9 @@ class TieredStore:
         self._generations.settled(key)
         self._memory.drop(key)
         try:
-            removed: int = await self._writer.submit(Remove(key, ids))
-        except StoreFailed:
+            async with asyncio.timeout(_PATIENCE):
+                removed: int = await self._writer.submit(Remove(key, ids))
+        except (StoreFailed, TimeoutError):
             # The disk still has it: hidden here until the removal succeeds.
             self._condemned.add(key)
             if len(self._condemned) == 1:

@@ -21,7 +21,7 @@ from proxy.store import eviction, records
 from proxy.store.base import FORMS, StoreFailed
 from proxy.store.bodies import LARGEST_INLINE
 from proxy.store.changes import Changes
-from proxy.store.disk import ERRORS, is_damage, is_full
+from proxy.store.disk import ERRORS, Kept, is_damage, is_full
 from proxy.store.operations import Committed, GiveBack, Put, Relieve, Remove, ReplaceDatabase
 from proxy.store.packs import SMALLEST, Entry
 from proxy.store.rawdisk import SpooledBody
@@ -147,16 +147,21 @@ class Writer:
             self._hurry.wait(_GATHERING)
         self._hurry.clear()
 
-    def _commit(self, group: list[_Job], *, relieved: bool = False) -> None:
+    def _commit(self, group: list[_Job], *, relieved: bool = False, again: bool = False) -> None:
         try:
             generations = self._transact(group)
         except Exception as error:  # noqa: BLE001 - whoever asked gets it
+            if is_damage(error) and not again:  # as SQLite also calls what could not be read once
+                self._commit(group, relieved=relieved, again=True)
+                return
             damaged = is_damage(error) and self._replace_database(error)
             if is_full(error) and not relieved and self._relieve(_needed(group)):
                 self._commit(group, relieved=True)
                 return
-            if len(group) == 1 and not damaged:
-                self._refuse(group[0], error)
+            # Where others keep the database no operation is to blame: nobody waits once more.
+            if not damaged and (len(group) == 1 or isinstance(error, Kept)):
+                for job in group:
+                    self._refuse(job, error)
                 return
             for job in group:
                 self._commit([job], relieved=relieved)

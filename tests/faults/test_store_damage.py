@@ -140,6 +140,20 @@ async def test_a_file_changed_between_two_uses(tmp_path: Path) -> None:
         assert (await store.lookup(KEY)).variants == ()
 
 
+async def test_what_a_flipped_bit_hides_is_removed_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mark says that there is nothing; it comes back with the next key of that mark."""
+    async with opened(tmp_path) as store:
+        await put(store, KEY, "a", b"A")
+        store._memory.clear()
+        with monkeypatch.context() as flipped:
+            flipped.setattr(store._generations, "maybe_stored", lambda _: False)
+            assert (await store.lookup(KEY)).variants == ()
+            await store.remove(KEY)
+        assert (await store.lookup(KEY)).variants == ()
+
+
 async def test_flipped_bits_anywhere_in_the_database(tmp_path: Path) -> None:
     """Whatever they hit: right octets, a miss, or an empty cache, and it goes on storing."""
     chance = random.Random(1)

@@ -136,6 +136,33 @@ async def test_down_for_a_while_then_tried_again(
         assert await bodies_of(store, KEY) == [b"A"]
 
 
+def remount(how: str, disk: Path) -> None:
+    subprocess.run(["mount", "-o", f"remount,{how}", str(disk)], check=True)
+
+
+@pytest.mark.usefixtures("forgiving")
+async def test_a_disk_that_becomes_read_only(
+    small_disk: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While nobody has it open, as mount has it; else see ``test_failing_disk``."""
+    bodies = {f"{KEY}/{size}": os.urandom(size) for size in (1_000, 10_000, 100_000, 1_500_000)}
+    async with opened(small_disk) as store:
+        for number, (key, body) in enumerate(bodies.items()):
+            await put_spooled(store, key, f"a{number}", body)
+    with caplog.at_level(logging.WARNING):
+        remount("ro", small_disk)
+        waiting = await open_or_wait(options(small_disk))
+        assert (await waiting.lookup(KEY)).variants == ()
+        with pytest.raises(StoreFailed):
+            waiting.reserve(None)
+        await waiting.close()
+    assert len(caplog.messages) == 1
+    remount("rw", small_disk)
+    async with opened(small_disk) as store:
+        for key, body in bodies.items():
+            assert await bodies_of(store, key) == [body]
+
+
 LIMITED = """
 import asyncio, os, resource, signal, sys
 from pathlib import Path

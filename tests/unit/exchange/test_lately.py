@@ -17,6 +17,13 @@ def test_it_holds_for_a_while() -> None:
     assert not under_test.holds("b", NOW)
 
 
+def test_it_does_not_hold_before_it_was_noted() -> None:
+    """The clock was set back: for all that it says it could hold for years."""
+    under_test = Lately(30.0)
+    under_test.note("a", NOW)
+    assert not under_test.holds("a", NOW - 3600)
+
+
 def test_it_can_be_forgotten() -> None:
     under_test = Lately(30.0)
     under_test.note("a", NOW)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,6 +12,9 @@ from proxy.frontend import door as door_module
 from proxy.frontend.options import ServerOptions
 from tests.support.door import Behind, Client, Dialled, flow, get, outcome
 from tests.support.transport import turns, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 TLS = b"\x16\x03\x01\x02\x00"
 CONNECT = b"CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n"
@@ -22,6 +26,19 @@ async def tunnelled(behind: Behind) -> tuple[Client, Dialled]:
     await client.send(CONNECT)
     await client.send(TLS)
     return client, dialled
+
+
+def clock_set(monkeypatch: pytest.MonkeyPatch, step: float) -> Callable[[float], None]:
+    """The wall clock, by so much; what lets seconds pass by both clocks."""
+    wall, monotonic, passed = time.time, time.monotonic, 0.0
+
+    def later(seconds: float) -> None:
+        nonlocal passed
+        passed += seconds
+
+    monkeypatch.setattr(time, "time", lambda: wall() + step + passed)
+    monkeypatch.setattr(time, "monotonic", lambda: monotonic() + passed)
+    return later
 
 
 async def test_tunnels_count_as_connections() -> None:
@@ -81,6 +98,41 @@ async def test_the_sweep_ends_silent_tunnels(monkeypatch: pytest.MonkeyPatch) ->
     behind.door.shut()
     await turns()
     assert behind.empty
+
+
+class TestTheClockIsSet:
+    """Who waits has waited as long as before, whatever the wall clock says."""
+
+    YEARS = 10 * 365 * 86400.0
+
+    @pytest.mark.parametrize("step", [600.0, -600.0, YEARS, -YEARS])
+    async def test_nobody_is_overdue(self, monkeypatch: pytest.MonkeyPatch, step: float) -> None:
+        behind = Behind()
+        client = behind.client()
+        _, dialled = await tunnelled(behind)
+        later = clock_set(monkeypatch, step)
+        behind.door._sweep()
+        later(30)
+        behind.door._sweep()
+        assert not client.transport.is_closing()
+        assert not dialled.transport.is_closing()
+        behind.door.shut()
+
+    @pytest.mark.parametrize("step", [600.0, -600.0, YEARS, -YEARS])
+    async def test_whoever_is_slow_is_overdue(
+        self, monkeypatch: pytest.MonkeyPatch, step: float
+    ) -> None:
+        behind = Behind()
+        client = behind.client()
+        await client.send(get("/a")[:30])
+        later = clock_set(monkeypatch, step)
+        behind.door._sweep()
+        assert not client.transport.written
+        later(31)
+        behind.door._sweep()
+        await turns()
+        assert client.transport.written.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+        behind.door.shut()
 
 
 class TestDrain:

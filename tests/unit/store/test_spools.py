@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.store import bodies
+from proxy.store import bodies, spools
 from proxy.store.base import StoreFailed, TooLarge
 from proxy.store.generations import MOST_PROCESSES, Generations
 from proxy.store.rawdisk import SpooledBody
@@ -19,17 +19,19 @@ LIMITS = Limits(largest=8 * MIB, max_size=16 * MIB)
 
 
 class FakeRooms:
-    """Grants room until ``refuse`` is set."""
+    """Grants room until ``refuse`` is set, and never says anything if ``never``."""
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
-        self.refuse = False
+        self.refuse = self.never = False
         self.relief = False
         self.relieved: list[int] = []
         self.failures: list[OSError] = []
 
     async def make_room(self) -> None:
         self.asked.set()
+        if self.never:
+            await asyncio.Event().wait()
         if self.refuse:
             raise StoreFailed("no room")
 
@@ -130,6 +132,23 @@ async def test_abandoned_while_a_write_is_under_way(place: Place) -> None:
     assert place.generations.in_flight() == 0
 
 
+async def test_abandoned_on_a_disk_that_fails(
+    place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody waits for it, and the next start removes it."""
+
+    def failing(path: str) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+
+    spool = place.spool()
+    await spool.append(CHUNK * 5)
+    monkeypatch.setattr(os, "unlink", failing)
+    spool.abandon()
+    assert len(await place.files()) == 2
+    assert not caplog.messages
+    monkeypatch.undo()
+
+
 async def test_after_adoption_abandoning_does_nothing(place: Place, tmp_path: Path) -> None:
     spool = place.spool()
     await spool.append(b"x" * MIB)
@@ -165,6 +184,21 @@ async def test_no_room_refuses_the_chunk_and_keeps_the_rest(place: Place) -> Non
     assert await spool.read_at(0, 10**6) == CHUNK
     spool.abandon()
     assert place.generations.in_flight() == 0
+
+
+async def test_room_that_does_not_come_refuses_the_chunk(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who reads along does not wait for a process that keeps the database."""
+    monkeypatch.setattr(spools, "_PATIENCE", 0.0)
+    place.rooms.never = True
+    spool = place.spool()
+    await spool.append(CHUNK * 4)
+    with pytest.raises(StoreFailed, match="too long"):
+        await spool.append(CHUNK)
+    assert await spool.read_at(0, MIB) == CHUNK * 4
+    spool.abandon()
+    assert place.folder.promised == 0
 
 
 async def test_all_fills_together_leave_room_for_what_is_stored(place: Place) -> None:

@@ -1,6 +1,7 @@
 import asyncio
 import logging
 import os
+import sqlite3
 import threading
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager
@@ -12,6 +13,7 @@ import pytest
 from proxy.store import writer
 from proxy.store.base import StoreFailed
 from proxy.store.bodies import LARGEST_INLINE
+from proxy.store.disk import Kept
 from proxy.store.folder import Folder
 from proxy.store.operations import Committed, MakeRoom, Put, Remove, Update
 from proxy.store.packs import SMALLEST as SMALLEST_PACKED
@@ -250,6 +252,54 @@ async def test_what_nobody_expected_reaches_whoever_asked(
     assert isinstance(await kept, Committed), "only whoever brought it fails"
     assert isinstance(await place.put(KEY, "a"), Committed), "the thread lives on"
     assert len(caplog.messages) == 1
+
+
+def failing_times(
+    place: Place, monkeypatch: pytest.MonkeyPatch, times: int, error: Exception
+) -> list[int]:
+    """The first transactions fail so; the sizes of all groups that were tried."""
+    tried: list[int] = []
+    apply = place.writer._apply
+
+    def failing(group: list[writer._Job]) -> dict[str, int]:
+        tried.append(len(group))
+        if len(tried) <= times:
+            raise error
+        return apply(group)
+
+    monkeypatch.setattr(place.writer, "_apply", failing)
+    return tried
+
+
+async def test_a_group_for_which_there_is_no_transaction_is_refused_at_once(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each would wait for the database as long as the group has."""
+    tried = failing_times(place, monkeypatch, 1, Kept())
+    asked = [place.put(f"{KEY}/{number}", f"a{number}") for number in range(5)]
+    place.writer.start()
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [StoreFailed] * 5
+    assert tried == [5]
+
+
+def corrupt() -> sqlite3.DatabaseError:
+    error = sqlite3.DatabaseError("database disk image is malformed")
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
+
+
+@pytest.mark.parametrize(("times", "replaced"), [(1, False), (2, True)])
+async def test_what_looks_damaged_once_is_not_replaced(
+    place: Place, monkeypatch: pytest.MonkeyPatch, times: int, replaced: bool
+) -> None:
+    """SQLite says the same of a page that could not be read for a moment."""
+    failing_times(place, monkeypatch, times, corrupt())
+    table = place.folder.table
+    asked = place.put(KEY, "a", b"A")
+    place.writer.start()
+    assert isinstance(await asked, Committed)
+    assert (place.folder.table is not table) == replaced
 
 
 async def test_join_commits_what_is_queued(tmp_path: Path) -> None:
