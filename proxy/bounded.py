@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from weakref import WeakValueDictionary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable
+    from collections.abc import Callable, Hashable, Sequence
 
 _Key = TypeVar("_Key", bound="Hashable")
 _Value = TypeVar("_Value")
@@ -102,21 +102,24 @@ class Ring(deque[_Value]):
         self.octets = 0
         self._entries = entries
         self._weigh = weigh
+        self._weights: deque[int] = deque()
         _all[next(_numbers)] = self
 
     def forget(self) -> None:
         """Everything."""
         self.clear()
+        self._weights.clear()
         self.octets = 0
 
-    def add(self, values: Iterable[_Value]) -> None:
+    def add(self, values: Sequence[_Value]) -> None:
         """Each as the latest."""
-        weigh, append = self._weigh, self.append
-        for value in values:
-            append(value)
-            self.octets += weigh(value)
-            while self.octets > self.most or len(self) > self._entries:
-                self.octets -= weigh(self.popleft())
+        weights = [*map(self._weigh, values)]
+        self.extend(values)
+        self._weights.extend(weights)
+        self.octets += sum(weights)
+        while self.octets > self.most or len(self) > self._entries:
+            self.popleft()
+            self.octets -= self._weights.popleft()
 
 
 class Memo(Bounded[_Key, _Value]):

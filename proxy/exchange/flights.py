@@ -200,8 +200,8 @@ class Flights:
 
     def is_uncacheable(self, key: str, now: float, *, personal: bool = False) -> bool:
         """Whether it proved so a short while ago."""
-        known = self._uncacheable if personal else self._uncacheable[:_PERSONAL]
-        return any(each.holds(key, now) for each in known)
+        everybodys, personals = self._uncacheable
+        return everybodys.holds(key, now) or (personal and personals.holds(key, now))
 
     def cacheable(self, key: str) -> None:
         """It was stored after all."""

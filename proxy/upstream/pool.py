@@ -92,7 +92,8 @@ class Pool:
             connection = shelf.idle.pop()
             idle = now - self._idle.pop(connection)
             if idle < rested and _lives(connection, idle):
-                shelf.lend(connection, client)
+                if shelf.shares is not None:
+                    shelf.lend(connection, client)
                 return connection
             connection.abort()
             if rested < inf:
@@ -201,9 +202,10 @@ class Pool:
     def released(self, connection: Connection) -> None:
         """It is idle now, or already the next one's."""
         shelf = self._open[connection]
-        shelf.returned(connection)
-        if shelf.serve(connection):
-            return
+        if shelf.shares is not None:
+            shelf.returned(connection)
+            if shelf.serve(connection):
+                return
         shelf.idle.append(connection)
         self._idle[connection] = connection.since
         if len(self._idle) > self._options.idle_connections:
