@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from proxy.policy.stored import StoredResponse
     from proxy.semantics.messages import Request, ResponseHead
 
-_WITH_CREDENTIALS: Final = Fields([("Authorization", "")])
+_AUTHORIZED: Final = ("authorization",)
+_PERSONAL: Final = ("authorization", "cookie")
 # Answers to a validation which say that the representation is another one now, or none.
 _FULL: Final = frozenset({200, 203, 204, 300, 301, 302, 303, 307, 308, 404, 410})
 
@@ -77,9 +78,11 @@ def by_unstored(
 
     ``validating``: the request has nominated what is stored, which is not current then (§4.3.3).
     What credentials were given is about their owner alone, unless it is said to be for all (§3.5).
+    So is what HEAD was told with cookies, where GET would have got something of his own.
     """
     stored = reuse.select(request, found)
-    if stored is None or not _is_for_all(request, head, times[1], options):
+    by = _PERSONAL if request.method == "HEAD" else _AUTHORIZED
+    if stored is None or not _is_for_all(request, head, times[1], options, by):
         return None
     if request.method == "HEAD":
         return _by_head(stored, request, head, times, options)
@@ -130,9 +133,16 @@ def _judged(
     return tuple(staying), frozenset(leaving)
 
 
-def _is_for_all(request: Request, head: ResponseHead, now: float, options: Options) -> bool:
-    """Whether credentials, if there were any, do not keep the response from others."""
-    if "authorization" not in request.fields:
+def _is_for_all(
+    request: Request,
+    head: ResponseHead,
+    now: float,
+    options: Options,
+    by: tuple[str, ...] = _AUTHORIZED,
+) -> bool:
+    """Whether credentials ``by`` which it may be judged do not keep the response from others."""
+    given = [(name, "") for name in by if name in request.fields]
+    if not given:
         return True
-    known = replace(request, method="GET", fields=_WITH_CREDENTIALS)
+    known = replace(request, method="GET", fields=Fields(given))
     return isinstance(storing.may_store(known, head, now, options), storing.Store)

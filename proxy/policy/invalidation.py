@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _LOCATIONS: Final = ("location", "content-location")
 _NAMING: Final = frozenset({*_LOCATIONS, "cache-group-invalidation"})
+_MOST: Final = 2  # lines of each: there is to be one, and what is removed is not for sale
 _MOVING: Final = frozenset({"COPY", "MOVE"})  # RFC 4918 §9.8, §9.9
 
 
@@ -29,9 +30,9 @@ def keys(request: Request, head: ResponseHead) -> tuple[TargetURI, ...]:
     if request.method in SAFE_METHODS or not 200 <= head.status < 400:
         return ()
     found = [request.uri]
-    references = [value for name in _LOCATIONS for value in head.fields.all(name)]
+    references = [value for name in _LOCATIONS for value in head.fields.all(name)[:_MOST]]
     if request.method in _MOVING:
-        references += request.fields.all("destination")
+        references += request.fields.all("destination")[:_MOST]
     for reference in references:
         uri = resolved(request.uri, reference)
         if uri is not None and uri.origin == request.uri.origin and uri not in found:

@@ -2,7 +2,8 @@
 
 A glob is matched against the whole normalised target URI: ``*`` stands for anything within the
 host or one path segment, ``**`` also for slashes, ``**/`` also for no segment at all. Only a glob
-with a ``?`` looks at the query. A regular expression is searched for, in URIs of up to 2 KiB.
+with a ``?`` looks at the query. A regular expression is searched for, in URIs of up to 2 KiB; where
+it says that nothing is to be stored, longer ones are not.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from proxy.semantics.units import Octets, Seconds
 
 _GLOB: Final = re.compile(r"([a-z*]+)://([^/?]+)(/.*)", re.IGNORECASE)
-# Octets of a URI in which a regex is searched for. Nobody bounds its steps but by this; a URI that
-# is longer is no rule's by regex, as a rule is to say more than the origin does.
+# Octets of a URI in which a regex is searched for. Nobody bounds its steps but by this. A longer one
+# is for no rule by regex that says more than the origin does, but for those that forbid to store.
 LONGEST_SEARCHED: Final = 2048
 
 
@@ -71,8 +72,14 @@ class Rule(_Compiled):
         object.__setattr__(self, "_pattern", pattern)
 
     def applies(self, uri: TargetURI) -> bool:
-        """Whether the rule is for this target URI."""
-        return self._pattern.matches(str(uri))
+        """Whether the rule is for this target URI.
+
+        What is too long to be searched may be what ``regex`` means: then it is not to be stored.
+        """
+        text = str(uri)
+        if self.regex and len(text) > LONGEST_SEARCHED:
+            return not self.cache
+        return self._pattern.matches(text)
 
     def ignored(self, parameter: str) -> bool:
         """Whether the query parameter of that name does not belong to the key."""
@@ -122,7 +129,7 @@ class _Searched:
             raise ValueError(f"regex = {regex!r} is not a regular expression: {error}") from None
 
     def matches(self, uri: str) -> bool:
-        return len(uri) <= LONGEST_SEARCHED and self._pattern.search(uri) is not None
+        return self._pattern.search(uri) is not None
 
 
 @lru_cache(maxsize=256)

@@ -15,6 +15,7 @@ TAG = 'ETag: "1"'
 HEAD = req(f"HEAD {URL}")
 MODIFIED = f"Last-Modified: {at(-864000)}"
 HEAD_BASIC = req(f"HEAD {URL}", "Authorization: Basic dXNlcjpwYXNz")
+HEAD_COOKIE = req(f"HEAD {URL}", "Cookie: a=1")
 BASIC = get("Authorization: Basic dXNlcjpwYXNz")
 
 
@@ -58,6 +59,9 @@ def test_by_not_modified(
     [
         param(HEAD_BASIC, resp(200, "max-age=60", 'ETag: "2"'), id="HEAD: another"),
         param(HEAD_BASIC, resp(200, "private", TAG), id="HEAD: private"),
+        param(HEAD_COOKIE, resp(200, "", TAG, "X-User: a"), id="HEAD: it is not said for whom"),
+        param(HEAD_COOKIE, resp(200, "private", TAG), id="HEAD: private, by cookie"),
+        param(HEAD_COOKIE, resp(200, "", 'ETag: "2"'), id="HEAD: another, by cookie"),
         param(BASIC, resp(200, "private"), id="GET: private"),
         param(BASIC, resp(404, "max-age=60"), id="GET: none"),
     ],
@@ -70,9 +74,10 @@ def test_what_credentials_get_says_nothing_of_what_others_have(
     assert made is None
 
 
-def test_what_credentials_get_is_for_all_where_it_says_so() -> None:
-    held, head = stored("max-age=60", TAG), resp(200, "public, max-age=60", 'ETag: "2"')
-    made = freshening.by_unstored((held,), HEAD_BASIC, head, LATER, OPTIONS, validating=False)
+@pytest.mark.parametrize(("request_", "said"), [(HEAD_BASIC, "public, "), (HEAD_COOKIE, "")])
+def test_what_credentials_get_is_for_all_where_it_says_so(request_: Request, said: str) -> None:
+    held, head = stored("max-age=60", TAG), resp(200, f"{said}max-age=60", 'ETag: "2"')
+    made = freshening.by_unstored((held,), request_, head, LATER, OPTIONS, validating=False)
     assert made is not None
     assert [one.invalid for one in made.news] == [True]
 

@@ -63,6 +63,14 @@ def test_destinations(method: str, destination: str, invalid: list[str]) -> None
     assert invalidation.keys(request, resp(412)) == ()
 
 
+@pytest.mark.parametrize("name", ["Location", "Content-Location", "Destination"])
+def test_one_answer_names_only_so_many(name: str) -> None:
+    lines = [f"{name}: /{number}" for number in range(2000)]
+    request = req(f"COPY {OWN}", *(lines if name == "Destination" else ()))
+    found = invalidation.keys(request, resp(201, "", *(lines if name != "Destination" else ())))
+    assert [str(target) for target in found] == [OWN, "http://a.example/0", "http://a.example/1"]
+
+
 def test_a_reference_is_resolved_against_the_target_uri() -> None:
     base = uri("http://a.example/d/x?q")
     assert invalidation.resolved(base, "") == base

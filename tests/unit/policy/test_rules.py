@@ -54,6 +54,14 @@ def test_a_regular_expression_is_searched_for_in_what_is_not_long() -> None:
         assert rule.applies(uri(f"{prefix}{path}deb")) is applies
 
 
+def test_what_is_too_long_to_be_searched_is_not_stored_where_a_rule_says_so() -> None:
+    rules = (Rule(regex="/private/", cache=False), Rule(match="http://a.example/**"))
+    target = uri("http://a.example/private/".ljust(LONGEST_SEARCHED, "x"))
+    assert first(rules, target) is rules[0]
+    assert first(rules, uri(f"{target}x")) is rules[0]
+    assert first(rules, uri("http://a.example/other")) is rules[1]
+
+
 def test_the_first_match_wins() -> None:
     rules = (Rule(match="http://a.example/x"), Rule(match="http://a.example/**"))
     assert first(rules, uri("http://a.example/x")) is rules[0]
