@@ -61,7 +61,10 @@ def body_path(folder: Path, id_: str) -> str:
 
 
 def rename(source: str, target: str) -> None:
-    """To the path of a body, whose folder may not be there yet. Blocks."""
+    """To the path of a body, whose folder may not be there yet, or be a link by now. Blocks."""
+    folder = os.path.dirname(target)  # noqa: PTH120
+    if os.path.islink(folder):  # noqa: PTH114
+        os.unlink(folder)  # noqa: PTH108
     try:
         os.replace(source, target)  # noqa: PTH105
     except FileNotFoundError:

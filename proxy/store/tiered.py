@@ -162,7 +162,9 @@ class TieredStore:
         if key in self._condemned:
             return Found((), NOT_KEPT)
         if self._folder.epoch != self._generations.epoch:
-            await self._writer.submit(MakeRoom())
+            await self._submit_quietly(MakeRoom())
+            if self._folder.epoch != self._generations.epoch:
+                return Found((), NOT_KEPT)  # what has replaced it cannot be opened
         return await self._lookups.in_pack(key) or await self._in_rows(key)
 
     async def _in_rows(self, key: str) -> Found:
@@ -325,7 +327,9 @@ class TieredStore:
                     break
                 self._condemned.discard(key)
 
-    async def _submit_quietly(self, operation: Remove | ReplaceDatabase | Note | Settle) -> object:
+    async def _submit_quietly(
+        self, operation: MakeRoom | Remove | ReplaceDatabase | Note | Settle
+    ) -> object:
         """If the disk refuses, what is damaged or not noted will be met again."""
         try:
             return await self._writer.submit(operation)

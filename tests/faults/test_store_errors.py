@@ -159,6 +159,25 @@ async def test_code_that_fails(
     await refused_and_well_again(tmp_path, records, name, error, caplog)
 
 
+@pytest.mark.parametrize("error", [SQLITE[0], SYSTEM[0], PYTHON[0]], ids=repr)
+async def test_a_look_up_when_what_another_process_made_cannot_be_opened(
+    tmp_path: Path, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A miss, in one warning; what is found is found again as soon as it can be opened."""
+    async with opened(tmp_path, memory=0) as store:
+        await put(store, KEY, "a", PACKED)
+        store._generations.next_epoch()
+        with (
+            caplog.at_level(logging.WARNING),
+            failing(type(store._folder), "follow", error) as calls,
+        ):
+            for _ in range(3):
+                assert (await store.lookup(KEY)).variants == ()
+        assert calls
+        assert len([line for line in caplog.messages if "storing has failed" in line]) == 1
+        assert await bodies_of(store, KEY) == [PACKED]
+
+
 async def test_a_commit_that_fails_leaves_no_transaction_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

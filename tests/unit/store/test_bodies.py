@@ -54,6 +54,16 @@ def test_ids_that_cannot_name_a_file(id_: str) -> None:
         bodies.check_id(id_)
 
 
+def test_nothing_is_put_where_a_link_leads(tmp_path: Path) -> None:
+    """The folder of a part has been replaced while the store is open."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "aa").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "new").write_bytes(BODY)
+    bodies.rename(str(tmp_path / "new"), bodies.body_path(tmp_path, "0aa"))
+    assert (tmp_path / "aa" / "0aa").read_bytes() == BODY
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
 def test_a_whole_file_opens(tmp_path: Path) -> None:
     stored = on_disk(tmp_path, "aa")
     assert Verifier(tmp_path).open(stored).pread(len(BODY), 0) == BODY
