@@ -305,6 +305,15 @@ def _check_schema(database: Path) -> None:
 
 def move_aside(folder: Path) -> None:
     """The database becomes ``DAMAGED``, in the place of an older such."""
+    drop_log(folder)
+    aside.move(folder / DATABASE)
+
+
+def drop_log(folder: Path) -> None:
+    """Remove what SQLite keeps beside a database that is not there any more.
+
+    While another process has the old one open, the new one's log would be read by the index of
+    the old one's: an I/O error, for ever.
+    """
     for suffix in ("-wal", "-shm"):
         aside.remove(folder / (DATABASE + suffix))
-    aside.move(folder / DATABASE)

@@ -25,6 +25,7 @@ from proxy.store.disk import (
     ERRORS,
     INDEX,
     Table,
+    drop_log,
     is_damage,
     is_full,
     move_aside,
@@ -126,6 +127,8 @@ class Folder:
         files = (*databases, GENERATIONS, DIRECTORY, LEASES)
         aside.require_files(self._path / name for name in files)
         aside.require_folders(self._path / BODIES, self._path / SPOOL)
+        if not (self._path / DATABASE).exists():
+            drop_log(self._path)
 
     @property
     def fixed(self) -> int:
@@ -171,7 +174,7 @@ class Folder:
         if now - self._looked < _LOOK_EVERY:
             return False
         self._looked = now
-        shared = (self.table, self.generations, self.directory)
+        shared = (self.table, self.generations, self.directory, self.spools)
         return any(one.is_replaced for one in shared)
 
     def replace_database(self, error: BaseException) -> None:
@@ -185,7 +188,11 @@ class Folder:
             if self.epoch == self.generations.epoch:
                 if error is not None:
                     self._move_aside(error)
+                elif self.table.is_replaced:
+                    drop_log(self._path)
                 self.generations.next_epoch()
+            if self.spools.is_replaced:
+                self.spools.reopen()
             if self.generations.is_replaced:
                 self.generations.reopen()
                 self.spools.promise(0)

@@ -17,7 +17,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, Final, Protocol
 
-from proxy.store import aside
+from proxy.store import aside, mapped
 from proxy.store.base import StoreFailed, TooLarge
 from proxy.store.bodies import Descriptor, checksum, read_at
 from proxy.store.disk import is_full
@@ -57,12 +57,29 @@ class SpoolFolder:
         self._names = itertools.count()
         self.promised = 0
         self.search_due = False
-        root.mkdir(mode=0o700, exist_ok=True)
         self._root = root
-        self._number, self._lock = self._claim()
-        self._folder = root / str(self._number)
+        self._open()
         with _given_up(self._lock):
             self.empty_left_behind()
+
+    def _open(self) -> None:
+        self._root.mkdir(mode=0o700, exist_ok=True)
+        self._number, self._lock = self._claim()
+        self._folder = self._root / str(self._number)
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether another file, or none, is in the place of the lock. Blocks."""
+        status = os.fstat(self._lock)
+        return mapped.identity(self._folder / _LOCK) != (status.st_dev, status.st_ino)
+
+    def reopen(self) -> None:
+        """Claim another folder. Raises OSError. The caller holds the folder's lock."""
+        self._generations.set_in_flight(self._number, 0)
+        lock = self._lock
+        self._open()
+        os.close(lock)
+        self.promise(0)
 
     def _claim(self) -> tuple[int, int]:
         for number in range(MOST_PROCESSES):

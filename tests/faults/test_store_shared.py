@@ -2,11 +2,17 @@
 
 import asyncio
 import os
+import shutil
+import time
 from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
+
+import pytest
 
 from proxy.store.disk import DATABASE
 from proxy.store.operations import ReplaceDatabase
+from tests.support.store_process import Seen, StoreProcess
 from tests.support.stores import (
     KEY,
     SMALLEST,
@@ -127,3 +133,63 @@ async def test_who_has_seen_no_damage_follows_to_the_new_database(tmp_path: Path
         assert (await two.lookup(KEY)).variants == ()
         await put(two, KEY, "b", b"B")
         assert await bodies_of(one, KEY) == [b"B"]
+
+
+@pytest.mark.parametrize("name", [DATABASE, "spool", "bodies"])
+def test_what_is_removed_while_two_processes_have_it_open(tmp_path: Path, name: str) -> None:
+    """Both store again, and find what the other one has stored."""
+    pair = [StoreProcess(tmp_path, SMALLEST, 0) for _ in range(2)]
+    try:
+        for number in range(100):
+            pair[number % 2].ask("put", f"{KEY}/{number}", f"{number}-1000", "", 1.0, False, None)
+            pair[number % 2].ask("get", f"{KEY}/{number - 1}", "whole")
+        path = tmp_path / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for number, (ours, theirs) in enumerate((*permutations(pair), *permutations(pair))):
+            key, spooled = f"{KEY}/new{number}", number > 1
+            until = time.monotonic() + 10
+            seen: list[Seen] = []
+            while [one.state for one in seen] != ["right"] and time.monotonic() < until:
+                for process in pair:  # whoever commits next meets it
+                    process.ask("put", f"{KEY}/any", "0-10", "", 1.0, False, None)
+                ours.ask("put", key, f"{number}-900000", "", 1.0, spooled, None)
+                seen = theirs.ask("get", key, "whole")
+            assert [one.state for one in seen] == ["right"]
+        assert [process.faults for process in pair] == [[], []]
+        assert [process.close() for process in pair]
+    finally:
+        for process in pair:
+            process.kill()
+
+
+def test_a_database_that_is_removed_while_both_write(tmp_path: Path) -> None:
+    """The log of the old one says nothing of the new one."""
+    pair = [StoreProcess(tmp_path, SMALLEST, 0) for _ in range(2)]
+    try:
+        for round_ in range(6):
+            orders = [
+                (process, process.order(*order))
+                for number in range(60)
+                for process in pair
+                for order in (
+                    ("put", f"{KEY}/{number}", f"{number}-1000", "", 1.0, False, None),
+                    ("get", f"{KEY}/{number}", "whole"),
+                )
+            ]
+            (tmp_path / DATABASE).unlink(missing_ok=True)
+            for process, number in orders:
+                process.answer(number)
+            until, name = time.monotonic() + 10, f"{round_}-1000"
+            while not (tmp_path / DATABASE).exists() and time.monotonic() < until:
+                for process in pair:  # it is looked for now and then
+                    process.ask("put", f"{KEY}/any", "0-1000", "", 1.0, False, None)
+            for ours, theirs in permutations(pair):
+                seen: list[Seen] = []
+                while [one.state for one in seen] != ["right"] and time.monotonic() < until:
+                    ours.ask("put", KEY, name, "", 1.0, False, None)
+                    seen = theirs.ask("get", KEY, "whole")
+                assert [one.state for one in seen] == ["right"]
+        assert [process.faults for process in pair] == [[], []]
+    finally:
+        for process in pair:
+            process.kill()
