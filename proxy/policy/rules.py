@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from proxy.semantics.units import Octets, Seconds
 
 _GLOB: Final = re.compile(r"([a-z*]+)://([^/?]+)(/.*)", re.IGNORECASE)
-# Octets of a URI in which a regex is searched for. Nobody bounds its steps but by this. A longer one
-# is for no rule by regex that says more than the origin does, but for those that forbid to store.
+# Octets of a URI in which a regex is searched for. Nobody bounds its steps but by this. A longer
+# one is for no rule by regex that says more than the origin does, but for those that forbid to
+# store.
 LONGEST_SEARCHED: Final = 2048
 
 

@@ -24,7 +24,14 @@ TAG: Final = 'ETag: "v1"'
 
 
 POLLED: Final = [get(), get(HELD), get(GZIP), get(GZIP, HELD), get(ALL, HELD), get(HELD)]
-ROWS: Final = gets("a poll beside a stored one", Resource(), *POLLED)
+BREAKING: Final = Resource(
+    (FRESH,), TEXT[:1000], "gzip", ranges=False, framing="length", pieces=(1, 5000), pause=1, cut=47
+)
+ROWS: Final = [
+    *gets("a poll beside a stored one", Resource(), *POLLED),
+    # After the second the whole is fetched for the cache, and the next one reads along.
+    *gets("a poll of what breaks off", BREAKING, *[get(ALL, "If-None-Match: *"), get()] * 2),
+]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=str)

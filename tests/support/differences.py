@@ -79,6 +79,12 @@ class Pair:
         return self.direct.end != "whole" and own and self.proxied.status in (502, 503, 504)
 
     @property
+    def broken(self) -> bool:
+        """Both break off, in codings that are not the same."""
+        both = self.direct.end == self.proxied.end == "cut"
+        return both and self.direct.status == self.proxied.status and self.other_form
+
+    @property
     def moved(self) -> bool:
         """The client holds the tag of one form, or none, and what is stored is another."""
         held, tag = value_of("if-none-match", self.proxied.asked), self.proxied.get("etag")
@@ -135,6 +141,7 @@ ALLOWED: Final = (
     Allowed(
         "all", lambda p: p.moved, "RFC 9110 8.8.3.3: another form is stored than the client has"
     ),
+    Allowed("all", lambda p: p.broken, "what breaks off is the same in no two codings"),
     Allowed("all", lambda p: p.empty, "RFC 9110 14.1.2: what is empty has no parts"),
     Allowed("all", lambda p: p.refused, "RFC 9110 13.1.1: the client holds another form's tag"),
     *(Allowed(name, _always, "RFC 9110 7.6.1: of one connection") for name in _HOP_BY_HOP),
