@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import brotli
 
 from proxy.codings.registry import Coding
+from proxy.codings.windows import Windows, largest
 
 if sys.version_info >= (3, 14):  # pragma: no cover -- one of the two is for another Python
     from compression import zstd
@@ -236,12 +237,21 @@ class Decoder:
     """Undoes the codings of a body, the last applied first.
 
     ``most`` octets in all, and ``ratio`` of what all codings together make to what went in; 0: no
-    limit. ``octets_in`` and ``octets_out`` count. Pieces fed should be of at most a ``STEP``.
+    limit. ``windows``: with what others remember, too much is not remembered. ``octets_in`` and ``octets_out`` count. Pieces fed should be of at most a ``STEP``.
     """
 
-    __slots__ = ("_made", "_most", "_ratio", "_stages", "_work", "octets_in", "octets_out")
+    __slots__ = (
+        "_held", "_largest", "_made", "_most", "_ratio", "_stages", "_windows", "_work",
+        "octets_in", "octets_out",
+    )  # fmt: skip
 
-    def __init__(self, chain: Chain, *, most: int = 0, ratio: int = 0) -> None:
+    def __init__(
+        self, chain: Chain, *, most: int = 0, ratio: int = 0, windows: Windows | None = None
+    ) -> None:
+        self._windows = windows or Windows()
+        self._windows.add(1, 0)
+        self._held = 0  # octets that it remembers, at most
+        self._largest = largest(chain)
         self._stages = [_STAGES[coding]() for coding in reversed(chain)]
         self._most = most
         self._ratio = ratio
@@ -249,6 +259,9 @@ class Decoder:
         self._made = 0  # and in all: a coding may make much of which the next one makes nothing
         self.octets_in = 0
         self.octets_out = 0
+
+    def __del__(self) -> None:
+        self._windows.add(-1, -self._held)
 
     @property
     def pending(self) -> bool:
@@ -307,6 +320,12 @@ class Decoder:
         return octets
 
     def _check(self) -> None:
+        if self._held < self._largest:
+            held = min(self._made, self._largest)
+            self._windows.add(0, held - self._held)
+            self._held = held
+        if not self._windows.has_room(self._held):
+            raise TooMuch("others are being decoded, and it takes more memory than is left")
         if self._most and self.octets_out > self._most:
             raise TooMuch(f"it is more than {self._most} octets when decoded")
         if self._ratio and self._made > max(_RATIO_COUNTS_FROM, self._ratio * self.octets_in):

@@ -21,6 +21,7 @@ from proxy.codings import streams
 from proxy.codings.options import CodingOptions
 from proxy.codings.registry import Chain, Coding
 from proxy.codings.streams import STEP, Corrupt, Decoder, Encoder, TooMuch, Undecodable
+from proxy.codings.windows import Windows
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -45,6 +46,35 @@ CHAINS: Final[list[Chain]] = [
     (ZSTD, GZIP),
     (DEFLATE, ZSTD),
 ]
+
+
+@pytest.mark.parametrize("coding", [BR, ZSTD])
+def test_what_decoders_remember_is_bounded_together(coding: Coding) -> None:
+    """One may have all of a window; of many nobody has much, and all is given back."""
+    windows = Windows(2**21)
+    body = NOISE + bytes(2**20)
+    encoder = Encoder(coding, OPTIONS)
+    wire = encoder.feed(body) + encoder.end()
+    alone = Decoder((coding,), windows=windows)
+    assert b"".join(alone.pieces(wire)) == body
+    assert len(body) <= windows.octets <= 2**21
+    del alone
+    assert (windows.decoders, windows.octets) == (0, 0)
+    many = [Decoder((coding,), windows=windows) for _ in range(8)]
+    refused = 0
+    for decoder in many:
+        try:
+            for piece in decoder.pieces(wire):
+                assert piece
+        except TooMuch:
+            refused += 1
+    assert refused >= 6
+    small = Decoder((coding,), windows=windows)
+    encoder = Encoder(coding, OPTIONS)
+    wire = encoder.feed(TEXT) + encoder.end()
+    assert b"".join(small.pieces(wire)) == TEXT, "what is small is decoded in any case"
+    del many, small, decoder
+    assert (windows.decoders, windows.octets) == (0, 0)
 
 
 def raw_deflate(body: bytes) -> bytes:
