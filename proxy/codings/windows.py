@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 from threading import Lock
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from proxy.codings.registry import Coding
-
-if TYPE_CHECKING:
-    from proxy.codings.registry import Chain
-
-MOST: Final = 32 * 2**20  # octets of all together
+UNASKED: Final = 32 * 2**20  # octets of all together, for who decodes what nobody has asked for
+ASKED: Final = 128 * 2**20  # and for who decodes what a client could not read otherwise
 EACH: Final = 256 * 2**10  # that each may have in any case, as what is under way has buffers
-
-_LARGEST: Final = {Coding.BR: 2**24, Coding.ZSTD: 2**23}  # RFC 7932 §9.1, RFC 9659 §3
-_SMALL: Final = 2**16
-
-
-def largest(codings: Chain) -> int:
-    """Octets that these codings let a decoder remember."""
-    return sum(_LARGEST.get(coding, _SMALL) for coding in codings)
 
 
 class Windows:
     """Of all decoders of a process. Who holds more than its share goes when it is too much."""
 
-    def __init__(self, most: int = MOST) -> None:
-        self._most = most
+    def __init__(self) -> None:
         self._lock = Lock()
         self.octets = 0
         self.decoders = 0
@@ -37,8 +24,16 @@ class Windows:
             self.decoders += decoders
             self.octets += octets
 
-    def has_room(self, held: int) -> bool:
-        """Whether a decoder may go on that holds so many."""
-        if self.octets <= self._most or held <= EACH:
-            return True
-        return held * self.decoders <= self._most
+    def has_room(self, held: int, most: int) -> bool:
+        """Whether a decoder may go on that holds so many, where all may have ``most``."""
+        return self.octets <= most or held <= EACH or held * self.decoders <= most
+
+
+def brotli_window(first: int) -> int:
+    """Octets of the window, by the first octet of a stream (RFC 7932 §9.1)."""
+    if not first & 1:
+        return 2**16
+    if bits := first >> 1 & 7:
+        return int(2 ** (17 + bits))
+    bits = first >> 4 & 7
+    return int(2 ** (8 + bits)) if bits else 2**17

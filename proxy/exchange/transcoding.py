@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from proxy.codings.registry import chain
 from proxy.codings.streams import Decoder, Encoder, TooMuch, Undecodable
-from proxy.codings.windows import Windows
+from proxy.codings.windows import ASKED, UNASKED, Windows
 from proxy.store.base import BodyLost
 from proxy.upstream.base import BadResponse, Lost
 
@@ -67,12 +67,10 @@ class Workshop:
         self._windows = Windows()
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="coding")
 
-    def decoder(self, codings: Chain) -> Decoder:
+    def decoder(self, codings: Chain, room: int = ASKED) -> Decoder:
         """One that keeps to the limits."""
-        options, windows = self.options, self._windows
-        return Decoder(
-            codings, most=options.max_decoded, ratio=options.max_ratio, windows=windows
-        )
+        most, ratio = self.options.max_decoded, self.options.max_ratio
+        return Decoder(codings, most=most, ratio=ratio, windows=self._windows, room=room)
 
     def of_stored(self, codings: Chain) -> Decoder:
         """One for what is stored: it was looked at when it came, by the limits of that time."""
@@ -286,7 +284,7 @@ class Verifier:
 
     def __init__(self, shop: Workshop, codings: Chain) -> None:
         self._shop = shop
-        self._decoder = shop.decoder(codings)
+        self._decoder = shop.decoder(codings, UNASKED)
         self._spent = 0.0  # seconds
 
     def take(self, octets: bytes) -> bool:

@@ -86,9 +86,9 @@ def left_out(uri: TargetURI, rule: Rule | None) -> tuple[str, ...]:
 def varying(fields: Fields) -> list[str]:
     """By which request fields a response is selected: the members of its Vary, in lower case.
 
-    What is no name may stand for any: "*", and so may names without end. And Origin, where Access-Control-Allow-Origin is not
-    for all of them: many an origin forgets to say that it answers each in its own way. ``null``
-    stands for opaque ones.
+    What is no name may stand for any: "*", and so may names without end. And Origin, where
+    Access-Control-Allow-Origin is not for all of them: many an origin forgets to say that it
+    answers each in its own way. ``null`` stands for opaque ones.
     """
     members = []
     if "vary" in fields:
