@@ -196,22 +196,25 @@ class AccessLog:
         while self._records:
             # The loop begins to count anew; what it adds meanwhile is in one count or the other.
             self._writing, self._held = self._held, _Held()
-            left = len(self._records)
-            try:
-                while left:
-                    left -= self._take_batch(min(BATCH, left))
-            finally:
-                if left:
-                    self._held.octets += self._writing.octets
-                self._writing = _Held()
+            left, failure = len(self._records), None
+            while left:
+                count = min(BATCH, left)
+                left -= count
+                try:
+                    self._take_batch(count)
+                except OSError as error:
+                    failure = error  # these are lost; others want to be counted, and waited for
+            self._writing = _Held()
+            if failure is not None:
+                raise failure
 
     def _reopen(self) -> None:
         before, self._file = self._file, self._open()
         if before is not None:
             before.close()
 
-    def _take_batch(self, count: int) -> int:
-        """Write so many records, which are there; returns how many."""
+    def _take_batch(self, count: int) -> None:
+        """Write so many records, which are there."""
         # popleft and append are each atomic: the loop may add while this thread takes.
         take = self._records.popleft
         records = [take() for _ in range(count)]
@@ -219,7 +222,7 @@ class AccessLog:
             for batch in batches(records):
                 self._hand_on(batch)
         if self._file is None:
-            return count
+            return
         for first in range(0, len(records), LINES):
             try:
                 self._write_lines(self._file, records[first : first + LINES])
@@ -227,7 +230,6 @@ class AccessLog:
                 self._lost += len(records) - first
                 raise
             self._rest(records)
-        return count
 
     def _hand_on(self, batch: Batch) -> None:
         for consumer in self._consumers:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import brotli
 
 from proxy.codings.registry import Coding
+from proxy.codings.windows import ASKED, Windows, brotli_window
 
 if sys.version_info >= (3, 14):  # pragma: no cover -- one of the two is for another Python
     from compression import zstd
@@ -39,6 +40,7 @@ _ENOUGH: Final = 64 * 2**10
 _PIECE: Final = STEP - _ENOUGH
 # brotli goes beyond its limit by half of it.
 _BROTLI_PIECE: Final = 64 * 2**10
+_BROTLI_BITE: Final = 2**10  # of input at a time: what becomes of more could be seen too late
 _MOST_ROUNDS: Final = 64  # frames or members, which may be empty, in one call
 # Octets as which a round without fresh input counts at least: a frame of none takes 15 us, too.
 _ROUND: Final = 4 * 2**10
@@ -68,9 +70,11 @@ class TooMuch(Undecodable):
 class _Stage(ABC):
     """One coding undone. ``pending``: ``take`` has something to do without more input."""
 
-    __slots__ = ("_input", "pending")
+    __slots__ = ("_input", "pending", "swells", "window")
 
     def __init__(self) -> None:
+        self.window = 2**15  # octets that it remembers at most
+        self.swells = False  # how many of those is not known
         self._input = b""
         self.pending = False
 
@@ -157,6 +161,7 @@ class _Zstd(_Stage):
 
     def __init__(self) -> None:
         super().__init__()
+        self.window = 2**23
         self._frame: zstd.ZstdDecompressor | None = None
         self._wholes = 0
 
@@ -185,31 +190,34 @@ class _Zstd(_Stage):
 
 
 class _Brotli(_Stage):
-    """One stream (RFC 7932)."""
+    """One stream (RFC 7932). A decoder fills its window before it gives the first octet of it."""
 
-    __slots__ = ("_stream",)
+    __slots__ = ("_fresh", "_stream")
 
     def __init__(self) -> None:
         super().__init__()
+        self._fresh = True
         self._stream = brotli.Decompressor()
 
     def take(self) -> bytes:
         stream = self._stream
         coded = b""
         if stream.can_accept_more_data():
-            coded, self._input = self._input, b""
+            if self._fresh and self._input:
+                self._fresh, self.window = False, brotli_window(self._input[0])
+            coded, self._input = self._input[:_BROTLI_BITE], self._input[_BROTLI_BITE:]
         try:
             octets: bytes = stream.process(coded, output_buffer_limit=_BROTLI_PIECE)
         except brotli.error:
             raise Corrupt("br: it is not brotli, or there are octets after its end") from None
         full = len(octets) >= _BROTLI_PIECE and not stream.is_finished()
+        self.swells |= full
         self.pending = full or bool(self._input)
         return octets
 
     @property
     def ended(self) -> bool:
-        finished: bool = self._stream.is_finished()
-        return finished
+        return bool(self._stream.is_finished())
 
 
 def _inflated(stream: zlib._Decompress, coded: bytes) -> bytes:
@@ -235,13 +243,29 @@ _STAGES: Final[Mapping[Coding, type[_Stage]]] = {
 class Decoder:
     """Undoes the codings of a body, the last applied first.
 
-    ``most`` octets in all, and ``ratio`` of what all codings together make to what went in; 0: no
-    limit. ``octets_in`` and ``octets_out`` count. Pieces fed should be of at most a ``STEP``.
+    ``most`` octets in all, ``ratio`` of what all codings together make to what went in; 0: no
+    limit. With others of the same ``windows`` it remembers ``room``. ``octets_in`` and
+    ``octets_out`` count. Pieces fed should be of at most a ``STEP``.
     """
 
-    __slots__ = ("_made", "_most", "_ratio", "_stages", "_work", "octets_in", "octets_out")
+    __slots__ = (
+        "_held", "_made", "_most", "_ratio", "_room", "_stages", "_windows", "_work",
+        "octets_in", "octets_out",
+    )  # fmt: skip
 
-    def __init__(self, chain: Chain, *, most: int = 0, ratio: int = 0) -> None:
+    def __init__(
+        self,
+        chain: Chain,
+        *,
+        most: int = 0,
+        ratio: int = 0,
+        windows: Windows | None = None,
+        room: int = ASKED,
+    ) -> None:
+        self._windows = windows or Windows()
+        self._windows.add(1, 0)
+        self._held = 0  # octets that it remembers, at most
+        self._room = room
         self._stages = [_STAGES[coding]() for coding in reversed(chain)]
         self._most = most
         self._ratio = ratio
@@ -249,6 +273,9 @@ class Decoder:
         self._made = 0  # and in all: a coding may make much of which the next one makes nothing
         self.octets_in = 0
         self.octets_out = 0
+
+    def __del__(self) -> None:
+        self._windows.add(-1, -self._held)
 
     @property
     def pending(self) -> bool:
@@ -307,6 +334,12 @@ class Decoder:
         return octets
 
     def _check(self) -> None:
+        held = sum(s.window if s.swells else min(self._made, s.window) for s in self._stages)
+        if held != self._held:
+            self._windows.add(0, held - self._held)
+            self._held = held
+        if not self._windows.has_room(held, self._room):
+            raise TooMuch("others are being decoded, and it takes more memory than is left")
         if self._most and self.octets_out > self._most:
             raise TooMuch(f"it is more than {self._most} octets when decoded")
         if self._ratio and self._made > max(_RATIO_COUNTS_FROM, self._ratio * self.octets_in):

@@ -127,7 +127,7 @@ class Fill:
                 if self._verifier is not None:
                     await self._verifier.feed(chunk)
             except (TooLarge, Undecodable):
-                self.storing = False
+                self.storing, self._verifier = False, None
                 raise
         if len(self._window) <= WINDOW:
             return
@@ -183,6 +183,7 @@ class Fill:
             if self._unverified:
                 await self._verifier.feed(self.at_hand or b"")
             self.stored = replace(self.stored, decoded_length=await self._verifier.end())
+            self._verifier = None
         if self._spool is None:
             await self._store.put(key, self.stored, self.at_hand or b"", since)
             return

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from proxy.codings.registry import chain
 from proxy.codings.streams import Decoder, Encoder, TooMuch, Undecodable
+from proxy.codings.windows import ASKED, UNASKED, Windows
 from proxy.store.base import BodyLost
 from proxy.upstream.base import BadResponse, Lost
 
@@ -63,11 +64,17 @@ class Workshop:
     def __init__(self, options: CodingOptions) -> None:
         self.options = options
         self.counts = Counts()
+        self._windows = Windows()
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="coding")
 
-    def decoder(self, codings: Chain) -> Decoder:
+    def decoder(self, codings: Chain, room: int = ASKED) -> Decoder:
         """One that keeps to the limits."""
-        return Decoder(codings, most=self.options.max_decoded, ratio=self.options.max_ratio)
+        most, ratio = self.options.max_decoded, self.options.max_ratio
+        return Decoder(codings, most=most, ratio=ratio, windows=self._windows, room=room)
+
+    def of_stored(self, codings: Chain) -> Decoder:
+        """One for what is stored: it was looked at when it came, by the limits of that time."""
+        return Decoder(codings, windows=self._windows)
 
     def at_once(self, octets: bytes, codings: Chain, coding: Coding | None) -> bytes | None:
         """A small body with ``codings`` undone and ``coding`` applied.
@@ -156,8 +163,8 @@ class Transcoded:
         codings, coding = coders
         self._shop = shop
         self._source = source
-        # What is stored was looked at when it came, by the limits of that time.
-        self._decoder = (shop.decoder(codings) if live else Decoder(codings)) if codings else None
+        decoder = shop.decoder if live else shop.of_stored
+        self._decoder = decoder(codings) if codings else None
         self._encoder = Encoder(coding, shop.options) if coding is not None else None
         self._live = live
         self._rest = b""  # of what was read, not yet given to a coder
@@ -277,7 +284,7 @@ class Verifier:
 
     def __init__(self, shop: Workshop, codings: Chain) -> None:
         self._shop = shop
-        self._decoder = shop.decoder(codings)
+        self._decoder = shop.decoder(codings, UNASKED)
         self._spent = 0.0  # seconds
 
     def take(self, octets: bytes) -> bool:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 LINGER: Final = 2.0  # seconds to let the client read a refusal before the connection is cut
 AHEAD: Final = 64 * 1024  # octets of pipelined requests that are read ahead
-TURN: Final = 0.001  # seconds of answers to what came at once; then it is others' turn
+TURN: Final = 0.001  # seconds of answers to what a client sent at once; then it is others' turn
 
 
 class Connection(asyncio.Protocol):
@@ -201,9 +201,15 @@ class Connection(asyncio.Protocol):
 
     def advance(self) -> None:
         """Answer what is in the buffer, as far as that goes at once and while it is our turn."""
-        began, memo, rates = time.time(), self._door.hot.memo, self._door.rates
+        began = time.time()
+        self._advance(began, TURN - self._door.spent(self.counted_as))
+        if self.since > began:
+            self._door.spend(self.counted_as, self.since - began)
+
+    def _advance(self, began: float, most: float) -> None:
+        memo, rates = self._door.hot.memo, self._door.rates
         while self.phase is Phase.HEAD and self._buffer and not self.sender.paused:
-            if self.since - began > TURN:  # when the last answer was sent
+            if most <= 0 or self.since - began > most:  # when the last answer was sent
                 self._waits = True
                 self._door.later(self)
                 return

@@ -1,7 +1,7 @@
 """What all client connections of a process share, and the sweep that ends the idle ones.
 
 No client takes all of it: connections are counted by client, and what is left of many requests that
-came at once is answered by turns, a little of one connection in each turn of the loop.
+came at once is answered by turns, a little of one client in each turn of the loop.
 """
 
 from __future__ import annotations
@@ -80,6 +80,7 @@ class Door:
         self.rates = Rates(rate) if rate else None
         self._backlog: Lines[Connection] = Lines()
         self._turning = False
+        self._spent: dict[str, float] = {}  # seconds of answers in this turn of the loop
         self.stored: Stored = _nothing_stored
         self.draining = False
         self._timer: asyncio.TimerHandle | None = None
@@ -140,7 +141,18 @@ class Door:
         self._turning = found is not None
         if found is not None:
             asyncio.get_running_loop().call_soon(self._turn)
+            self._spent.pop(found[0], None)
             found[1].resume()
+
+    def spent(self, client: str) -> float:
+        """Seconds that this client's answers have taken since the loop last turned."""
+        return self._spent.get(client, 0.0)
+
+    def spend(self, client: str, seconds: float) -> None:
+        """So many more."""
+        if not self._spent:
+            asyncio.get_running_loop().call_soon(self._spent.clear)
+        self._spent[client] = self.spent(client) + seconds
 
     def watch(self) -> None:
         """Begin to sweep."""

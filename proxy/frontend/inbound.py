@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from proxy.upstream.base import ClientGone
-from proxy.wire.bodies import BodyDecoder
+from proxy.wire.bodies import BodyDecoder, gather
 from proxy.wire.heads import BadMessage
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class InboundBody:
             self._wake()
             return b""
         if chunk:
-            self._chunks.append(chunk)
+            gather(self._chunks, chunk)
             self._size += len(chunk)
             if self._size > self._window:
                 self._transport.pause_reading()

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 Asked = Union["Request", "RequestHead"]  # what framing depends on: method and minor version
 
 
+# Pieces of a body after which the next one waits until the last one has gone: each takes some
+# hundred octets in a transport, whatever is in it.
+MANY: Final = 64
 _RESET: Final = struct.pack("ii", 1, 0)  # struct linger: on, for no time
 
 
@@ -156,9 +159,11 @@ class Sender:
         return keep
 
     async def _send_pieces(self, flow: Flow, chunked: bool) -> None:
-        done = 0
+        done = count = 0
         while piece := await flow.reader.read():
-            done += len(piece)
+            done, count = done + len(piece), count + 1
+            if count == MANY and not self.transport.is_closing():
+                self.transport.set_write_buffer_limits(0)
             if flow.length is not None and done >= flow.length:
                 self.cut_shows = False  # it is what the head says: what is wrong now, a reset tells
                 if done > flow.length:
@@ -170,6 +175,8 @@ class Sender:
             raise BodyLost(f"The body is not of the {flow.length} octets that its head says.")
         if chunked:
             self.write(last_chunk(flow.trailers() if flow.trailers is not None else NO_FIELDS))
+        if count >= MANY and not self.transport.is_closing():
+            self.transport.set_write_buffer_limits()
 
 
 def reset(transport: asyncio.Transport) -> None:

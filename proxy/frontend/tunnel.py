@@ -90,6 +90,9 @@ class Tunnel:
         # Both first: each has to hear when the other's octets are too many for it.
         for end, _ in ends:
             end.transport.set_protocol(end)
+            if not end.transport.is_closing():
+                # What waits is one piece: many small ones would take far more than their octets.
+                end.transport.set_write_buffer_limits(0)
         for end, early in ends:
             if early and not end.other.transport.is_closing():
                 end.data_received(early)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from proxy.bounded import Memo
@@ -35,6 +36,7 @@ class Differing(NamedTuple):
     asked: str | None
 
 
+_BLANKS: Final = " \t"
 _OWS: Final = r"[ \t]*+"
 _T: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _Q: Final = r"[qQ]=(?:0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)"
@@ -54,6 +56,10 @@ _GRAMMARS: Final = {
     "accept-encoding": _list_of(_T + _WEIGHT),
     "accept-language": _list_of(rf"(?:\*|[A-Za-z]{{1,8}}(?:-[0-9A-Za-z]{{1,8}})*+){_WEIGHT}"),
 }
+# What a client proves itself by, or may: stored, shown and compared by a digest alone.
+_SECRET: Final = frozenset({"authorization", "cookie", "proxy-authorization", "referer"})
+# Names in one Vary; origins name a dozen. All variants are compared by all of theirs.
+MOST_NAMES: Final = 64
 # Of these case does not matter, and weights say what is preferred. Among languages of one weight
 # the order may say so, too (§12.5.4).
 _WEIGHTED: Final = _GRAMMARS.keys() - {"accept"}
@@ -80,13 +86,15 @@ def left_out(uri: TargetURI, rule: Rule | None) -> tuple[str, ...]:
 def varying(fields: Fields) -> list[str]:
     """By which request fields a response is selected: the members of its Vary, in lower case.
 
-    What is no name may stand for any: "*". And Origin, where Access-Control-Allow-Origin is not
-    for all of them: many an origin forgets to say that it answers each in its own way. ``null``
-    stands for opaque ones.
+    What is no name may stand for any: "*", and so may names without end. And Origin, where
+    Access-Control-Allow-Origin is not for all of them: many an origin forgets to say that it
+    answers each in its own way. ``null`` stands for opaque ones.
     """
     members = []
     if "vary" in fields:
         members = [m.lower() if is_token(m) else "*" for m in fields.members("vary")]
+        if len(members) > MOST_NAMES:
+            return ["*"]
     if fields.get("access-control-allow-origin") not in {None, "*"}:
         members.append("origin")
     return members
@@ -150,14 +158,16 @@ def _selecting_value(name: str, fields: Fields) -> str | None:
     value = fields.get(name)
     if value is None:
         return None
+    if name in _SECRET:
+        return f"sha256:{sha256(value.strip(_BLANKS).encode()).hexdigest()}"
     if name not in _GRAMMARS:
-        return value.strip(" \t")
+        return value.strip(_BLANKS)
     return _remembered[name, value]
 
 
 def _normalised(named: tuple[str, str]) -> str:
     name, value = named
-    value = value.strip(" \t")
+    value = value.strip(_BLANKS)
     if _GRAMMARS[name].fullmatch(value) is None:
         return value
     members = list_members(value)

@@ -197,6 +197,11 @@ class Connection(asyncio.Protocol):
             await self._drained
         self.transport.write(octets)
 
+    def hold_no_more(self) -> None:
+        """From now on nothing more is written while the origin has yet to take something."""
+        if not self.transport.is_closing():
+            self.transport.set_write_buffer_limits(0)
+
     def sent(self) -> None:
         """The request is whole: from now on we wait for the origin."""
         self.since = self._now()

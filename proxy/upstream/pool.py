@@ -194,10 +194,30 @@ class Pool:
 
     def _vacated(self, route: Route, shelf: _Shelf) -> None:
         """A slot is free."""
-        if not shelf.serve(None):
-            shelf.slots -= 1
-            if not shelf.slots:
-                del self._shelves[route]
+        if shelf.serve(None):
+            self._share_out(shelf)
+            return
+        shelf.slots -= 1
+        if not shelf.slots:
+            del self._shelves[route]
+
+    def _share_out(self, shelf: _Shelf) -> None:
+        """Somebody has one less, and somebody else one more: who waits may have what is left."""
+        while shelf.slots < self._options.connections_per_origin or shelf.idle:
+            if not shelf.idle:
+                shelf.slots += 1
+                if not shelf.serve(None):
+                    shelf.slots -= 1
+                    return
+                continue
+            idle = shelf.idle[-1]
+            if not _lives(idle, self._now() - self._idle[idle]):
+                idle.abort()
+            elif shelf.serve(idle):
+                shelf.idle.remove(idle)
+                del self._idle[idle]
+            else:
+                return
 
     def released(self, connection: Connection) -> None:
         """It is idle now, or already the next one's."""
@@ -205,6 +225,7 @@ class Pool:
         if shelf.shares is not None:
             shelf.returned(connection)
             if shelf.serve(connection):
+                self._share_out(shelf)
                 return
         shelf.idle.append(connection)
         self._idle[connection] = connection.since

@@ -17,7 +17,7 @@ from proxy.semantics import session_authentication
 from proxy.semantics.fields import NO_FIELDS
 from proxy.semantics.grammar import list_members
 from proxy.upstream.base import ClientGone, Lost
-from proxy.wire.bodies import BodyDecoder
+from proxy.wire.bodies import BodyDecoder, gather
 from proxy.wire.framing import UNTIL_CLOSE, keeps_alive, response_framing
 from proxy.wire.heads import BadMessage, check_partial_response, head_end, parse_response
 
@@ -173,7 +173,7 @@ class Response:
         decoder = self._decoder
         assert decoder is not None, "a body that has come whole has left its connection"
         if octets and (content := decoder.feed(octets)):
-            self._chunks.append(content)
+            gather(self._chunks, content)
             self._size += len(content)
         if decoder.complete:
             self.trailers = decoder.trailers

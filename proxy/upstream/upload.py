@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy.upstream.base import ClientGone, Lost
 from proxy.wire.bodies import chunk, last_chunk
@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from proxy.upstream.base import RequestBody
     from proxy.upstream.connection import Connection
 
+# Pieces of a body after which the next one waits until the last one has gone: each takes some
+# hundred octets in a transport, whatever is in it.
+MANY: Final = 64
+
 
 class Upload:
     """Sends ``body`` (``length`` octets, or chunked for None) from now on.
@@ -19,11 +23,12 @@ class Upload:
     If it cannot be read whole the connection is closed: a cut request never looks complete.
     """
 
-    __slots__ = ("_connection", "_task", "whole")
+    __slots__ = ("_connection", "_task", "_written", "whole")
 
     def __init__(self, connection: Connection, body: RequestBody, length: int | None) -> None:
         self.whole = False
         self._connection = connection
+        self._written = 0  # pieces
         sending = self._send_chunked(body) if length is None else self._send_sized(body, length)
         self._task = asyncio.get_running_loop().create_task(sending, name="upload")
         self._task.add_done_callback(self._ended)
@@ -33,16 +38,22 @@ class Upload:
             length -= len(octets)
             if length < 0:
                 break
-            await self._connection.write(octets)
+            await self._write(octets)
         if length:
             raise ClientGone("The request body is not as long as its Content-Length says.")
         self._sent()
 
     async def _send_chunked(self, body: RequestBody) -> None:
         while octets := await body.read():
-            await self._connection.write(chunk(octets))
+            await self._write(chunk(octets))
         await self._connection.write(last_chunk())
         self._sent()
+
+    async def _write(self, octets: bytes) -> None:
+        await self._connection.write(octets)
+        self._written += 1
+        if self._written == MANY:
+            self._connection.hold_no_more()
 
     def _sent(self) -> None:
         self.whole = True

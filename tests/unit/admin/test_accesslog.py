@@ -114,6 +114,30 @@ def test_a_full_disk_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     assert "1 dropped" in caplog.text
 
 
+def test_when_the_disk_has_room_again_there_is_a_log_again(tmp_path: Path) -> None:
+    """What was lost waits no more, however long nothing could be written."""
+    path = tmp_path / "access.log"
+    path.symlink_to("/dev/full")
+    seen: list[int] = []
+    log = AccessLog(LogOptions(access=str(path)), [lambda batch: seen.append(len(batch.records))])
+    total = OCTETS // 1000
+    for number in range(total):
+        log.observe(record()._replace(what=replace(record().what, user_agent=f"{number:02000}")))
+        if number % 100 == 99:
+            while log._records:
+                log._wake.set()
+                time.sleep(0.001)
+    assert log._refused == 0
+    path.unlink()
+    log.reopen()
+    while log._reopening:
+        time.sleep(0.001)
+    log.observe(record(206))
+    log.close()
+    assert statuses(path.read_text()) == ["206"]
+    assert sum(seen) == total + 1
+
+
 def test_a_reader_that_does_not_read_blocks_nobody(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -21,6 +21,7 @@ from proxy.codings import streams
 from proxy.codings.options import CodingOptions
 from proxy.codings.registry import Chain, Coding
 from proxy.codings.streams import STEP, Corrupt, Decoder, Encoder, TooMuch, Undecodable
+from proxy.codings.windows import Windows, brotli_window
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -45,6 +46,52 @@ CHAINS: Final[list[Chain]] = [
     (ZSTD, GZIP),
     (DEFLATE, ZSTD),
 ]
+
+
+@pytest.mark.parametrize("coding", [BR, ZSTD])
+def test_what_decoders_remember_is_bounded_together(coding: Coding) -> None:
+    """One may have all of a window; of many nobody has much, and all is given back."""
+    windows, room = Windows(), 2**21
+    body = NOISE + NOISE[::-1]
+    encoder = Encoder(coding, OPTIONS)
+    wire = encoder.feed(body) + encoder.end()
+    alone = Decoder((coding,), windows=windows, room=room)
+    assert b"".join(alone.pieces(wire)) == body
+    assert 2**20 <= windows.octets <= 2**21
+    del alone
+    assert (windows.decoders, windows.octets) == (0, 0)
+    many = [Decoder((coding,), windows=windows, room=room) for _ in range(8)]
+    refused = 0
+    for decoder in many:
+        try:
+            for piece in decoder.pieces(wire):
+                assert piece
+        except TooMuch:
+            refused += 1
+    assert refused >= 6
+    small = Decoder((coding,), windows=windows, room=room)
+    encoder = Encoder(coding, OPTIONS)
+    wire = encoder.feed(TEXT) + encoder.end()
+    assert b"".join(small.pieces(wire)) == TEXT, "what is small is decoded in any case"
+    del many, small, decoder
+    assert (windows.decoders, windows.octets) == (0, 0)
+
+
+@pytest.mark.parametrize("bits", range(10, 25))
+def test_the_window_of_brotli_is_what_its_head_says(bits: int) -> None:
+    octets = brotli.Compressor(lgwin=bits)
+    first = (octets.process(b"hello") + octets.finish())[0]
+    assert brotli_window(first) == 2**bits
+
+
+def test_a_window_that_fills_unseen_is_counted_as_full() -> None:
+    windows = Windows()
+    encoder = Encoder(BR, OPTIONS)
+    wire = encoder.feed(bytes(2**20)) + encoder.end()
+    decoder = Decoder((BR,), windows=windows, room=2**19)
+    with pytest.raises(TooMuch):
+        decoder.feed(wire)
+    assert windows.octets == 2**20, "as Encoder has it, and the head of the stream says"
 
 
 def raw_deflate(body: bytes) -> bytes:
@@ -345,7 +392,7 @@ def test_a_bomb_of_nothing_takes_many_calls(wire: bytes) -> None:
 )
 @pytest.mark.parametrize("coding", [GZIP, DEFLATE, BR, ZSTD])
 def test_too_much(coding: Coding, limits: dict[str, int], mebibytes: int) -> None:
-    decoder = Decoder((coding,), **limits)
+    decoder = Decoder((coding,), most=limits.get("most", 0), ratio=limits.get("ratio", 0))
     with pytest.raises(TooMuch):
         list(decoder.pieces(bomb(coding, mebibytes)))
     assert decoder.octets_out <= mebibytes * 2**20
@@ -384,7 +431,7 @@ def test_a_feed_that_comes_an_octet_at_a_time_is_no_bomb(coding: Coding) -> None
     ],
 )
 def test_not_too_much(limits: dict[str, int], mebibytes: int) -> None:
-    decoder = Decoder((GZIP,), **limits)
+    decoder = Decoder((GZIP,), most=limits.get("most", 0), ratio=limits.get("ratio", 0))
     size = sum(map(len, decoder.pieces(bomb(GZIP, mebibytes))))
     decoder.end()
     assert size == mebibytes * 2**20

@@ -225,6 +225,26 @@ class TestPipelining:
         await turns(10)
         assert all(client.transport.ended is ends for client in clients)
 
+    async def test_many_connections_give_a_client_no_more_of_a_turn(self) -> None:
+        """Nobody waits for a little from each of them."""
+        behind = behind_with_hot()
+        clients = [behind.client("192.0.2.1") for _ in range(100)]
+        other = behind.client("192.0.2.2")
+        few = f"GET /none {OWN}".encode() * 10
+
+        def answered() -> int:
+            return sum(client.transport.written.count(b" 404 ") for client in clients)
+
+        for client in clients:
+            client.transport.feed(few)
+        assert answered() < 500
+        other.transport.feed(few)
+        await turns(20)
+        assert other.transport.written.count(b" 404 ") == 10
+        assert answered() < 900
+        while answered() < 1000:
+            await turns(1)
+
     async def test_a_client_that_leaves_while_it_waits_for_its_turn(self) -> None:
         behind = behind_with_hot()
         client = behind.client()

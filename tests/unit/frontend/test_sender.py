@@ -231,6 +231,24 @@ class TestPace:
         assert transport.written.count(b"\0") == 300_000
         assert reader.closed
 
+    @pytest.mark.parametrize("length", [1000, None], ids=["length", "chunked"])
+    async def test_crumbs_do_not_pile_up(self, length: int | None) -> None:
+        """Each takes hundreds of octets in a transport, whatever is in it."""
+        sends, transport = sender()
+        transport.stalled = True
+        reader = Reader(*[b"\0"] * 1000)
+        answer = outcome(Flow(reader, length)).answer
+        task = asyncio.ensure_future(sends.send(req("GET http://a.example/"), answer, True))
+        while not task.done():
+            await turns(100)
+            assert transport.pending.count(b"\0") <= 64
+            transport.take()
+        assert await task
+        assert transport.written.count(b"\0") == 1000
+        transport.stalled = True
+        sends.write(bytes(1000))
+        assert not sends.paused, "for the next answer it is as before"
+
     async def test_moved_says_whether_it_takes_anything(self) -> None:
         sends, transport = sender()
         assert not sends.moved()

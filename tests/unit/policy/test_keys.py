@@ -16,6 +16,9 @@ param = pytest.param
 TRACKED = Rule(match="http://a.example/**", ignore_query=("utm_*", "fbclid"))
 
 
+MANY = [f"x{number}" for number in range(keys.MOST_NAMES)]
+
+
 @pytest.mark.parametrize(
     ("path", "rule", "key"),
     [
@@ -107,7 +110,7 @@ def test_one_key(one: str, other: str, same: bool) -> None:
                 ("Accept-Language", "de;q=0.5 , DE"), ("Accept-Charset", "a , a"),
             )
         ),
-        param(["Cookie"], ["Cookie: " + "a" * 200], (("cookie", "a" * 200),), id="long"),
+        param(["Foo"], ["Foo: " + "a" * 200], (("foo", "a" * 200),), id="long"),
     ],
 )  # fmt: skip
 def test_selecting(vary: list[str], lines: list[str], selecting: keys.Selecting | None) -> None:
@@ -127,10 +130,28 @@ def test_selecting(vary: list[str], lines: list[str], selecting: keys.Selecting 
               id="said anyway"),
         param(["Vary: *", "Access-Control-Allow-Origin: x"], ["*", "origin"], id="*"),
         param(["Vary: a, Cookie\x01"], ["*", "a"], id="what is no name"),
+        param(["Vary: " + ", ".join(MANY)], sorted(MANY), id="many names"),
+        param(["Vary: " + ", ".join(MANY), "Vary: y"], ["*"], id="too many"),
     ],
 )  # fmt: skip
 def test_what_selects_a_response(lines: list[str], members: list[str]) -> None:
     assert sorted(set(keys.varying(fields(*lines)))) == members
+
+
+@pytest.mark.parametrize("name", ["Authorization", "Cookie", "Proxy-Authorization", "Referer"])
+def test_what_is_secret_selects_without_being_kept(name: str) -> None:
+    """And without being shown, whoever looks at what is stored."""
+    one, same, other = (
+        keys.selecting([name], fields(f"{name}: http://u:secret@{host}/"))
+        for host in ("a", " a".strip(), "b")
+    )
+    assert one == same != other
+    assert one is not None
+    ((_, value),) = one
+    assert value is not None
+    assert "secret" not in value
+    assert len(value) > len("sha256:") + 31
+    assert keys.selecting([name], fields()) == ((name.lower(), None),)
 
 
 @pytest.mark.parametrize(

@@ -335,6 +335,26 @@ class TestShares:
         assert repr(rig.pool) == "<Pool open=0 idle=0 waiting=0>"
 
 
+@pytest.mark.parametrize("rig", [UpstreamOptions(connections_per_origin=5)], indirect=True)
+@pytest.mark.parametrize("idle", [True, False], ids=["an idle one", "a slot"])
+async def test_what_one_gives_back_may_let_itself_have_what_is_left(rig: Rig, idle: bool) -> None:
+    mine = [await rig.connection(A, "a") for _ in range(2)]
+    theirs = [await rig.connection(A, "b") for _ in range(2)]
+    spare = await rig.connection(A, "c")
+    if idle:
+        rig.pool.released(spare)
+    else:
+        spare.abort()
+    first = asyncio.ensure_future(rig.connection(A, "b"))
+    second = asyncio.ensure_future(rig.connection(A, "a"))
+    await asyncio.sleep(0)
+    rig.pool.released(mine[0])
+    assert await first is mine[0]
+    got = await asyncio.wait_for(second, 5)
+    assert (got is spare) is idle
+    assert got not in (*mine, *theirs)
+
+
 async def test_who_leaves_just_before_its_turn_leaves_well(rig: Rig) -> None:
     first, _ = [await rig.connection(A) for _ in "ab"]
     leaving, staying = [asyncio.ensure_future(rig.connection(A)) for _ in "ab"]

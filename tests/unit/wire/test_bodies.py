@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from proxy.semantics.fields import NO_FIELDS, Fields
-from proxy.wire.bodies import BodyDecoder, chunk, last_chunk
+from proxy.wire.bodies import BodyDecoder, chunk, gather, last_chunk
 from proxy.wire.framing import CHUNKED, NO_BODY, UNTIL_CLOSE, Framing, Sized
 from proxy.wire.heads import BadMessage, Limits
 
@@ -220,3 +220,14 @@ def test_encoding() -> None:
 def test_no_trailer_can_end_the_body(bad: str) -> None:
     with pytest.raises(ValueError, match="inside"):
         last_chunk(Fields([("A", bad)]))
+
+
+def test_crumbs_are_joined() -> None:
+    """Each by itself would take forty octets more."""
+    pieces: list[bytes] = []
+    for _ in range(10_000):
+        gather(pieces, b"xy")
+    assert b"".join(pieces) == b"xy" * 10_000
+    assert len(pieces) == 5
+    gather(pieces, large := bytes(5000))
+    assert pieces[-1] is large
