@@ -60,10 +60,9 @@ _GRAMMARS: Final = {
 _SECRET: Final = frozenset({"authorization", "cookie", "proxy-authorization", "referer"})
 # Names in one Vary; origins name a dozen. All variants are compared by all of theirs.
 MOST_NAMES: Final = 64
-# Of these case does not matter, and weights say what is preferred. Among languages of one weight
-# the order may say so, too (§12.5.4).
+# Of these case does not matter, and weights, not the order, say what is preferred (§12.5.4: that
+# some read languages of one weight as ordered cannot be relied upon).
 _WEIGHTED: Final = _GRAMMARS.keys() - {"accept"}
-_ORDERED: Final = "accept-language"
 
 
 def primary(uri: TargetURI, rule: Rule | None) -> str:
@@ -176,7 +175,7 @@ def _normalised(named: tuple[str, str]) -> str:
     weighted = list(map(_weighted, members))
     if len({member for member, _ in weighted}) < len(members):
         return value  # which of the two counts, nobody says
-    weighted.sort(key=_by_weight if name == _ORDERED else _by_weight_and_name)
+    weighted.sort(key=_by_weight_and_name)
     return ",".join(m if weight == 1 else f"{m};q={weight:g}" for m, weight in weighted)
 
 
@@ -188,10 +187,6 @@ def _weighted(member: str) -> tuple[str, float]:
     """Name and weight of a member such as ``de ; q=0.50``."""
     name, _, weight = member.lower().partition(";")
     return name.rstrip(" \t"), float(weight.partition("=")[2] or 1)
-
-
-def _by_weight(weighted: tuple[str, float]) -> float:
-    return -weighted[1]
 
 
 def _by_weight_and_name(weighted: tuple[str, float]) -> tuple[float, str]:

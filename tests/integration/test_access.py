@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 param = pytest.param
 
-FRESH: Final = "Cache-Control: max-age=600"
-AGED: Final = ("Cache-Control: max-age=60, stale-while-revalidate=600", "Age: 100")
-FAILING: Final = ("Cache-Control: max-age=60, stale-if-error=600", "Age: 100")
+FRESH: Final = "Cache-Control: max-age=86400"
+AGED: Final = ("Cache-Control: max-age=60, stale-while-revalidate=86400", "Age: 100")
+FAILING: Final = ("Cache-Control: max-age=60, stale-if-error=86400", "Age: 100")
 CODED: Final = ("Content-Encoding: gzip", "Content-Type: text/plain", FRESH)
 BODY: Final = b"stored"
 REFUSED: Final = (403, "denied-destination")

@@ -130,8 +130,7 @@ def meant(name: str, lines: list[str]) -> object:
     pairs = [pair for each in found if (pair := weighted(name, each)) is not None]
     if name == "x-a" or len(pairs) < len(found) or len(dict(pairs)) < len(pairs):
         return value
-    ordered = sorted(pairs, key=lambda pair: -pair[1])
-    return tuple(ordered) if name == "accept-language" else frozenset(pairs)
+    return frozenset(pairs)
 
 
 @law

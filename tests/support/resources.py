@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 NOW: Final = f"Date: {http_date()}"
 MODIFIED: Final = http_date(-86400)
-FRESH: Final = "Cache-Control: max-age=600"
+FRESH: Final = "Cache-Control: max-age=86400"
 LINE: Final = b"There is much to say, and all of it has been said before. "
 TEXT: Final = b"".join(b"%d: %b\n" % (n, LINE) for n in range(60))
 GZIPPED: Final = ENCODE["gzip"](TEXT)
