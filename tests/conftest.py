@@ -29,27 +29,6 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return (os.cpu_count() or 1) * 3 // 2
 
 
-# What takes longest together; a test may also say so of itself.
-SLOW = frozenset({
-    "conformance/test_cache_suite.py", "faults/test_bounds.py", "faults/test_cancellation.py",
-    "faults/test_failing_disk.py", "faults/test_linear_loops.py", "faults/test_linear_time.py",
-    "faults/test_memories.py", "faults/test_memory.py", "faults/test_store_files.py",
-    "faults/test_store_full.py", "faults/test_store_model.py", "faults/test_store_size.py",
-    "faults/test_workers_stopped.py", "integration/test_loops.py", "integration/test_reuse.py",
-    "integration/test_same_generated.py", "integration/test_splitting.py",
-    "integration/test_wire_generated.py",
-})  # fmt: skip
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is slow before it is selected by its mark."""
-    here = Path(__file__).parent
-    for item in items:
-        if item.path.relative_to(here).as_posix() in SLOW:
-            item.add_marker(pytest.mark.slow)
-
-
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """``FORECACHE_TEST_LOOP=uvloop`` runs everything in this process on uvloop."""
     if os.environ.get("FORECACHE_TEST_LOOP") == "uvloop":

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from proxy.upstream.base import UpstreamError
 
 REMEMBER: Final = 30.0  # seconds for which a key that proved uncacheable is not queued behind
-_EVERYBODYS, _PERSONAL = 0, 1
 _T = TypeVar("_T")
 
 
@@ -196,7 +195,8 @@ class Flights:
 
         What one client with credentials was answered says that to others with some.
         """
-        self._uncacheable[_PERSONAL if personal else _EVERYBODYS].note(key, now)
+        everybodys, personals = self._uncacheable
+        (personals if personal else everybodys).note(key, now)
 
     def is_uncacheable(self, key: str, now: float, *, personal: bool = False) -> bool:
         """Whether it proved so a short while ago."""

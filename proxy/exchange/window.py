@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import Final
 
-# Octets up to which pieces are joined: of a body that comes in chunks of one octet there would
-# be a quarter of a million pieces in a window of 256 KiB.
-JOINED: Final = 4096
+from proxy.wire.bodies import gather
 
 
 class Window:
@@ -31,13 +28,11 @@ class Window:
 
     def append(self, octets: bytes) -> None:
         """Add octets at the end."""
-        pieces = self._pieces
-        self.end += len(octets)
-        if pieces and len(pieces[-1]) + len(octets) <= JOINED:
-            pieces[-1] += octets
-        elif octets:
-            pieces.append(octets)
-            self._starts.append(self.end - len(octets))
+        if octets:
+            gather(self._pieces, octets)
+            if len(self._pieces) > len(self._starts):
+                self._starts.append(self.end)
+            self.end += len(octets)
 
     def read(self, offset: int, size: int) -> bytes:
         """At most ``size`` octets from ``offset``, which is within the window."""

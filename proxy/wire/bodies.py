@@ -24,12 +24,15 @@ _MAX_CHUNK_LINE: Final = 4096
 # and than a few octets for each chunk, is bounded over the whole body too.
 _MAX_EXTENSIONS: Final = 65536
 _FEW: Final = 16
-_JOINED: Final = 4096  # octets up to which pieces are joined
+JOINED: Final = 4096  # octets up to which pieces are joined
 
 
 def gather(pieces: list[bytes], piece: bytes) -> None:
-    """Add a piece. Crumbs are joined: each by itself would take forty octets more."""
-    if pieces and len(pieces[-1]) + len(piece) <= _JOINED:
+    """Add a piece. Crumbs are joined: each by itself would take forty octets more.
+
+    Of a body that comes in chunks of one octet there would be a quarter of a million in 256 KiB.
+    """
+    if pieces and len(pieces[-1]) + len(piece) <= JOINED:
         pieces[-1] += piece
     else:
         pieces.append(piece)

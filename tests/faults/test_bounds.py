@@ -21,6 +21,8 @@ import pytest
 from tests.support.origin import Conversation, Origin, chunk, head, reply
 from tests.support.wire import Wire, request
 
+pytestmark = pytest.mark.slow
+
 if sys.version_info >= (3, 14):
     from compression import zstd
 else:
@@ -251,7 +253,6 @@ ATTACKS: Final[dict[str, Attack]] = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS.keys())
 async def test_a_working_client_beside(scene: Scene, attack: Attack) -> None:
     process, origin = scene.process, scene.origin

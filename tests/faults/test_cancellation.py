@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from tests.conftest import StartHouse
     from tests.support.house import Config, House
 
+pytestmark = pytest.mark.slow
+
 BODY: Final = random.Random(5).randbytes(3000)
 GZIP: Final = b"\x1f\x8b"
 SMALL: Final = 100  # octets of a body that comes with its head
@@ -376,7 +378,6 @@ async def one(place: Place, row: Row, number: int, *, late: bool, aims: Cancelli
     return reached
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("late", [False, True], ids=["early", "late"])
 @pytest.mark.parametrize("row", [pytest.param(row, id=row.id) for row in ROWS])
 async def test_cancelled_at_each_await(

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from tests.support.failing import Disk
     from tests.support.house import House
 
+pytestmark = pytest.mark.slow
+
 FRESH: Final = "Cache-Control: max-age=3600"
 SIZES: Final = {"row": 1_000, "pack": 10_000, "file": 100_000, "spool": 1_500_000}
 # That so many in a row were asked for and none failed says that there are no more.
@@ -195,7 +197,6 @@ async def test_while_everything_fails(
     assert quiet_log(caplog) == 1
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(("error", "step"), [("EIO", 1), ("EROFS", 5), ("EMFILE", 5)])
 async def test_while_it_is_opened(tmp_path: Path, disk: Disk, error: str, step: int) -> None:

@@ -65,6 +65,8 @@ if TYPE_CHECKING:
 
     Make = Callable[[int], Step]
 
+pytestmark = pytest.mark.slow
+
 LIMITS: Final = Limits(line=2**30, head=2**30, fields=0)
 URI: Final = uri("http://a.example/x")
 CODING: Final = CodingOptions(encode="always", negotiate=True)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from tests.support.growing import Step
 
+pytestmark = pytest.mark.slow
+
 PROXY: Final = Path(__file__).parents[2] / "proxy"
 MODULES: Final = {
     ".".join(file.relative_to(PROXY.parent).with_suffix("").parts): file

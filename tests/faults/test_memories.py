@@ -57,6 +57,8 @@ if TYPE_CHECKING:
     from tests.conftest import StartHouse
     from tests.support.house import House
 
+pytestmark = pytest.mark.slow
+
 MOST: Final = 64 * 2**20  # octets beside ``[cache] memory``
 LONG: Final = "x" * 60_000
 MANY_LINES: Final = 120
@@ -255,7 +257,6 @@ def blocked(tmp_path: Path) -> Iterator[AccessLog]:
     log.close()
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(300)
 async def test_37_all_memories_together_are_bounded_by_octets(
     start_house: StartHouse, traced: None, blocked: AccessLog

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from tests.conftest import StartProcess
     from tests.support.house import ProcessHouse
 
+pytestmark = pytest.mark.slow
+
 MOST_GROWTH: Final = 64 * 2**20  # octets beside the cache's own memory
 MANY: Final = 2000
 WARM: Final = 50
@@ -57,7 +59,6 @@ def pipe(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("form", ["squid", "combined", "json"])
-@pytest.mark.slow
 async def test_37_hits_with_long_fields(
     form: str, start_process: StartProcess, origin: Origin, tmp_path: Path
 ) -> None:
@@ -65,7 +66,6 @@ async def test_37_hits_with_long_fields(
     await _hits(await start_process({"log": log}), origin)
 
 
-@pytest.mark.slow
 async def test_37_a_log_that_is_blocked(
     start_process: StartProcess, origin: Origin, pipe: Path
 ) -> None:
@@ -83,7 +83,6 @@ async def _hits(house: ProcessHouse, origin: Origin) -> None:
     assert origin.count("/a") == 1
 
 
-@pytest.mark.slow
 async def test_37_refused_requests_with_long_urls(
     start_process: StartProcess, tmp_path: Path
 ) -> None:

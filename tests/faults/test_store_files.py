@@ -23,6 +23,8 @@ from proxy.store.tiered import TieredStore, open_store
 from tests.support import damage
 from tests.support.stores import KEY, bodies_of, opened, options, put
 
+pytestmark = pytest.mark.slow
+
 NEW = f"{KEY}/new"
 PAGE = 4096
 LIMIT = 2.0  # seconds until it has started

@@ -19,6 +19,8 @@ from proxy.store.waiting import open_or_wait
 from tests.support.stores import KEY, bodies_of, opened, options, put, put_spooled, spool_files
 from tests.support.transport import until
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 MOUNT = ["mount", "-t", "tmpfs", "-o", "size=24m,mode=0700", "forecache-test"]
 

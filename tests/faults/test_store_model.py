@@ -37,6 +37,8 @@ from tests.support.store_model import Model, Slot, Version
 from tests.support.store_process import Refused, StoreProcess
 from tests.support.stores import SMALLEST
 
+pytestmark = pytest.mark.slow
+
 SECONDS: Final = float(os.environ.get("FORECACHE_MODEL_SECONDS", "30"))
 # One run of hypothesis; each has a seed of its own.
 EXAMPLES: Final = 20
@@ -238,12 +240,7 @@ class Stores(RuleBasedStateMachine):
 
     @rule(who=whom)
     def restart(self, who: int) -> None:
-        process = self.who(who)
-        if process in self.refusing:
-            self.mend_one(process)
-        self.processes.remove(process)
-        process.close()
-        assert not process.faults, "\n".join(process.faults)
+        self.end(self.who(who))
         self.start()
 
     @precondition(lambda self: len(self.processes) == 1)
@@ -254,7 +251,10 @@ class Stores(RuleBasedStateMachine):
     @precondition(lambda self: len(self.processes) == 2)
     @rule(who=whom)
     def end_one(self, who: int) -> None:
-        process = self.who(who)
+        self.end(self.who(who))
+
+    def end(self, process: StoreProcess) -> None:
+        """An orderly end, at which nothing is wrong."""
         if process in self.refusing:
             self.mend_one(process)
         self.processes.remove(process)
@@ -456,7 +456,6 @@ def looked_into(number: int) -> None:
     run_state_machine_as_test(seed(number)(Stores), settings=made)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(SECONDS + SHRINKING)
 def test_stores_against_a_dictionary() -> None:
     """The first runs are the same each time; with more time others follow."""

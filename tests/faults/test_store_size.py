@@ -19,6 +19,8 @@ from tests.support.stores import (
     put_spooled,
 )
 
+pytestmark = pytest.mark.slow
+
 LIMIT = SMALLEST * 2
 FEW_PER_CENT = 1.03
 

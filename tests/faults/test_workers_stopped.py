@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from tests.conftest import StartHouse, StartProcess
     from tests.support.house import House
 
+pytestmark = pytest.mark.slow
+
 FRESH: Final = "Cache-Control: max-age=600"
 LARGE: Final = bytes(range(256)) * 2000
 # Beside what is waited for, on a machine with much else to do.

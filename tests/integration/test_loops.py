@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tests.support.origin import Origin
     from tests.support.wire import Response
 
+pytestmark = pytest.mark.slow
+
 SECOND: Final = 1.0
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tests.support.house import House
 
     Change = Callable[[bytes], bytes]
+
+pytestmark = pytest.mark.slow
 NO_STORE: Final = "Cache-Control: no-store"
 STALE: Final = ("Cache-Control: max-age=0", 'ETag: "1"')
 EARLY: Final = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"

@@ -24,6 +24,8 @@ from tests.support.rows import Row
 if TYPE_CHECKING:
     from tests.support.sides import Sides
 
+pytestmark = pytest.mark.slow
+
 SECONDS: Final = float(os.environ.get("FORECACHE_ORACLE_SECONDS", "30"))
 # One run of hypothesis; each has a seed of its own.
 EXAMPLES: Final = 100
@@ -156,7 +158,6 @@ def looked_into(sides: Sides, number: int) -> None:
     same()
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(SECONDS + SHRINKING)
 def test_same_as_direct(sides: Sides) -> None:
     """The first runs are the same each time; with more time others follow."""

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tests.conftest import StartHouse
     from tests.support.house import House
 
+pytestmark = pytest.mark.slow
+
 PLANTED: Final = "X-Planted: 1"
 # As they would be decoded, unquoted or cut by somebody who did so.
 BREAKS: Final = (

@@ -21,6 +21,8 @@ from tests.support.crossing import Crossing, Script
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+pytestmark = pytest.mark.slow
+
 SECONDS: Final = float(os.environ.get("FORECACHE_WIRE_SECONDS", "25"))
 EXAMPLES: Final = 200  # of one run of hypothesis; each has a seed of its own
 SHRINKING: Final = 330  # seconds that hypothesis may add for making a failure small
@@ -59,7 +61,6 @@ SENT: Final = st.booleans().flatmap(
 )
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(SECONDS + SHRINKING)
 def test_what_an_origin_gets_has_one_reading(crossing: Crossing) -> None:
     def check(number: int) -> None:
@@ -76,7 +77,6 @@ def test_what_an_origin_gets_has_one_reading(crossing: Crossing) -> None:
     looked_into(check, 0.3)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(SECONDS + SHRINKING)
 def test_what_a_client_gets_has_one_reading(crossing: Crossing) -> None:
     def check(number: int) -> None:
@@ -97,7 +97,6 @@ def test_what_a_client_gets_has_one_reading(crossing: Crossing) -> None:
     looked_into(check, 0.35)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(SECONDS + SHRINKING)
 def test_what_is_validated_or_said_again_has_one_reading(crossing: Crossing) -> None:
     def check(number: int) -> None:

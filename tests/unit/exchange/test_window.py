@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.exchange.window import JOINED, Window
+from proxy.exchange.window import Window
+from proxy.wire.bodies import JOINED
 
 SIZES: Final = st.lists(st.sampled_from([0, 1, 2, 100, JOINED - 1, JOINED, JOINED + 1]), max_size=9)
 
